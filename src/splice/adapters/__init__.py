@@ -1,0 +1,1 @@
+"""Bridges to the world: one folder a port, one file a foreign library."""

@@ -1,0 +1,1 @@
+"""Feature stores: what is known of an entity now."""

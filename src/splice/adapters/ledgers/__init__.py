@@ -1,0 +1,1 @@
+"""Ledgers: where calls, outcomes, releases and models are kept."""

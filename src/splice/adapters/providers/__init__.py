@@ -1,0 +1,1 @@
+"""Providers: language models, here or elsewhere."""

@@ -1,0 +1,1 @@
+"""Runtimes: load a model file and run it in this process."""

@@ -1,0 +1,1 @@
+"""Telemetry: finished calls as spans."""

@@ -1,0 +1,157 @@
+"""What flows: call, context, attempt, prediction, decision, record, outcome."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+
+class Status(StrEnum):
+    """How a call ended."""
+
+    ANSWERED = "answered"
+    FAILED = "failed"
+    REFUSED = "refused"
+
+
+class Reason(StrEnum):
+    """Why the caller got the answer that he got (bounded: it is a metric label)."""
+
+    FIRST = "first"  # the first route answered
+    FALLBACK = "fallback"  # an earlier route failed
+    REPEATED = "repeated"  # the stored answer of the same idempotency key
+    EXHAUSTED = "exhausted"  # no route answered
+    CONTEXT_FAILED = "context_failed"
+    DECISION_FAILED = "decision_failed"
+    REFUSED = "refused"
+    NOT_RECORDED = "not_recorded"
+
+
+class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Tokens that a language model read and wrote, as its provider counted them."""
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cached_tokens: int | None = None
+
+
+class Prediction(msgspec.Struct, omit_defaults=True):
+    """What a model said.
+
+    `value` is the answer itself: a label, a number, or the decoded output of a language model.
+    `score` is the probability of the positive class (two classes) or of `value` (more);
+    `scores` has one probability a class.
+    """
+
+    value: Any = None  # the answer is of whatever type the model gives
+    score: float | None = None
+    scores: dict[str, float] | None = None
+    usage: Usage | None = None
+
+
+class Gathered(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One look-up that `context()` made: what it asked, what it got, from where and how old."""
+
+    view: str
+    entity: str
+    values: dict[str, Any]  # features are JSON values of the store's own types
+    source: str
+    age_s: float | None = None
+
+
+class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One try of one route inside a call.
+
+    `route` is the route's label, `version` what exactly was run (model version and hash, or model
+    and prompt version). `ended` is `answered` or the code of a `RouteError`. Times are in
+    microseconds, `started_us` from the start of the call. `cost_nano` is None where unknown.
+    """
+
+    route: str
+    ended: str
+    started_us: int
+    latency_us: int
+    version: str = ""
+    why: str = ""
+    usage: Usage | None = None
+    cost_nano: int | None = None
+    batch: int = 0
+
+
+class Trace(msgspec.Struct, frozen=True):
+    """The caller's place in a W3C trace: ids in lower-case hexadecimal."""
+
+    trace_id: str
+    span_id: str
+    parent_id: str = ""
+    flags: int = 1
+
+
+class Call(msgspec.Struct):
+    """One question put to an integration, as the surface received it."""
+
+    id: str
+    integration: str
+    body: bytes  # JSON of the request, as it came
+    asked_us: int  # Unix time in microseconds
+    surface: str = "python"
+    caller: str = ""
+    key: str | None = None  # idempotency key
+    trace: Trace | None = None
+
+
+class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An error as it is recorded: the code, where, and one sentence."""
+
+    code: str
+    where: str
+    detail: str = ""
+
+
+class Record(msgspec.Struct, omit_defaults=True):
+    """What was asked, gathered, tried, answered, and why; immutable once stored.
+
+    `input`, `context` and `reply` are JSON. `context` is None where it is the input itself.
+    """
+
+    call_id: str
+    integration: str
+    release: int
+    asked_us: int
+    duration_us: int
+    status: Status
+    reason: Reason
+    surface: str
+    caller: str = ""
+    entity: str | None = None
+    key: str | None = None
+    route: str = ""
+    variant: str = ""
+    version: str = ""
+    cost_nano: int | None = None
+    input: bytes = b""
+    gathered: tuple[Gathered, ...] = ()
+    context: bytes | None = None
+    attempts: tuple[Attempt, ...] = ()
+    prediction: bytes | None = None
+    reply: bytes | None = None
+    problem: Problem | None = None
+    trace: Trace | None = None
+
+
+class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The truth that arrives later, joined to a record by call id or by entity key.
+
+    `name` says which outcome it is (`defaulted`, `chargeback`); `value` is the truth itself.
+    `at_us` is when it happened, in Unix microseconds.
+    """
+
+    integration: str
+    name: str
+    value: bool | float | str
+    at_us: int
+    call_id: str | None = None
+    entity: str | None = None
+    source: str = ""

@@ -1,0 +1,270 @@
+"""The tree of errors: each has a stable code, says where, what was promised, what came, and the mend.
+
+    SpliceError
+    ├── DeclarationError      a declaration is wrong; names file and line
+    ├── SettingsError         splice.toml or SPLICE_* is wrong
+    ├── RequestError          the caller's mistake
+    │   ├── MalformedBody  InputMismatch  BodyTooLarge  UnsupportedMediaType
+    │   └── UnknownIntegration  UnknownCall  UnknownRelease  KeyReused  KeyInFlight
+    ├── RefusedError          rightly asked, not answered: stopped, draining, overloaded, not recorded
+    │   └── Stopped  Draining  Overloaded  NotRecorded
+    ├── RouteError            one attempt failed; the next route is tried
+    │   ├── RouteTimeout  ModelUnavailable  ModelMismatch  BadAnswer  ProviderFailed
+    │   └── ProviderLimited  RouteCrashed
+    ├── ExhaustedError        every route failed
+    ├── GatherError           context() failed
+    ├── DecisionError         decide() failed, or broke its declared reply type
+    └── StoreError            a store could not do what it was asked
+
+An HTTP status is not here: surfaces map classes to statuses in one place each.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class SpliceError(Exception):
+    """Root of all errors of Splice.
+
+    Args:
+        where: The thing that is wrong, as a path a reader can find: `credit.input.age`.
+        got: What came.
+        promised: What was expected instead.
+        mend: What to do next, one sentence without a full stop.
+    """
+
+    code: ClassVar[str] = "splice_error"
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, where: str, *, got: str = "", promised: str = "", mend: str = "") -> None:
+        super().__init__(where, got, promised, mend)
+        self.where = where
+        self.got = got
+        self.promised = promised
+        self.mend = mend
+
+    @property
+    def detail(self) -> str:
+        """One or two sentences for a person, without the place and the code."""
+        parts: list[str] = []
+        if self.got:
+            parts.append(f"got {self.got}")
+        if self.promised:
+            parts.append(f"expected {self.promised}")
+        text = ", ".join(parts)
+        if self.mend:
+            mend = self.mend[0].upper() + self.mend[1:]
+            text = f"{text}. {mend}" if text else mend
+        return text
+
+    def __str__(self) -> str:
+        detail = self.detail
+        text = f"{self.where}: {detail}" if detail else self.where
+        return f"{text} [{self.code}]"
+
+
+class DeclarationError(SpliceError):
+    """A declaration is wrong. Carries the file and the line of the mistake."""
+
+    code = "declaration_error"
+
+    def __init__(
+        self,
+        where: str,
+        *,
+        got: str = "",
+        promised: str = "",
+        mend: str = "",
+        file: str = "",
+        line: int = 0,
+    ) -> None:
+        super().__init__(where, got=got, promised=promised, mend=mend)
+        self.file = file
+        self.line = line
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        return f"{self.file}:{self.line}: {text}" if self.file else text
+
+
+class SettingsError(SpliceError):
+    """A setting of this process is missing, unknown or out of bounds."""
+
+    code = "settings_error"
+
+
+class RequestError(SpliceError):
+    """The caller's mistake; the same request will fail again."""
+
+    code = "bad_request"
+
+
+class MalformedBody(RequestError):
+    """The body is not the format that its content type says."""
+
+    code = "malformed_body"
+
+
+class InputMismatch(RequestError):
+    """The body is well formed but is not of the declared request type."""
+
+    code = "input_mismatch"
+
+
+class BodyTooLarge(RequestError):
+    """The body is larger than this process accepts; it was not read."""
+
+    code = "body_too_large"
+
+
+class UnsupportedMediaType(RequestError):
+    """The content type is not one that this path reads."""
+
+    code = "unsupported_media_type"
+
+
+class UnknownIntegration(RequestError):
+    """No integration of that name has a live release."""
+
+    code = "unknown_integration"
+
+
+class UnknownCall(RequestError):
+    """The ledger holds no call of that id."""
+
+    code = "unknown_call"
+
+
+class UnknownRelease(RequestError):
+    """The integration has no release of that number."""
+
+    code = "unknown_release"
+
+
+class KeyReused(RequestError):
+    """The idempotency key was used before, with another body."""
+
+    code = "idempotency_key_reused"
+
+
+class KeyInFlight(RequestError):
+    """A call with this idempotency key is still running elsewhere."""
+
+    code = "idempotency_key_in_flight"
+    retryable = True
+
+
+class RefusedError(SpliceError):
+    """Rightly asked, but not answered: by policy, by switch, or to keep a promise."""
+
+    code = "refused"
+
+
+class Stopped(RefusedError):
+    """The integration is switched off by an operator."""
+
+    code = "stopped"
+
+
+class Draining(RefusedError):
+    """This process is shutting down and takes no new calls."""
+
+    code = "draining"
+    retryable = True
+
+
+class Overloaded(RefusedError):
+    """More calls are in flight, or wait to be recorded, than this process takes on."""
+
+    code = "overloaded"
+    retryable = True
+
+
+class NotRecorded(RefusedError):
+    """The answer could not be recorded, and the risk declared does not allow an unrecorded one."""
+
+    code = "not_recorded"
+    retryable = True
+
+
+class RouteError(SpliceError):
+    """One attempt failed; the next route is tried."""
+
+    code = "route_error"
+    retryable = True
+
+
+class RouteTimeout(RouteError):
+    """The route did not answer within its timeout, or the deadline of the call came first."""
+
+    code = "timeout"
+
+
+class ModelUnavailable(RouteError):
+    """The model cannot be run: missing, withdrawn, or it could not be loaded."""
+
+    code = "model_unavailable"
+    retryable = False
+
+
+class ModelMismatch(RouteError):
+    """The context does not fit the signature of the model."""
+
+    code = "model_mismatch"
+    retryable = False
+
+
+class BadAnswer(RouteError):
+    """The model answered something that is not of the promised type, or not a number."""
+
+    code = "bad_answer"
+
+
+class ProviderFailed(RouteError):
+    """The provider of a model answered with an error, or could not be reached."""
+
+    code = "provider_failed"
+
+
+class ProviderLimited(RouteError):
+    """The provider refused for the moment: rate limit or overload."""
+
+    code = "provider_limited"
+
+    def __init__(self, where: str, *, retry_after: float | None = None, got: str = "") -> None:
+        super().__init__(where, got=got)
+        self.retry_after = retry_after
+
+
+class RouteCrashed(RouteError):
+    """The route raised something that is not an error of ours."""
+
+    code = "crashed"
+    retryable = False
+
+
+class ExhaustedError(SpliceError):
+    """Every route failed; the attempts are in the record of the call."""
+
+    code = "exhausted"
+    retryable = True
+
+
+class GatherError(SpliceError):
+    """`context()` raised, or did not finish before the deadline."""
+
+    code = "context_failed"
+
+
+class DecisionError(SpliceError):
+    """`decide()` raised, or what it returned is not of the declared reply type."""
+
+    code = "decision_failed"
+
+
+class StoreError(SpliceError):
+    """A store could not do what it was asked: unreachable, full, locked, or broken."""
+
+    code = "store_error"
+    retryable = True

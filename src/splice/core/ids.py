@@ -1,0 +1,47 @@
+"""Call ids: UUID version 7 (RFC 9562), ordered by time, so that new rows append to an index."""
+
+from __future__ import annotations
+
+import hashlib
+
+
+def uuid7(unix_ms: int, random74: int) -> str:
+    """The UUIDv7 of a millisecond and 74 random bits, in its canonical text of 36 characters."""
+    number = (
+        ((unix_ms & 0xFFFF_FFFF_FFFF) << 80)
+        | (0x7 << 76)
+        | (((random74 >> 62) & 0xFFF) << 64)
+        | (0b10 << 62)
+        | (random74 & 0x3FFF_FFFF_FFFF_FFFF)
+    )
+    text = f"{number:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def derived_uuid7(unix_ms: int, *names: str) -> str:
+    """The UUIDv7 that these names always give: the same row of the same job has the same id."""
+    digest = hashlib.sha256("\0".join(names).encode()).digest()
+    return uuid7(unix_ms, int.from_bytes(digest[:10], "big"))
+
+
+def id_bytes(call_id: str) -> bytes:
+    """The 16 bytes of a call id.
+
+    Raises:
+        ValueError: It is not the canonical text of a UUID.
+    """
+    text = call_id.replace("-", "")
+    if len(text) != 32 or len(call_id) != 36:
+        raise ValueError(call_id)
+    return bytes.fromhex(text)
+
+
+def id_text(raw: bytes) -> str:
+    """The canonical text of the 16 bytes of an id."""
+    text = raw.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def id_unix_ms(call_id: str) -> int:
+    """The millisecond in which a UUIDv7 was made."""
+    return int.from_bytes(id_bytes(call_id)[:6], "big")

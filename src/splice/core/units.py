@@ -1,0 +1,78 @@
+"""Durations and money as people write them, turned into numbers."""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+from splice.core.errors import DeclarationError
+
+_DURATION = re.compile(r"\s*(\d[\d_]*(?:\.\d+)?)\s*(us|ms|s|min|h|d)\s*")
+_SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+_MONEY = re.compile(r"\s*([A-Z]{3})\s+(-?\d[\d_,]*(?:\.\d+)?)\s*")
+
+NANO = 1_000_000_000
+"""Costs are whole numbers of billionths of the account's currency: one call of a small model costs
+less than a millionth, and sums of whole numbers do not drift."""
+
+
+def seconds(text: str | float, where: str = "duration") -> float:
+    """Seconds from "100 ms", "2 s", "5 min", "1 h", "40 d", or a number of seconds.
+
+    Raises:
+        DeclarationError: It is not a duration, or not above zero.
+    """
+    if isinstance(text, (int, float)) and not isinstance(text, bool):
+        value = float(text)
+    else:
+        match = _DURATION.fullmatch(str(text))
+        if match is None:
+            raise DeclarationError(
+                where,
+                got=repr(text),
+                promised='a duration such as "100 ms", "2 s" or "5 min"',
+                mend="write a number and one of us, ms, s, min, h, d",
+            )
+        value = float(match[1].replace("_", "")) * _SECONDS[match[2]]
+    if not 0 < value < float("inf"):
+        raise DeclarationError(
+            where, got=repr(text), promised="a duration above zero", mend="give it some time"
+        )
+    return value
+
+
+class Money(msgspec.Struct, frozen=True):
+    """An amount in one currency; `nano` is in billionths of one unit of it."""
+
+    currency: str
+    nano: int
+
+    @property
+    def amount(self) -> float:
+        """The amount in whole units of the currency."""
+        return self.nano / NANO
+
+    def __str__(self) -> str:
+        return f"{self.currency} {self.amount:,.2f}"
+
+
+def money(text: str, where: str = "money") -> Money:
+    """Money from "EUR 4_100_000" or "USD 0.25".
+
+    Raises:
+        DeclarationError: It is not a three-letter currency and an amount.
+    """
+    match = _MONEY.fullmatch(text)
+    if match is None:
+        raise DeclarationError(
+            where,
+            got=repr(text),
+            promised='money such as "EUR 4_100_000"',
+            mend="write the three letters of the currency, a space, and the amount",
+        )
+    amount = match[2].replace("_", "").replace(",", "")
+    whole, _, fraction = amount.partition(".")
+    sign = -1 if whole.startswith("-") else 1
+    nano = abs(int(whole)) * NANO + int(fraction[:9].ljust(9, "0") or 0)
+    return Money(match[1], sign * nano)

@@ -1,0 +1,1 @@
+"""Public test tools: contract suites for every port, behaving fakes, a client."""
