@@ -1,2 +1,55 @@
-"""Splice: carries an AI capability from a pilot into the systems a company already runs."""
+"""Splice: carries an AI capability from a pilot into the systems a company already runs.
+
+A declaration needs only this module:
+
+    import splice
+
+    class Triage(splice.Integration): ...
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from splice.core.call import Prediction
+from splice.core.errors import SpliceError
+from splice.declare.spec import (
+    LLM,
+    Entity,
+    Integration,
+    Lookup,
+    Model,
+    Objective,
+    Reply,
+    Request,
+    Risk,
+    Rule,
+)
+
+if TYPE_CHECKING:  # the application is loaded on first use: a declaration does not need it
+    from splice.app.application import App
+
 __version__ = "0.1.0"
+__all__ = [
+    "LLM",
+    "App",
+    "Entity",
+    "Integration",
+    "Lookup",
+    "Model",
+    "Objective",
+    "Prediction",
+    "Reply",
+    "Request",
+    "Risk",
+    "Rule",
+    "SpliceError",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "App":
+        from splice.app.application import App
+
+        return App
+    raise AttributeError(f"module 'splice' has no attribute {name!r}")

@@ -27,6 +27,7 @@ class Reason(StrEnum):
     DECISION_FAILED = "decision_failed"
     REFUSED = "refused"
     NOT_RECORDED = "not_recorded"
+    CANCELLED = "cancelled"  # the caller in this process went away
 
 
 class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -42,13 +43,14 @@ class Prediction(msgspec.Struct, omit_defaults=True):
 
     `value` is the answer itself: a label, a number, or the decoded output of a language model.
     `score` is the probability of the positive class (two classes) or of `value` (more);
-    `scores` has one probability a class.
+    `scores` has one probability a class. `cost_nano` is what it cost; None where unknown.
     """
 
     value: Any = None  # the answer is of whatever type the model gives
     score: float | None = None
     scores: dict[str, float] | None = None
     usage: Usage | None = None
+    cost_nano: int | None = None
 
 
 class Gathered(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -77,7 +79,6 @@ class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
     why: str = ""
     usage: Usage | None = None
     cost_nano: int | None = None
-    batch: int = 0
 
 
 class Trace(msgspec.Struct, frozen=True):

@@ -1,4 +1,4 @@
-"""The tree of errors: each has a stable code, says where, what was promised, what came, and the mend.
+"""The tree of errors: a stable code, where, what was promised, what came, and the mend.
 
     SpliceError
     ├── DeclarationError      a declaration is wrong; names file and line
@@ -6,7 +6,7 @@
     ├── RequestError          the caller's mistake
     │   ├── MalformedBody  InputMismatch  BodyTooLarge  UnsupportedMediaType
     │   └── UnknownIntegration  UnknownCall  UnknownRelease  KeyReused  KeyInFlight
-    ├── RefusedError          rightly asked, not answered: stopped, draining, overloaded, not recorded
+    ├── RefusedError          rightly asked, but not answered
     │   └── Stopped  Draining  Overloaded  NotRecorded
     ├── RouteError            one attempt failed; the next route is tried
     │   ├── RouteTimeout  ModelUnavailable  ModelMismatch  BadAnswer  ProviderFailed
@@ -189,10 +189,14 @@ class NotRecorded(RefusedError):
 
 
 class RouteError(SpliceError):
-    """One attempt failed; the next route is tried."""
+    """One attempt failed; the next route is tried.
+
+    `cost_nano` is what the failed attempt cost all the same; None where that is unknown.
+    """
 
     code = "route_error"
     retryable = True
+    cost_nano: int | None = 0
 
 
 class RouteTimeout(RouteError):

@@ -18,6 +18,11 @@ class LoadedModel(Protocol):
         """What it reads and gives, as read from the file."""
         ...
 
+    @property
+    def row_seconds(self) -> float:
+        """How long one row takes, measured when it was loaded: tells where it may run."""
+        ...
+
     def run(self, rows: Sequence[Mapping[str, Any]]) -> list[Prediction]:
         """One prediction a row, in order, from one run of the model.
 
@@ -40,9 +45,7 @@ class ModelRuntime(Protocol):
         """
         ...
 
-    def load(
-        self, file: Path, features: Sequence[str] = (), *, threads: int = 1
-    ) -> LoadedModel:
+    def load(self, file: Path, features: Sequence[str] = (), *, threads: int = 1) -> LoadedModel:
         """The model, warmed up. `features` names the columns of a single matrix input.
 
         Raises:

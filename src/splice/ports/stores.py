@@ -77,8 +77,14 @@ class RecordStore(Protocol):
         ...
 
     def claim(
-        self, integration: str, caller: str, key: str, call_id: str, body_sha256: bytes,
-        now_us: int, lease_us: int,
+        self,
+        integration: str,
+        caller: str,
+        key: str,
+        call_id: str,
+        body_sha256: bytes,
+        now_us: int,
+        lease_us: int,
     ) -> Claim:
         """Take an idempotency key for `call_id`, durably, or learn who holds it.
 
@@ -90,7 +96,7 @@ class RecordStore(Protocol):
         ...
 
     def release_claim(self, integration: str, caller: str, key: str, call_id: str) -> None:
-        """Give back a claim whose call ended without a record, so that the key can be tried anew."""
+        """Give back a claim whose call ended without a record: the key can be tried anew."""
         ...
 
 
@@ -175,7 +181,7 @@ class ModelStore(Protocol):
     def add_model(
         self, name: str, file: Path, version: ModelVersion, *, aliases: Sequence[str] = ()
     ) -> ModelVersion:
-        """Keep a copy of the file under its hash and number it; the same bytes keep their number."""
+        """Keep a copy under its hash and number it; the same bytes keep their number."""
         ...
 
     def resolve(self, name: str, ref: str) -> ModelVersion | None:

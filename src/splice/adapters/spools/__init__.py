@@ -1,0 +1,1 @@
+"""Spools: keep records aside while the ledger cannot take them."""

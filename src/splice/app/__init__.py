@@ -1,0 +1,1 @@
+"""The composition root: settings, plugins, wiring; the only room that knows adapters."""

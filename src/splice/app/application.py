@@ -1,0 +1,355 @@
+"""App: the product inside a Python program."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import contextlib
+import logging
+import time
+from collections.abc import AsyncGenerator, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from splice.app import wiring
+from splice.app.clock import Ids, now_us
+from splice.app.replay import replay
+from splice.app.settings import Settings, load, user_name
+from splice.app.watch import Watcher
+from splice.core.call import Call, Outcome, Record
+from splice.core.errors import SpliceError, UnknownCall
+from splice.declare.codec import Codec
+from splice.declare.discover import Found, find, find_live
+from splice.declare.spec import Integration, integration_name
+from splice.engine import observe
+from splice.engine.engine import Answered, Engine
+from splice.engine.observe import Snapshot
+from splice.ports.stores import OutcomeStore, RecordStore
+from splice.serve.http.lane import HttpSurface, Limits
+
+log = logging.getLogger("splice")
+
+Apply = Literal["first", "new", "never"]
+
+
+class App:
+    """Answers calls in this process, and over HTTP where it is mounted.
+
+    Either hand it integration classes of your program, or let it read a project folder:
+
+        app = splice.App(FraudScreening)          # a part of your application
+        app = splice.App(project="/srv/splice")   # a folder with splice.toml
+
+    Args:
+        *integrations: Classes to serve. Their sources become releases as they are.
+        project: Folder of splice.toml and of `.splice/`; the working folder if left out.
+        settings: Instead of reading them from `project`.
+        apply: Which declarations become releases by themselves at start; see the setting
+            `project.apply`. The default is `new` for classes, and the setting's for a project.
+    """
+
+    def __init__(
+        self,
+        *integrations: type[Integration],
+        project: str | Path = ".",
+        settings: Settings | None = None,
+        apply: Apply | None = None,
+    ) -> None:
+        self.settings = settings or load(Path(project))
+        self._classes = integrations
+        self._apply: Apply = apply or ("new" if integrations else self.settings.project.apply)
+        self._ids = Ids()
+        self._services: wiring.Services | None = None
+        self._watcher: Watcher | None = None
+        self._starting: asyncio.Lock | None = None
+        self._replies: dict[str, Codec] = {}
+        self._surface: HttpSurface | None = None
+        self.draining = False
+        self.applied: list[str] = []
+
+    @property
+    def services(self) -> wiring.Services:
+        """What the process holds; the app must have been started."""
+        if self._services is None:
+            raise RuntimeError("the app is not started: use `async with app`, or await app.start()")
+        return self._services
+
+    @property
+    def started(self) -> bool:
+        """Whether calls can be taken."""
+        return self._services is not None
+
+    @property
+    def engine(self) -> Engine:
+        """Answers calls."""
+        return self.services.engine
+
+    @property
+    def records(self) -> RecordStore:
+        """The ledger's calls."""
+        return self.services.stores.records
+
+    @property
+    def outcomes(self) -> OutcomeStore:
+        """The ledger's outcomes."""
+        return self.services.stores.outcomes
+
+    def snapshots(self) -> list[Snapshot]:
+        """Metrics of every worker of this server."""
+        engine, recorder = self.engine, self.services.recorder
+        engine.metrics.set(observe.IN_FLIGHT, engine.in_flight)
+        engine.metrics.set(observe.LEDGER_WAITING, recorder.waiting)
+        engine.metrics.set(observe.LEDGER_SPOOLED, recorder.spooled)
+        engine.metrics.set(observe.LEDGER_ERRORS, recorder.errors)
+        return [engine.metrics.snapshot()]
+
+    async def start(self) -> None:
+        """Open the ledger, load what is live. Called by the first call if by nobody else."""
+        if self._services is not None:
+            return
+        if self._starting is None:
+            self._starting = asyncio.Lock()
+        async with self._starting:
+            if self._services is None:
+                services, watcher = await asyncio.to_thread(self._open)
+                services.recorder.start()
+                watcher.start()
+                self._watcher, self._services = watcher, services
+                atexit.register(self._at_exit)
+
+    def _open(self) -> tuple[wiring.Services, Watcher]:
+        found = self._find()
+        services = wiring.services(self.settings)
+        try:
+            self._apply_found(services, found)
+            watcher = Watcher(services, found if self._classes else ())
+            watcher.load()
+        except BaseException:
+            services.stores.close()
+            raise
+        return services, watcher
+
+    def _find(self) -> Sequence[Found]:
+        if self._classes:
+            return [find_live(cls) for cls in self._classes]
+        if self._apply == "never":
+            return []
+        root, modules = wiring.modules_of(self.settings)
+        found, mistakes = find(root, modules)
+        if mistakes:
+            raise mistakes[0]
+        return found
+
+    def _apply_found(self, services: wiring.Services, found: Sequence[Found]) -> None:
+        control = services.control
+        for one in found:
+            name = one.declaration.name
+            if self._apply == "never":
+                continue
+            live = control.live_release(name)
+            if live is not None and self._apply == "first":
+                continue
+            plan = control.plan(one, now_us=now_us())
+            if not plan.is_new or control.known(plan.manifest) is not None:
+                continue
+            release = control.apply(plan, by=user_name(), why="applied at start", now_us=now_us())
+            self.applied.append(f"{name}: release {release.number}")
+            log.info("%s: release %d applied at start", name, release.number)
+
+    async def stop(self) -> None:
+        """Let running calls end, write what waits, close everything."""
+        services, watcher = self._services, self._watcher
+        if services is None or watcher is None:
+            return
+        self.draining = True
+        until = time.monotonic() + self.settings.server.drain_seconds
+        while services.engine.in_flight and time.monotonic() < until:
+            await asyncio.sleep(0.01)
+        await watcher.stop()
+        lost = await services.close()
+        if lost:
+            log.error("%d records could be kept nowhere", lost)
+        atexit.unregister(self._at_exit)
+        self._services = self._watcher = None
+        self.draining = False
+
+    def _at_exit(self) -> None:
+        # Mounted in a program that has no lifespan, nobody stops us: at least nothing is lost.
+        if self._services is not None:
+            self._services.recorder.stop()
+
+    async def __aenter__(self) -> App:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    @contextlib.asynccontextmanager
+    async def lifespan(self, _: Any = None) -> AsyncGenerator[None]:
+        """A lifespan for the application that this one is mounted in."""
+        async with self:
+            yield
+
+    async def call(
+        self, integration: type[Integration] | str, request: Any, *, key: str | None = None
+    ) -> Any:
+        """The reply to a request.
+
+        Args:
+            integration: The class, or its name.
+            request: An instance of the request type, or a mapping of its fields.
+            key: Idempotency key: the same key gets the same answer.
+
+        Returns:
+            An instance of the class's reply type; a dict where a name was given.
+
+        Raises:
+            RequestError: The request is not of the declared type.
+            RefusedError: It may not run now, or could not be recorded.
+            ExhaustedError: No route answered.
+            SpliceError: `context()` or `decide()` failed.
+        """
+        answered = await self.ask(integration, request, key=key)
+        if answered.error is not None:
+            raise answered.error
+        reply = answered.record.reply or b"null"
+        if isinstance(integration, str):
+            return msgspec.json.decode(reply)
+        return self._reply_codec(integration).decode(reply, f"{integration.__name__}.reply")
+
+    async def ask(
+        self, integration: type[Integration] | str, request: Any, *, key: str | None = None
+    ) -> Answered:
+        """Like `call`, but gives the whole record: route, attempts, cost, release, reasons."""
+        await self.start()
+        name = integration if isinstance(integration, str) else integration_name(integration)
+        engine = self.services.engine
+        line = engine.line(name)
+        typed = line.request.convert(request, line.where)
+        call = Call(
+            id=self._ids.new(),
+            integration=name,
+            body=line.request.encode(typed),
+            asked_us=now_us(),
+            surface="python",
+            key=key,
+        )
+        return await engine.answer(call)
+
+    def _reply_codec(self, cls: type[Integration]) -> Codec:
+        name = cls.__qualname__ + cls.__module__
+        if name not in self._replies:
+            self._replies[name] = find_live(cls).declaration.reply
+        return self._replies[name]
+
+    async def record(self, call_id: str) -> Record:
+        """What was asked and answered, and why.
+
+        Raises:
+            UnknownCall: The ledger holds no call of that id.
+        """
+        await self.start()
+        record = await asyncio.to_thread(self.services.stores.records.get, call_id)
+        if record is None:
+            raise UnknownCall(call_id[:80], got="no such call in the ledger")
+        return record
+
+    async def outcome(
+        self,
+        integration: type[Integration] | str,
+        name: str,
+        value: bool | float | str,
+        *,
+        call_id: str | None = None,
+        entity: str | None = None,
+        at_us: int | None = None,
+    ) -> None:
+        """Tell what really happened, by call id or by entity key.
+
+        Raises:
+            SpliceError: Neither id nor entity is given, or the ledger could not keep it.
+        """
+        await self.start()
+        if (call_id is None) == (entity is None):
+            raise SpliceError(
+                "outcome", got="both or neither", promised="a call_id or an entity, one of them"
+            )
+        known = integration if isinstance(integration, str) else integration_name(integration)
+        outcome = Outcome(known, name, value, at_us or now_us(), call_id, entity, "python")
+        await asyncio.to_thread(self.services.stores.outcomes.append_outcomes, [outcome], now_us())
+
+    async def replay(self, call_id: str, release: int | None = None) -> tuple[Record, Answered]:
+        """The recorded call, and what the same input gives by a release; nothing is recorded.
+
+        Look-ups that the call made are answered from its record; a look-up that it did not make is
+        made now.
+
+        Args:
+            call_id: The call.
+            release: Number of the release to ask; the one that answered if left out.
+
+        Raises:
+            UnknownCall: The ledger holds no call of that id.
+            UnknownRelease: The integration has no such release.
+        """
+        record = await self.record(call_id)
+        return record, await replay(self.services, self._watched(), record, release)
+
+    def _watched(self) -> Watcher:
+        if self._watcher is None:
+            raise RuntimeError("the app is not started")
+        return self._watcher
+
+    def not_ready(self) -> list[str]:
+        """What keeps this process from answering as it should; empty when it is ready."""
+        if self._services is None or self._watcher is None:
+            return ["starting"]
+        services, watcher = self._services, self._watcher
+        wrong = [f"integration {name}: {why}" for name, why in watcher.broken.items()]
+        if not services.engine.lines:
+            wrong.append("no integration is live: splice release apply")
+        if services.recorder.full:
+            wrong.append(f"ledger: {services.recorder.waiting} records wait; new calls are refused")
+        if self.draining:
+            wrong.append("draining")
+        return wrong
+
+    def degraded(self) -> list[str]:
+        """What works less well than it should, while calls are answered all the same."""
+        if self._services is None or self._watcher is None:
+            return []
+        services = self._services
+        wrong: list[str] = []
+        if services.recorder.trouble:
+            wrong.append(f"ledger: {services.recorder.trouble}")
+        if services.recorder.spooled:
+            wrong.append(f"ledger: {services.recorder.spooled} batches set aside")
+        if self._watcher.trouble:
+            wrong.append(f"releases: {self._watcher.trouble}")
+        for line in services.engine.lines.values():
+            if line.stopped:
+                wrong.append(f"integration {line.name}: stopped: {line.stopped}")
+            for step in line.steps:
+                why = step.withdrawn or step.unavailable
+                if why:
+                    wrong.append(f"route {step.route.label} of {line.name}: {why}")
+        return wrong
+
+    def asgi(self) -> HttpSurface:
+        """The HTTP surface: an ASGI application to serve, or to mount in yours.
+
+        Mounted, it starts with its first request; hand `app.lifespan` to your application to have
+        it started and stopped with yours.
+        """
+        if self._surface is None:
+            server = self.settings.server
+            limits = Limits(server.max_body_bytes, server.body_seconds)
+            self._surface = HttpSurface(self, limits, self.settings.cost.currency)
+        return self._surface
+
+    def new_id(self) -> str:
+        """A fresh call id."""
+        return self._ids.new()

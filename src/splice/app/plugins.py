@@ -1,0 +1,43 @@
+"""Plugins: adapters by entry point, ours and other people's alike."""
+
+from __future__ import annotations
+
+from importlib.metadata import entry_points
+from typing import Any
+
+from splice.core.errors import SettingsError
+
+
+def plugin(group: str, name: str, extra: str = "") -> Any:
+    """The object behind an entry point of `splice.GROUP`.
+
+    Args:
+        group: `ledgers`, `runtimes`, `providers`, `features` or `telemetry`.
+        name: Name of the entry point.
+        extra: What to install when its library is missing.
+
+    Raises:
+        SettingsError: There is none of that name, or its library is not installed.
+    """
+    found = entry_points(group=f"splice.{group}", name=name)
+    if not found:
+        known = ", ".join(sorted(one.name for one in entry_points(group=f"splice.{group}")))
+        raise SettingsError(
+            f"splice.{group}.{name}", got="no such plugin", promised=f"one of {known or 'none'}"
+        )
+    try:
+        return next(iter(found)).load()
+    except ImportError as error:
+        raise SettingsError(
+            f"splice.{group}.{name}",
+            got=f"{error}",
+            mend=f"install {extra or 'the library that it names'}",
+        ) from error
+
+
+def available(group: str, name: str) -> Any:
+    """Like `plugin`, but None where its library is not installed."""
+    try:
+        return plugin(group, name)
+    except SettingsError:
+        return None

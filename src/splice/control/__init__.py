@@ -1,0 +1,1 @@
+"""What people change: every change enters through `apply`, and becomes a release."""

@@ -1,0 +1,232 @@
+"""Apply: the one way in. A declaration is checked against the world, compared, and numbered."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+import msgspec
+
+from splice.control.registry import Registry, split_ref
+from splice.core.errors import DeclarationError, ModelUnavailable
+from splice.core.release import Live, Manifest, ModelVersion, PinnedRoute, Release
+from splice.declare.diff import Change, manifest_diff
+from splice.declare.discover import Found
+from splice.declare.reading import TimedRoute, objective_plain
+from splice.declare.spec import LLM, Model, Rule
+from splice.ports.stores import ReleaseStore
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What applying a declaration would do; `before` is None for a first release."""
+
+    found: Found
+    manifest: Manifest
+    before: Release | None
+    changes: tuple[Change, ...]
+    new_models: tuple[ModelVersion, ...] = ()
+
+    @property
+    def is_new(self) -> bool:
+        """Whether there is anything to apply."""
+        return self.before is None or self.before.manifest.digest != self.manifest.digest
+
+
+class Control:
+    """Plans and makes releases.
+
+    Args:
+        releases: Where releases are kept.
+        registry: Resolves models.
+        providers: Names of the configured providers.
+    """
+
+    def __init__(
+        self, releases: ReleaseStore, registry: Registry, providers: Collection[str]
+    ) -> None:
+        self._releases = releases
+        self._registry = registry
+        self._providers = providers
+
+    def check(self, found: Found) -> list[DeclarationError]:
+        """Mistakes that only the world can tell: models that do not exist, unknown providers."""
+        wrong: list[DeclarationError] = []
+        for timed in found.declaration.routes:
+            try:
+                if isinstance(timed.route, Model):
+                    self._check_model(found, timed.route)
+                elif isinstance(timed.route, LLM):
+                    self._check_provider(found, timed.route)
+            except DeclarationError as error:
+                wrong.append(error)
+        return wrong
+
+    def _check_model(self, found: Found, route: Model) -> None:
+        name, _ = split_ref(route.ref)
+        file = self._registry.candidate(route.ref)
+        try:
+            if file is not None:
+                signature = self._registry.inspect(file)
+            else:
+                known = self._registry.resolve(route.ref, now_us=0)
+                if known is None:
+                    raise _at(
+                        found, "routes",
+                        got=f"a route to {route.ref}, which is not registered",
+                        promised=f"a registered model, or a file models/{name}.onnx",
+                        mend=f"splice models add {name} FILE",
+                    )  # fmt: skip
+                if known.version.withdrawn:
+                    raise _at(
+                        found, "routes",
+                        got=f"{known.version.label}, withdrawn: {known.version.withdrawn}",
+                        promised="a version that may be used",
+                        mend="name another version",
+                    )  # fmt: skip
+                signature = known.version.signature
+        except ModelUnavailable as error:
+            raise _at(
+                found, "routes", got=f"{error.where}: {error.got}", promised=error.promised,
+                mend=error.mend,
+            ) from None  # fmt: skip
+        if found.declaration.has_context:
+            return
+        # Without a context() the request's own fields are what the model sees: compare the names.
+        fields = _field_names(found.declaration.request.schema())
+        needed = route.features or signature.features
+        if not needed or len(signature.inputs) > 1:
+            needed = tuple(column.name for column in signature.inputs)
+        lacking = [one for one in needed if one not in fields]
+        if lacking:
+            raise _at(
+                found, "routes",
+                got=f"a model that reads {', '.join(lacking)}, which the request has not",
+                promised=f"inputs among {', '.join(fields)}",
+                mend="return them from context(), or name the matrix columns with features=",
+            )  # fmt: skip
+
+    def _check_provider(self, found: Found, route: LLM) -> None:
+        provider = route.ref.partition("/")[0]
+        if provider not in self._providers:
+            raise _at(
+                found, "routes",
+                got=f"provider {provider!r}",
+                promised=f"one of {', '.join(sorted(self._providers)) or 'none configured'}",
+                mend=f"add [providers.{provider}] to splice.toml",
+            )  # fmt: skip
+
+    def plan(self, found: Found, *, now_us: int) -> Plan:
+        """What applying would change. Registers model files that the routes need.
+
+        Raises:
+            DeclarationError: The first mistake that `check` finds.
+        """
+        wrong = self.check(found)
+        if wrong:
+            raise wrong[0]
+        declaration = found.declaration
+        pinned: list[PinnedRoute] = []
+        new_models: list[ModelVersion] = []
+        for position, timed in enumerate(declaration.routes):
+            route, model = self._pin(position, timed, found.bundle.sha256, now_us)
+            pinned.append(route)
+            if model is not None:
+                new_models.append(model)
+        manifest = Manifest(
+            integration=declaration.name,
+            entry=found.entry,
+            bundle=found.bundle.sha256,
+            purpose=declaration.purpose,
+            risk=str(declaration.risk),
+            deadline_s=declaration.deadline_s,
+            routes=tuple(pinned),
+            request_schema=declaration.request.schema(),
+            reply_schema=declaration.reply.schema(),
+            objective=dict(objective_plain(declaration.objective)),
+        )
+        before = self.live_release(declaration.name)
+        changes = () if before is None else tuple(manifest_diff(before.manifest, manifest))
+        return Plan(found, manifest, before, changes, tuple(new_models))
+
+    def _pin(
+        self, position: int, timed: TimedRoute, bundle: str, now_us: int
+    ) -> tuple[PinnedRoute, ModelVersion | None]:
+        route = timed.route
+        if isinstance(route, Model):
+            adopted = self._registry.resolve(route.ref, now_us=now_us)
+            if adopted is None:  # check() found it a moment ago
+                raise DeclarationError(route.ref, got="no such model any more")
+            version = adopted.version
+            return PinnedRoute(
+                label=route.label, kind="model", position=position, timeout_s=timed.timeout_s,
+                version=version.label, model=version.name, model_version=version.version,
+                sha256=version.sha256, features=route.features,
+            ), version if adopted.is_new else None  # fmt: skip
+        if isinstance(route, Rule):
+            return PinnedRoute(
+                label=route.label, kind="rule", position=position, timeout_s=timed.timeout_s,
+                version=f"source {bundle[:12]}",
+                function=getattr(route.function, "__qualname__", "rule"),
+            ), None  # fmt: skip
+        provider, _, model = route.ref.partition("/")
+        prompt = timed.prompt
+        digest = prompt.sha256 if prompt else ""
+        return PinnedRoute(
+            label=route.label, kind="llm", position=position, timeout_s=timed.timeout_s,
+            version=f"{model} prompt {digest[:12]}", model=model, provider=provider,
+            prompt=route.prompt, prompt_sha256=digest, params=route.params,
+        ), None  # fmt: skip
+
+    def live_release(self, integration: str) -> Release | None:
+        """The release that answers now, or None."""
+        for live in self._releases.live():
+            if live.integration == integration:
+                return self._releases.release(integration, live.number)
+        return None
+
+    def known(self, manifest: Manifest) -> Release | None:
+        """An earlier release with the same digest, newest first, or None."""
+        for release in self._releases.releases(manifest.integration):
+            if release.manifest.digest == manifest.digest:
+                return release
+        return None
+
+    def apply(self, plan: Plan, *, by: str, why: str, now_us: int) -> Release:
+        """Numbers the plan's manifest as a release and makes it live."""
+        self._releases.put_bundle(plan.found.bundle)
+        return self._releases.add_release(plan.manifest, by=by, why=why, now_us=now_us)
+
+    def rollback(
+        self, integration: str, number: int | None, *, by: str, why: str, now_us: int
+    ) -> Live:
+        """Makes an older release live again: the one before the live one where none is named.
+
+        Raises:
+            DeclarationError: There is no such release, or nothing to roll back to.
+        """
+        live = self.live_release(integration)
+        numbers = [one.number for one in self._releases.releases(integration)]
+        if number is None:
+            older = [n for n in numbers if live is not None and n < live.number]
+            number = older[0] if older else None
+        if number is None or number not in numbers:
+            known = ", ".join(str(n) for n in sorted(numbers)) or "none"
+            raise DeclarationError(
+                integration,
+                got="no release to roll back to" if number is None else f"no release {number}",
+                promised=f"one of its releases: {known}",
+                mend=f"splice release list {integration}",
+            )
+        return self._releases.go_live(integration, number, by=by, why=why, now_us=now_us)
+
+
+def _field_names(schema: dict[str, Any]) -> tuple[str, ...]:
+    if "$ref" in schema:
+        schema = schema["$defs"][schema["$ref"].rpartition("/")[2]]
+    return tuple(schema.get("properties", {}))
+
+
+def _at(found: Found, field: str, *, got: str, promised: str, mend: str) -> DeclarationError:
+    file, line = found.declaration.places.get(field) or found.declaration.places[""]
+    where = f"{found.declaration.cls.__name__}.{field}"
+    return DeclarationError(where, got=got, promised=promised, mend=mend, file=file, line=line)

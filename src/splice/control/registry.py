@@ -1,0 +1,99 @@
+"""Model files become numbered versions; an alias says which one a route means."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import msgspec
+
+from splice.core.errors import ModelUnavailable
+from splice.core.release import ModelVersion, Signature
+from splice.ports.runtimes import ModelRuntime
+from splice.ports.stores import ModelStore
+
+CHAMPION = "champion"
+"""The alias that a route means when it names none."""
+
+
+class Adopted(msgspec.Struct, frozen=True):
+    """A version, and whether it is new."""
+
+    version: ModelVersion
+    is_new: bool
+
+
+def split_ref(ref: str) -> tuple[str, str]:
+    """Name and alias or number of `credit`, `credit@champion` or `credit@3`."""
+    name, _, which = ref.partition("@")
+    return name, which or CHAMPION
+
+
+class Registry:
+    """Registers and resolves model files.
+
+    Args:
+        models: Where versions are kept.
+        runtime: Reads a file's signature; None where no runtime is installed.
+        folder: Files here named `NAME.onnx` are registered when a release needs them.
+    """
+
+    def __init__(self, models: ModelStore, runtime: ModelRuntime | None, folder: Path) -> None:
+        self._models = models
+        self._runtime = runtime
+        self._folder = folder
+
+    def register(
+        self, name: str, file: Path, *, now_us: int, aliases: tuple[str, ...] = ()
+    ) -> Adopted:
+        """The version of a file: a new number, or the one that these bytes have already.
+
+        Raises:
+            ModelUnavailable: It is not a model that can be loaded.
+        """
+        signature = self.inspect(file)
+        raw = file.read_bytes()
+        version = ModelVersion(
+            name=name,
+            version=0,
+            sha256=hashlib.sha256(raw).hexdigest(),
+            size=len(raw),
+            format="onnx",
+            signature=signature,
+            created_us=now_us,
+            source=file.name,
+        )
+        known = {one.sha256 for one in self._models.models(name)}
+        kept = self._models.add_model(name, file, version, aliases=aliases)
+        return Adopted(kept, version.sha256 not in known)
+
+    def inspect(self, file: Path) -> Signature:
+        """The signature of a file.
+
+        Raises:
+            ModelUnavailable: It is not a model that can be loaded.
+        """
+        if self._runtime is None:
+            raise ModelUnavailable(
+                file.name, got="no runtime for ONNX", mend="install splice-ai[onnx]"
+            )
+        return self._runtime.inspect(file)
+
+    def candidate(self, ref: str) -> Path | None:
+        """The file in the models folder that a reference would register, if there is one."""
+        name, which = split_ref(ref)
+        file = self._folder / f"{name}.onnx"
+        return file if which == CHAMPION and file.is_file() else None
+
+    def resolve(self, ref: str, *, now_us: int) -> Adopted | None:
+        """The version that a reference names; a file in the models folder is registered for it.
+
+        Raises:
+            ModelUnavailable: The file is not a model that can be loaded.
+        """
+        name, which = split_ref(ref)
+        file = self.candidate(ref)
+        if file is not None:
+            return self.register(name, file, now_us=now_us, aliases=(CHAMPION,))
+        known = self._models.resolve(name, which)
+        return None if known is None else Adopted(known, is_new=False)

@@ -1,0 +1,1 @@
+"""Declaring an integration in Python; reading, linting, bundling and comparing."""

@@ -1,0 +1,350 @@
+"""Bytes to request types and replies to bytes, for msgspec structs, dataclasses and pydantic."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import re
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, cast, get_args, get_type_hints
+
+import msgspec
+
+from splice.core.errors import InputMismatch, MalformedBody
+from splice.declare.spec import MAX_ENTITY, EntityMark
+
+_AT = re.compile(r" - at `(\$[^`]*)`$")
+_EXPECTED = re.compile(r"^Expected (.+?)(?:, got (.+))?$")
+_FIELD = re.compile(r"^Object (missing required|contains unknown) field `([^`]*)`$")
+
+
+class Codec(Protocol):
+    """Reads and writes one declared type. `where` of its errors is a path like `credit.input`."""
+
+    def decode(self, body: bytes, where: str) -> Any:
+        """An instance from JSON.
+
+        Raises:
+            MalformedBody: It is not JSON, holds NaN, a duplicate key, or nests too deep.
+            InputMismatch: It is JSON, but not of the type; names the field.
+        """
+        ...
+
+    def convert(self, value: Any, where: str) -> Any:
+        """An instance from JSON-like Python values; the same errors as `decode`."""
+        ...
+
+    def lax(self, row: Mapping[str, Any], where: str) -> Any:
+        """An instance from a row of texts (CSV): "1.5" may be a number. The same errors."""
+        ...
+
+    def encode(self, value: Any, /) -> bytes:
+        """JSON of an instance."""
+        ...
+
+    def fields(self, value: Any) -> dict[str, Any]:
+        """The fields of an instance by name."""
+        ...
+
+    def encode_checked(self, value: Any) -> bytes:
+        """JSON of an instance, proved to be of the type.
+
+        Raises:
+            ValueError: It is not of the type, or holds NaN; says what is wrong.
+        """
+        ...
+
+    def schema(self) -> dict[str, Any]:
+        """JSON Schema 2020-12."""
+        ...
+
+
+def codec(kind: Any) -> Codec:
+    """The codec of a declared type.
+
+    Raises:
+        TypeError: It is neither of msgspec's types, a dataclass, nor a pydantic model.
+    """
+    if "pydantic" in sys.modules and hasattr(cast(object, kind), "model_validate_json"):
+        return _PydanticCodec(kind)
+    return _MsgspecCodec(kind)
+
+
+def entity_field(kind: Any) -> str | None:
+    """The name of the field that is marked as the entity, or None.
+
+    Raises:
+        TypeError: More than one field is marked.
+    """
+    hints = get_type_hints(kind, include_extras=True) if isinstance(kind, type) else {}
+    marked = [n for n, hint in hints.items() if any(isinstance(a, EntityMark) for a in _args(hint))]
+    if len(marked) > 1:
+        raise TypeError(f"more than one entity: {', '.join(marked)}")
+    return marked[0] if marked else None
+
+
+def _args(hint: Any) -> list[Any]:
+    found: list[Any] = []
+    for argument in getattr(hint, "__metadata__", ()):
+        found.append(argument)
+    for inner in get_args(hint):
+        found.extend(_args(inner))
+    return found
+
+
+def checked_entity(value: Any, where: str) -> str | None:
+    """The entity key of a request, or None where the field is empty by its type.
+
+    Raises:
+        InputMismatch: It is not a text of 1 to 256 characters.
+    """
+    if value is None:
+        return None
+    if not isinstance(value, str) or not 0 < len(value) <= MAX_ENTITY:
+        got = f"{len(value)} characters" if isinstance(value, str) else type(value).__name__
+        raise InputMismatch(
+            where,
+            got=got,
+            promised=f"an entity key of 1 to {MAX_ENTITY} characters",
+            mend="send the key of the entity, not its contents",
+        )
+    return value
+
+
+def mismatch(error: Exception, where: str, names: tuple[str, ...] = ()) -> InputMismatch:
+    """Our error for a message of msgspec: which field, what came, what was promised."""
+    text = str(error)
+    at = _AT.search(text)
+    path = at[1].removeprefix("$") if at else ""
+    text = _AT.sub("", text)
+    if field := _FIELD.match(text):
+        place = f"{where}{path}.{field[2]}"
+        if field[1] == "missing required":
+            return InputMismatch(
+                place, got="nothing", promised="a value", mend=f"add the field {field[2]}"
+            )
+        known = f" ({', '.join(names)})" if names and not path else ""
+        return InputMismatch(
+            place,
+            got="an unknown field",
+            promised=f"only declared fields{known}",
+            mend=f"leave out {field[2]}, or declare it",
+        )
+    if expected := _EXPECTED.match(text):
+        return InputMismatch(
+            where + path,
+            got=(expected[2] or "something else").replace("`", ""),
+            promised=expected[1].replace("`", ""),
+        )
+    return InputMismatch(where + path, got=text.replace("`", ""), promised="the declared type")
+
+
+def malformed(error: Exception, where: str) -> MalformedBody:
+    """Our error for a body that is not JSON."""
+    if isinstance(error, RecursionError):
+        return MalformedBody(
+            where, got="JSON nested too deep", promised="at most a few hundred levels"
+        )
+    if isinstance(error, UnicodeDecodeError):
+        return MalformedBody(where, got="bytes that are not UTF-8", promised="JSON in UTF-8")
+    got = str(error).removeprefix("JSON is malformed: ")
+    return MalformedBody(
+        where, got=f"malformed JSON: {got}", promised="one JSON value (NaN and Infinity are not)"
+    )
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    seen = dict(pairs)
+    if len(seen) != len(pairs):
+        names = [name for name, _ in pairs]
+        raise KeyError(next(name for name in names if names.count(name) > 1))
+    return seen
+
+
+def refuse_duplicate_keys(body: bytes, where: str) -> None:
+    """Duplicate keys are refused: two readers of one body would each believe another value.
+
+    Raises:
+        MalformedBody: An object has a key twice; names the key.
+    """
+    try:
+        json.loads(body, object_pairs_hook=_no_duplicates)
+    except KeyError as error:
+        raise MalformedBody(
+            where, got=f"the key {error.args[0]!r} twice in one object", promised="each key once"
+        ) from None
+    except (ValueError, RecursionError):
+        return  # the typed decoder has its own say
+
+
+class _MsgspecCodec:
+    """For structs, dataclasses, typed dicts and whatever else msgspec reads."""
+
+    def __init__(self, kind: Any) -> None:
+        self._kind = kind
+        self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(kind)
+        self._encoder = msgspec.json.Encoder(order=None)
+        self.encode: Callable[[Any], bytes] = self._encoder.encode
+        self._is_struct = isinstance(kind, type) and issubclass(kind, msgspec.Struct)
+        self._names: tuple[str, ...] = ()
+        self._closed = True
+        # A flat type of required scalars has exactly this many colons in its JSON: no need to look
+        # for duplicate keys unless there are more. 0 means: always look.
+        self._colons = 0
+        if self._is_struct:
+            fields = msgspec.structs.fields(cast("type[msgspec.Struct]", kind))
+            self._names = tuple(f.encode_name for f in fields)
+            if all(f.required for f in fields):
+                self._colons = len(fields)
+        elif dataclasses.is_dataclass(cast("object", kind)):
+            self._names = tuple(f.name for f in dataclasses.fields(cast("Any", kind)))
+            self._closed = False
+
+    def decode(self, body: bytes, where: str) -> Any:
+        try:
+            value = self._decoder.decode(body)
+        except msgspec.ValidationError as error:
+            refuse_duplicate_keys(body, where)
+            raise mismatch(error, where, self._names) from None
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise malformed(error, where) from None
+        if body.count(b":") != self._colons:
+            refuse_duplicate_keys(body, where)
+        if not self._closed:
+            self._refuse_extra(msgspec.json.decode(body), where)
+        return value
+
+    def convert(self, value: Any, where: str) -> Any:
+        if bad := _not_finite(value):
+            raise InputMismatch(where + bad, got="NaN or an infinity", promised="a finite number")
+        try:
+            plain = msgspec.to_builtins(value)
+            result = msgspec.convert(plain, self._kind)
+        except msgspec.ValidationError as error:
+            raise mismatch(error, where, self._names) from None
+        except (TypeError, RecursionError) as error:
+            raise InputMismatch(where, got=str(error), promised="JSON values") from None
+        if not self._closed and isinstance(plain, dict):
+            self._refuse_extra(cast("dict[str, Any]", plain), where)
+        return result
+
+    def lax(self, row: Mapping[str, Any], where: str) -> Any:
+        try:
+            value = msgspec.convert(dict(row), self._kind, strict=False)
+        except msgspec.ValidationError as error:
+            raise mismatch(error, where, self._names) from None
+        if bad := _not_finite(self.fields(value)):
+            raise InputMismatch(where + bad, got="NaN or an infinity", promised="a finite number")
+        if not self._closed:
+            self._refuse_extra(dict(row), where)
+        return value
+
+    def fields(self, value: Any) -> dict[str, Any]:
+        if self._is_struct:
+            return msgspec.structs.asdict(value)
+        return cast("dict[str, Any]", msgspec.to_builtins(value))
+
+    def encode_checked(self, value: Any) -> bytes:
+        if self._is_struct and not isinstance(value, self._kind):
+            raise ValueError(f"{type(value).__name__}, not {self._kind.__name__}")
+        try:
+            body = self._encoder.encode(value)
+            # msgspec writes NaN as null, which an optional field would take for "nothing".
+            if b"null" in body and (bad := _not_finite(value)):
+                raise ValueError(f"NaN or an infinity at {bad}")
+            self._decoder.decode(body)
+        except (msgspec.ValidationError, msgspec.DecodeError) as error:
+            raise ValueError(str(error).replace("`", "")) from None
+        except (TypeError, RecursionError) as error:
+            raise ValueError(str(error)) from None
+        return body
+
+    def schema(self) -> dict[str, Any]:
+        return msgspec.json.schema(self._kind)
+
+    def _refuse_extra(self, plain: Any, where: str) -> None:
+        extra = [name for name in plain if name not in self._names]
+        if extra and self._names:
+            unknown = msgspec.ValidationError(f"Object contains unknown field `{extra[0]}`")
+            raise mismatch(unknown, where, self._names)
+
+
+class _PydanticCodec:
+    """For pydantic models; pydantic is imported by whoever declared one, never by us."""
+
+    def __init__(self, kind: Any) -> None:
+        self._kind = kind
+        self._names = tuple(cast("dict[str, Any]", kind.model_fields))
+
+    def decode(self, body: bytes, where: str) -> Any:
+        try:
+            plain = msgspec.json.decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise malformed(error, where) from None
+        refuse_duplicate_keys(body, where)
+        return self._validate(plain, where, self._kind.model_validate_json, body)
+
+    def convert(self, value: Any, where: str) -> Any:
+        if hasattr(value, "model_dump"):
+            value = value.model_dump(mode="json")
+        if bad := _not_finite(value):
+            raise InputMismatch(where + bad, got="NaN or an infinity", promised="a finite number")
+        return self._validate(value, where, self._kind.model_validate, value)
+
+    def lax(self, row: Mapping[str, Any], where: str) -> Any:
+        return self.convert(dict(row), where)
+
+    def _validate(self, plain: Any, where: str, validate: Callable[[Any], Any], given: Any) -> Any:
+        if isinstance(plain, dict):
+            extra = [name for name in cast("dict[str, Any]", plain) if name not in self._names]
+            if extra:
+                unknown = msgspec.ValidationError(f"Object contains unknown field `{extra[0]}`")
+                raise mismatch(unknown, where, self._names)
+        try:
+            return validate(given)
+        except ValueError as error:  # pydantic.ValidationError is one
+            first: Any = cast("Any", error).errors()[0] if hasattr(error, "errors") else {}
+            path = "".join(f".{part}" for part in first.get("loc", ()))
+            got = type(first.get("input")).__name__
+            raise InputMismatch(
+                where + path,
+                got="nothing" if first.get("type") == "missing" else got,
+                promised=str(first.get("msg", error)),
+            ) from None
+
+    def encode(self, value: Any) -> bytes:
+        return cast("str", value.model_dump_json()).encode()
+
+    def fields(self, value: Any) -> dict[str, Any]:
+        return cast("dict[str, Any]", value.model_dump())
+
+    def encode_checked(self, value: Any) -> bytes:
+        if not isinstance(value, self._kind):
+            raise ValueError(f"{type(value).__name__}, not {self._kind.__name__}")
+        if bad := _not_finite(value.model_dump()):
+            raise ValueError(f"NaN or an infinity at {bad}")
+        body = cast("str", value.model_dump_json()).encode()
+        self._kind.model_validate_json(body)
+        return body
+
+    def schema(self) -> dict[str, Any]:
+        return cast("dict[str, Any]", self._kind.model_json_schema())
+
+
+def _not_finite(value: Any, path: str = "") -> str:
+    """The path of the first NaN or infinity; empty where there is none."""
+    if isinstance(value, float):
+        return "" if math.isfinite(value) else path or "."
+    if isinstance(value, msgspec.Struct):
+        value = {name: getattr(value, name) for name in value.__struct_fields__}
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = vars(value)
+    if isinstance(value, dict):
+        items = cast("dict[Any, Any]", value).items()
+        return next((p for k, v in items if (p := _not_finite(v, f"{path}.{k}"))), "")
+    if isinstance(value, (list, tuple)):
+        rows = enumerate(cast("list[Any]", value))
+        return next((p for i, v in rows if (p := _not_finite(v, f"{path}[{i}]"))), "")
+    return ""

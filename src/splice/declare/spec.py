@@ -1,0 +1,165 @@
+"""What a user writes: the spec sheet of an integration, its types and its routes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from typing import Annotated, Any, ClassVar, Protocol
+
+import msgspec
+
+
+class EntityMark:
+    """Marks the field that names who or what a call is about."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "Entity"
+
+
+MAX_ENTITY = 256
+"""Characters of an entity key. It is an index key in every store; a longer one is a mistake."""
+
+Entity = Annotated[
+    str, msgspec.Meta(min_length=1, max_length=MAX_ENTITY, extra={"splice": "entity"}), EntityMark()
+]
+"""The key that joins features, stickiness and later outcomes: 1 to 256 characters."""
+
+
+class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Base of a request type: typed fields, unknown ones refused."""
+
+
+class Reply(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Base of a reply type: typed fields, checked before the caller sees them."""
+
+
+class Risk(StrEnum):
+    """What a wrong or lost answer may do; `HIGH` replies only after the ledger has committed."""
+
+    MINIMAL = "minimal"
+    LIMITED = "limited"
+    HIGH = "high"
+
+
+class Objective(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The business figure that the integration must move.
+
+    `value_per_unit` is the money that a change of one whole unit of the figure is worth in a year:
+    for a rate, the value of going from 0 to 1.
+    """
+
+    kpi: str
+    unit: str = ""
+    baseline: float | None = None
+    target: float | None = None
+    due: str = ""  # ISO 8601 date
+    value_per_unit: str = ""  # "EUR 4_100_000"
+    outcome: str = ""  # the outcome that tells it, where its name is not the kpi's
+
+
+class Lookup(Protocol):
+    """What `context()` may ask; every answer is recorded with its source and age."""
+
+    async def features(self, view: str, entity: str) -> dict[str, Any]:
+        """The features of an entity; empty where it is unknown."""
+        ...
+
+    def now_us(self) -> int:
+        """When the call was asked, in Unix microseconds; the same again in a replay."""
+        ...
+
+
+class Model(msgspec.Struct, frozen=True):
+    """A route to a registered model: `credit`, `credit@champion` or `credit@3`.
+
+    `features` names the columns of a model that reads one matrix, in their order.
+    """
+
+    ref: str
+    features: tuple[str, ...] = ()
+    timeout: str | float | None = None
+
+    @property
+    def label(self) -> str:
+        """The route's name on the wire and in metrics."""
+        return f"model:{self.ref.partition('@')[0]}"
+
+
+class LLM(msgspec.Struct, frozen=True):
+    """A route to a language model: `provider/model`, with a prompt file and an output type.
+
+    `prompt` is a path beside the declaration. `output` is the type that the model must answer in;
+    the reply type where it is left out. `params` go to the provider as they are.
+    """
+
+    ref: str
+    prompt: str
+    output: Any = None  # any type that msgspec or pydantic can decode
+    timeout: str | float | None = None
+    params: dict[str, Any] = {}  # the provider's own names and values
+
+    @property
+    def label(self) -> str:
+        """The route's name on the wire and in metrics."""
+        return f"llm:{self.ref}"
+
+
+class Rule(msgspec.Struct, frozen=True):
+    """A route that is a plain function of the context; it needs no model and no network.
+
+    It returns a `Prediction`, or a plain value, which becomes the prediction's value (and its
+    score where it is a number between 0 and 1).
+    """
+
+    function: Callable[[Mapping[str, Any]], Any]
+    timeout: str | float | None = None
+
+    @property
+    def label(self) -> str:
+        """The route's name on the wire and in metrics."""
+        return f"rule:{getattr(self.function, '__name__', 'rule')}"
+
+
+Route = Model | LLM | Rule
+
+
+class Integration:
+    """One AI capability inside one business workflow. Subclass it; the docstring is its purpose.
+
+    Attributes:
+        name: On the wire; the class name in kebab-case where it is left out.
+        objective: The business figure that it must move.
+        risk: What a wrong or lost answer may do.
+        deadline: The longest a caller waits, fallbacks included: "100 ms".
+        routes: Ways to answer, in order of trust.
+        request: The request type, where `context` and `decide` do not name it.
+        reply: The reply type, where `decide` does not name it.
+    """
+
+    name: ClassVar[str] = ""
+    objective: ClassVar[Objective | None] = None
+    risk: ClassVar[Risk] = Risk.LIMITED
+    deadline: ClassVar[str | float] = "20 s"
+    # A list reads better in a declaration; it is read once and never changed.
+    routes: ClassVar[list[Route] | tuple[Route, ...]] = ()
+    request: ClassVar[Any] = None
+    reply: ClassVar[Any] = None
+
+    def context(self, request: Any, look: Lookup, /) -> Any:
+        """What the routes see: a mapping. May be `async`. Left out, it is the request's fields."""
+        raise NotImplementedError
+
+    def decide(self, request: Any, prediction: Any, /) -> Any:
+        """What the business does with the prediction: a reply. Left out, it is `value` itself."""
+        raise NotImplementedError
+
+
+def integration_name(cls: type[Integration]) -> str:
+    """The declared name, or the class name in kebab-case: `FraudScreening` is `fraud-screening`."""
+    if cls.name:
+        return cls.name
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", cls.__name__)
+    return words.lower().replace("_", "-").strip("-")

@@ -1,0 +1,117 @@
+"""Admit: is it switched on, is there room, is the input valid, was this key answered before."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from typing import Any
+
+from splice.core.call import Call, Record
+from splice.core.errors import KeyInFlight, KeyReused, Overloaded, Stopped
+from splice.declare.codec import checked_entity
+from splice.engine.line import Line
+from splice.engine.record import Recorder
+from splice.ports.stores import Claim, RecordStore
+
+_LEASE_SLACK_SECONDS = 10.0
+_POLL_SECONDS = 0.02
+
+
+def may_enter(line: Line, recorder: Recorder, in_flight: int, max_in_flight: int) -> None:
+    """Passes a call that may run now.
+
+    Raises:
+        Stopped: An operator switched the integration off.
+        Overloaded: Too many calls are in flight, or too many wait to be recorded.
+    """
+    if line.stopped:
+        raise Stopped(line.name, got=f"switched off: {line.stopped}", mend="ask its owner")
+    if in_flight >= max_in_flight:
+        raise Overloaded(
+            line.name, got=f"{in_flight} calls in flight", mend="try again in a moment"
+        )
+    if recorder.full:
+        raise Overloaded(
+            line.name,
+            got=f"{recorder.waiting} calls that wait to be recorded",
+            mend="try again in a moment; /readyz tells why the ledger is behind",
+        )
+
+
+def entity_of(line: Line, request: Any) -> str | None:
+    """The entity key of a request, or None where its type has none.
+
+    Raises:
+        InputMismatch: It is empty or longer than 256 characters.
+    """
+    field = line.declaration.entity
+    if field is None:
+        return None
+    return checked_entity(getattr(request, field), f"{line.where}.{field}")
+
+
+class Claims:
+    """Idempotency keys: the first call with a key runs, every other gets its stored answer."""
+
+    def __init__(self, store: RecordStore) -> None:
+        self._store = store
+        self._running: dict[tuple[str, str, str], asyncio.Future[None]] = {}
+
+    async def take(self, line: Line, call: Call, key: str) -> Record | None:
+        """None where this call shall run; else the record of the call that had the key first.
+
+        Raises:
+            KeyReused: The key was used with another body.
+            KeyInFlight: The first call is still running when this one's deadline has passed.
+            StoreError: The claim could not be made durable; the call must not run.
+        """
+        slot = (call.integration, call.caller, key)
+        body_sha256 = hashlib.sha256(call.body).digest()
+        until = asyncio.get_running_loop().time() + line.deadline_s
+        while True:
+            here = self._running.get(slot)
+            if here is not None:
+                await asyncio.wait([here], timeout=line.deadline_s)
+            claim = await asyncio.to_thread(self._claim, line, call, key, body_sha256)
+            if claim.body_sha256 != body_sha256:
+                raise KeyReused(
+                    f"{line.name}.idempotency-key",
+                    got="another body than the first time",
+                    promised="one body for one key",
+                    mend="take a fresh key for a new question",
+                )
+            if claim.mine:
+                self._running[slot] = asyncio.get_running_loop().create_future()
+                return None
+            if claim.done:
+                record = await asyncio.to_thread(self._store.get, claim.call_id)
+                if record is not None:
+                    return record
+            if asyncio.get_running_loop().time() >= until:
+                raise KeyInFlight(
+                    f"{line.name}.idempotency-key",
+                    got="a first call that is still running",
+                    mend="ask again with the same key in a moment",
+                )
+            await asyncio.sleep(_POLL_SECONDS)
+
+    def _claim(self, line: Line, call: Call, key: str, body_sha256: bytes) -> Claim:
+        lease_us = int((line.deadline_s + _LEASE_SLACK_SECONDS) * 1e6)
+        return self._store.claim(
+            call.integration, call.caller, key, call.id, body_sha256, call.asked_us, lease_us
+        )
+
+    async def give_back(self, call: Call, key: str) -> None:
+        """The call ended without an answer: whoever asks next with this key runs."""
+        try:
+            await asyncio.to_thread(
+                self._store.release_claim, call.integration, call.caller, key, call.id
+            )
+        finally:
+            self.ended(call, key)
+
+    def ended(self, call: Call, key: str) -> None:
+        """The call is over; those in this process who wait for it look again."""
+        here = self._running.pop((call.integration, call.caller, key), None)
+        if here is not None and not here.done():
+            here.set_result(None)

@@ -1,0 +1,116 @@
+"""Compile: a release becomes a line, with its code loaded and its models in memory."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Mapping
+
+import msgspec
+
+from splice.core.errors import ModelUnavailable, SpliceError
+from splice.core.release import PinnedRoute, Release
+from splice.declare.reading import Declaration, TimedRoute
+from splice.declare.spec import LLM, Rule
+from splice.engine.line import Line, Step, line_of
+from splice.engine.routing.batched import Batched
+from splice.engine.routing.prompted import Prompted
+from splice.engine.routing.ruled import Ruled
+from splice.ports.predictor import Predictor
+from splice.ports.providers import Provider
+from splice.ports.runtimes import ModelRuntime
+from splice.ports.stores import ModelStore
+
+
+class Machine(msgspec.Struct, frozen=True):
+    """How models run in this process.
+
+    `nano_per_second` prices machine time in billionths of the currency; None where nobody said.
+    `local_providers` run on this machine too, and are priced by its time.
+    """
+
+    threads: int = 1
+    max_batch: int = 64
+    nano_per_second: float | None = None
+    local_providers: frozenset[str] = frozenset()
+
+
+class Compiler:
+    """Turns releases into lines. A model that several releases use is in memory once."""
+
+    def __init__(
+        self,
+        models: ModelStore,
+        runtimes: Mapping[str, ModelRuntime],
+        providers: Mapping[str, Provider],
+        machine: Machine,
+    ) -> None:
+        self._models = models
+        self._runtimes = runtimes
+        self._providers = providers
+        self._machine = machine
+        self._loaded: weakref.WeakValueDictionary[tuple[str, tuple[str, ...]], Batched] = (
+            weakref.WeakValueDictionary()
+        )
+
+    def compile(self, release: Release, declaration: Declaration) -> Line:
+        """The line. A route whose model cannot be loaded is part of it, marked unavailable."""
+        pairs = zip(release.manifest.routes, declaration.routes, strict=True)
+        withdrawn = self._models.withdrawn()
+        steps = tuple(self._step(pinned, timed, withdrawn) for pinned, timed in pairs)
+        return line_of(release, declaration, steps)
+
+    def _step(self, pinned: PinnedRoute, timed: TimedRoute, withdrawn: Mapping[str, str]) -> Step:
+        why = withdrawn.get(pinned.sha256, "") if pinned.sha256 else ""
+        try:
+            predictor, immediate = self._predictor(pinned, timed)
+        except SpliceError as error:
+            return Step(pinned, None, immediate=True, unavailable=str(error), withdrawn=why)
+        return Step(pinned, predictor, immediate, withdrawn=why)
+
+    def _predictor(self, pinned: PinnedRoute, timed: TimedRoute) -> tuple[Predictor, bool]:
+        route = timed.route
+        if isinstance(route, Rule):
+            return Ruled(route.function), True
+        if isinstance(route, LLM):
+            provider = self._providers.get(pinned.provider)
+            if provider is None or timed.prompt is None or timed.output is None:
+                raise ModelUnavailable(
+                    pinned.label,
+                    got=f"no provider {pinned.provider}",
+                    promised=f"one of {', '.join(self._providers) or 'none configured'}",
+                    mend=f"add [providers.{pinned.provider}] to splice.toml",
+                )
+            local = pinned.provider in self._machine.local_providers
+            rate = self._machine.nano_per_second if local else None
+            return Prompted(
+                provider, pinned, timed.prompt, timed.output, nano_per_second=rate
+            ), False
+        batched = self.model(pinned)
+        return batched, batched.immediate
+
+    def model(self, pinned: PinnedRoute) -> Batched:
+        """The model of a route, in memory.
+
+        Raises:
+            ModelUnavailable: Its file is gone, or cannot be loaded.
+            ModelMismatch: Its features do not fit the signature.
+        """
+        key = (pinned.sha256, pinned.features)
+        batched = self._loaded.get(key)
+        if batched is None:
+            runtime = self._runtimes.get("onnx")
+            if runtime is None:
+                raise ModelUnavailable(
+                    pinned.label, got="no runtime for ONNX", mend="install splice-ai[onnx]"
+                )
+            loaded = runtime.load(
+                self._models.file(pinned.sha256), pinned.features, threads=self._machine.threads
+            )
+            batched = Batched(
+                loaded,
+                pinned.label,
+                max_batch=self._machine.max_batch,
+                nano_per_second=self._machine.nano_per_second,
+            )
+            self._loaded[key] = batched
+        return batched

@@ -1,0 +1,81 @@
+"""Gather: `context()` runs within the deadline, and every look-up it makes is noted."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from inspect import isawaitable
+from typing import Any, cast
+
+from splice.core.call import Gathered
+from splice.core.errors import GatherError, StoreError
+from splice.engine.line import Line
+from splice.ports.features import FeatureStore
+
+
+class Look:
+    """What `context()` asks. In a replay the recorded answers are given again."""
+
+    def __init__(
+        self,
+        asked_us: int,
+        features: FeatureStore | None,
+        recorded: tuple[Gathered, ...] | None = None,
+    ) -> None:
+        self._asked_us = asked_us
+        self._features = features
+        self._recorded = recorded
+        self.gathered: list[Gathered] = []
+
+    def now_us(self) -> int:
+        """When the call was asked, in Unix microseconds; the same again in a replay."""
+        return self._asked_us
+
+    async def features(self, view: str, entity: str) -> dict[str, Any]:
+        """The features of an entity; empty where it is unknown.
+
+        Raises:
+            StoreError: No feature store is configured, no such view, or it cannot be read.
+        """
+        for one in self._recorded or ():
+            if one.view == view and one.entity == entity:
+                self.gathered.append(one)
+                return dict(one.values)
+        if self._features is None:
+            raise StoreError(
+                f"features.{view}",
+                got="no feature store",
+                promised="a view of that name",
+                mend="declare it in splice.toml under [features.views]",
+            )
+        found = await self._features.read(view, entity)
+        self.gathered.append(Gathered(view, entity, found.values, found.source, found.age_s))
+        return dict(found.values)
+
+
+async def gather(line: Line, request: Any, look: Look, seconds: float) -> Mapping[str, Any]:
+    """The context of a call: what `context()` returns, or the fields of the request.
+
+    Raises:
+        GatherError: It raised, returned no mapping, or took longer than `seconds`.
+    """
+    if line.context is None:
+        return line.request.fields(request)
+    where = f"{line.name}.context"
+    try:
+        found: Any = line.context(request, look)
+        if isawaitable(found):
+            async with asyncio.timeout(seconds):
+                found = await found
+    except TimeoutError:
+        raise GatherError(
+            where,
+            got=f"nothing within {seconds:.3g} s",
+            promised="a context before the deadline",
+            mend="look up less, or raise the deadline",
+        ) from None
+    except Exception as error:
+        raise GatherError(where, got=f"{type(error).__name__}: {error}") from error
+    if not isinstance(found, Mapping):
+        raise GatherError(where, got=type(found).__name__, promised="a mapping of names to values")
+    return cast("Mapping[str, Any]", found)

@@ -1,0 +1,94 @@
+"""Infer: the routes run in order, each with its timeout, all inside one deadline."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import msgspec
+
+from splice.core.call import Attempt, Prediction
+from splice.core.errors import RouteCrashed, RouteError
+from splice.engine.line import Line, Step
+from splice.ports.predictor import Question
+
+ANSWERED = "answered"
+
+# A route never takes the whole of what is left of the deadline while another stands behind it.
+_SHARE_WITH_NEXT = 0.8
+
+
+class Inferred(msgspec.Struct):
+    """The prediction with the step that gave it (both None where no route answered)."""
+
+    attempts: list[Attempt]
+    prediction: Prediction | None = None
+    step: Step | None = None
+
+
+async def infer(line: Line, question: Question, started: float) -> Inferred:
+    """Tries each route once until one answers or the deadline has passed.
+
+    Args:
+        line: The compiled release.
+        question: The context and the deadline (on `time.monotonic()`).
+        started: When the call began, on the same clock.
+    """
+    inferred = Inferred([])
+    last = len(line.steps) - 1
+    for position, step in enumerate(line.steps):
+        begun = time.monotonic()
+        left = question.deadline - begun
+        if position < last:
+            left *= _SHARE_WITH_NEXT
+        ended, why, prediction, cost = ANSWERED, "", None, 0
+        if step.predictor is None or step.unavailable or step.withdrawn:
+            ended, why = "model_unavailable", step.withdrawn or step.unavailable
+        elif left <= 0:
+            ended, why = "timeout", "the deadline of the call had passed"
+        else:
+            try:
+                answer = step.predictor.predict(question)
+                if isinstance(answer, Prediction):
+                    prediction = answer
+                elif step.immediate:
+                    prediction = await answer
+                else:
+                    async with asyncio.timeout(min(step.route.timeout_s, left)):
+                        prediction = await answer
+                cost = prediction.cost_nano
+            except TimeoutError:
+                waited = min(step.route.timeout_s, left)
+                ended, why, cost = "timeout", f"no answer within {waited:.3g} s", None
+            except RouteError as error:
+                ended, why, cost = error.code, str(error), error.cost_nano
+            except Exception as error:  # noqa: BLE001 - a route may run the user's own code
+                crash = RouteCrashed(step.route.label, got=f"{type(error).__name__}: {error}")
+                ended, why = crash.code, str(crash)
+        inferred.attempts.append(
+            Attempt(
+                step.route.label,
+                ended,
+                int((begun - started) * 1e6),
+                int((time.monotonic() - begun) * 1e6),
+                step.route.version,
+                why,
+                None if prediction is None else prediction.usage,
+                cost,
+            )
+        )
+        if prediction is not None:
+            inferred.prediction = prediction
+            inferred.step = step
+            break
+    return inferred
+
+
+def total_cost(attempts: list[Attempt]) -> int | None:
+    """What a call cost in billionths of the currency; None as soon as one attempt's is unknown."""
+    total = 0
+    for attempt in attempts:
+        if attempt.cost_nano is None:
+            return None
+        total += attempt.cost_nano
+    return total

@@ -1,0 +1,79 @@
+"""A line is a compiled release: everything that a call of it needs, bound once."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from splice.core.release import PinnedRoute, Release
+from splice.declare.codec import Codec
+from splice.declare.reading import Declaration
+from splice.declare.spec import Risk
+from splice.ports.predictor import Predictor
+
+
+class Step(msgspec.Struct):
+    """One route, ready to run. `immediate` predictors answer within this tick of the loop.
+
+    `unavailable` says why it must not be tried; it may change while the line lives.
+    """
+
+    route: PinnedRoute
+    predictor: Predictor | None
+    immediate: bool
+    unavailable: str = ""
+    withdrawn: str = ""
+
+
+class Line(msgspec.Struct):
+    """A release with its code loaded and its models in memory."""
+
+    release: Release
+    declaration: Declaration
+    steps: tuple[Step, ...]
+    instance: Any  # the user's Integration object
+    context: Callable[[Any, Any], Mapping[str, Any] | Awaitable[Mapping[str, Any]]] | None
+    decide: Callable[[Any, Any], Any] | None
+    durable: bool
+    deadline_s: float
+    where: str
+    stopped: str = ""
+
+    @property
+    def name(self) -> str:
+        """The name of the integration."""
+        return self.release.manifest.integration
+
+    @property
+    def request(self) -> Codec:
+        """Reads the request type."""
+        return self.declaration.request
+
+    @property
+    def reply(self) -> Codec:
+        """Writes the reply type."""
+        return self.declaration.reply
+
+
+def line_of(release: Release, declaration: Declaration, steps: tuple[Step, ...]) -> Line:
+    """The line of a release whose declaration is loaded and whose routes are ready."""
+    instance = declaration.cls()
+    decide: Callable[[Any, Any], Any] | None = None
+    if declaration.has_decide:
+        decide = instance.decide
+        if len(inspect.signature(instance.decide).parameters) > 2:
+            raise TypeError("decide() takes the request and the prediction")
+    return Line(
+        release=release,
+        declaration=declaration,
+        steps=steps,
+        instance=instance,
+        context=instance.context if declaration.has_context else None,
+        decide=decide,
+        durable=declaration.risk is Risk.HIGH,
+        deadline_s=declaration.deadline_s,
+        where=f"{declaration.name}.input",
+    )

@@ -1,0 +1,1 @@
+"""Composition that varies by integration: each class wraps something and is a Predictor."""

@@ -1,0 +1,129 @@
+"""Batched: concurrent questions to one model are run together; a lone one never waits.
+
+Questions that arrive in one tick of the event loop make one batch, run at the tick's end. There is
+no timer: a window of 1 ms would cost every caller of an idle model more than that. A model whose
+row takes longer than `INLINE_SECONDS` runs in a thread of its own, and what arrives meanwhile makes
+the next batch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from splice.core.call import Prediction
+from splice.core.errors import RouteCrashed, RouteError
+from splice.ports.predictor import Question
+from splice.ports.runtimes import LoadedModel
+
+INLINE_SECONDS = 0.001
+"""Handing a batch to a thread and back costs about 0.1 ms; a row that takes ten times that would
+hold up the loop more than the hand-over does."""
+
+
+class Batched:
+    """A Predictor over a model in this process.
+
+    Args:
+        model: The loaded model.
+        label: Names it in errors.
+        max_batch: Rows in one run, at most.
+        nano_per_second: What a second of machine time costs, in billionths of the currency; None
+            where nobody said, and then the cost of an answer is unknown.
+    """
+
+    def __init__(
+        self,
+        model: LoadedModel,
+        label: str,
+        *,
+        max_batch: int = 64,
+        nano_per_second: float | None = None,
+    ) -> None:
+        self._model = model
+        self._label = label
+        self._max_batch = max_batch
+        self._nano_per_second = nano_per_second
+        self._waiting: list[tuple[Question, asyncio.Future[Prediction]]] = []
+        self._scheduled = False
+        self.immediate = model.row_seconds < INLINE_SECONDS
+        self._thread = (
+            None if self.immediate else ThreadPoolExecutor(1, thread_name_prefix=f"run {label}")
+        )
+
+    def predict(self, question: Question) -> asyncio.Future[Prediction]:
+        """A future of the prediction, set when the batch has run."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Prediction] = loop.create_future()
+        self._waiting.append((question, future))
+        if not self._scheduled:
+            self._scheduled = True
+            loop.call_soon(self._run_waiting, loop)
+        return future
+
+    def _run_waiting(self, loop: asyncio.AbstractEventLoop) -> None:
+        waiting = self._waiting
+        if self._thread is None:
+            self._waiting, self._scheduled = [], False
+            for start in range(0, len(waiting), self._max_batch):
+                batch = waiting[start : start + self._max_batch]
+                self._settle(batch, *self._run([question for question, _ in batch]))
+            return
+        # Nobody waits for these any more: leave them out before a slow model is asked.
+        waiting = [pair for pair in waiting if not pair[1].done()]
+        batch, self._waiting = waiting[: self._max_batch], waiting[self._max_batch :]
+        if not batch:
+            self._scheduled = False
+            return
+        running = loop.run_in_executor(self._thread, self._run, [question for question, _ in batch])
+
+        def finished(done: asyncio.Future[tuple[list[Prediction | RouteError], float]]) -> None:
+            if not done.cancelled():
+                self._settle(batch, *done.result())
+            self._run_waiting(loop)
+
+        running.add_done_callback(finished)
+
+    def _run(self, questions: Sequence[Question]) -> tuple[list[Prediction | RouteError], float]:
+        """One result a question, and the seconds it took. A bad row spoils only its own answer."""
+        started = time.perf_counter()
+        rows = [question.context for question in questions]
+        results: list[Prediction | RouteError]
+        try:
+            results = list(self._model.run(rows))
+        except RouteError as error:
+            results = [error] if len(rows) == 1 else [self._run_one(q) for q in questions]
+        except Exception as error:  # noqa: BLE001 - a runtime's own fault must not reach the loop
+            crash = RouteCrashed(self._label, got=f"{type(error).__name__}: {error}")
+            results = [crash] * len(rows)
+        return results, time.perf_counter() - started
+
+    def _run_one(self, question: Question) -> Prediction | RouteError:
+        try:
+            return self._model.run([question.context])[0]
+        except RouteError as error:
+            return error
+
+    def _settle(
+        self,
+        batch: Sequence[tuple[Question, asyncio.Future[Prediction]]],
+        results: Sequence[Prediction | RouteError],
+        took: float,
+    ) -> None:
+        rate = self._nano_per_second
+        cost = None if rate is None else int(took * rate / len(batch))
+        for (_, future), result in zip(batch, results, strict=True):
+            if future.done():
+                continue
+            if isinstance(result, Prediction):
+                result.cost_nano = cost
+                future.set_result(result)
+            else:
+                future.set_exception(result)
+
+    async def close(self) -> None:
+        """Stop the thread, if there is one."""
+        if self._thread is not None:
+            self._thread.shutdown(wait=False)

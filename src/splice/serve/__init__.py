@@ -1,0 +1,1 @@
+"""Ways in: wire to nouns and back, nothing else."""

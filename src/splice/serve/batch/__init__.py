@@ -1,0 +1,1 @@
+"""Batch: an integration over a file of requests, resumable to the row."""

@@ -1,0 +1,293 @@
+"""A batch job: chunks of rows, each recorded, then written whole; a kill loses and doubles nothing.
+
+Every row has a call id that follows from the job and its number. What the ledger holds of a chunk
+that was cut short is not asked again, and what is asked again has the same id, which the ledger
+keeps once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+
+from splice.core.call import Call, Record, Status
+from splice.core.errors import Overloaded, SettingsError, SpliceError
+from splice.core.ids import derived_uuid7
+from splice.core.units import NANO
+from splice.engine.engine import Engine
+from splice.engine.line import Line
+from splice.ports.stores import RecordStore
+from splice.serve.batch.files import Row, format_of, rows, write_table
+
+CHUNK = 1000
+_FIXED = ("row", "call_id", "status", "route", "reason", "cost", "error")
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What a job does. It is kept beside its parts, so that a later run can go on with it."""
+
+    integration: str
+    release: int
+    input: str
+    input_size: int
+    input_sha256: str
+    created_ms: int
+    ignore_extra: bool = False
+
+    @property
+    def name(self) -> str:
+        """The same job has the same name."""
+        return hashlib.sha256(msgspec.json.encode(self)).hexdigest()
+
+
+class Result(msgspec.Struct):
+    """How a job ended: rows by status, and how many came from the ledger instead of being asked."""
+
+    rows: int = 0
+    answered: int = 0
+    failed: int = 0
+    invalid: int = 0
+    resumed: int = 0
+    cost_nano: int | None = 0
+    seconds: float = 0.0
+
+
+class Job:
+    """One integration over one file.
+
+    Args:
+        engine: Answers the rows.
+        records: The ledger, for rows that an earlier run has answered.
+        line: The release that the whole job asks, whatever goes live meanwhile.
+        source: File of requests: CSV, JSONL or Parquet.
+        target: File of replies, in any of the three.
+        concurrency: Rows asked at once.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        records: RecordStore,
+        line: Line,
+        *,
+        source: Path,
+        target: Path,
+        concurrency: int = 64,
+    ) -> None:
+        self._engine = engine
+        self._records = records
+        self._line = line
+        self._source = source
+        self._target = target
+        self._concurrency = concurrency
+        self.parts = target.with_name(target.name + ".parts")
+        for file in (source, target):
+            format_of(file)
+
+    def earlier(self) -> Plan | None:
+        """The plan of a run that was cut short, or None."""
+        try:
+            return msgspec.json.decode((self.parts / "job.json").read_bytes(), type=Plan)
+        except FileNotFoundError:
+            return None
+        except msgspec.MsgspecError as error:
+            raise SettingsError(
+                self.parts.name, got=str(error), mend="remove the folder to start afresh"
+            ) from error
+
+    def plan(self, *, ignore_extra: bool = False) -> Plan:
+        """The plan of this run: the earlier one where the input is still the same.
+
+        Raises:
+            SettingsError: The input changed since, or an earlier run was of something else.
+        """
+        earlier = self.earlier()
+        try:
+            digest = _sha256(self._source)
+            size = self._source.stat().st_size
+        except OSError as error:
+            raise SettingsError(self._source.name, got=str(error), mend="name a file") from error
+        plan = Plan(
+            integration=self._line.name,
+            release=self._line.release.number,
+            input=self._source.name,
+            input_size=size,
+            input_sha256=digest,
+            created_ms=time.time_ns() // 1_000_000,
+            ignore_extra=ignore_extra,
+        )
+        if earlier is None:
+            self.parts.mkdir(parents=True, exist_ok=True)
+            _write_whole(self.parts / "job.json", msgspec.json.encode(plan))
+            return plan
+        same = msgspec.structs.replace(plan, created_ms=earlier.created_ms, release=earlier.release)
+        if same != earlier:
+            raise SettingsError(
+                self.parts.name,
+                got=f"a run of {earlier.integration} over another {earlier.input}",
+                promised="the same integration, input and options as the run it goes on with",
+                mend=f"put them back, or remove {self.parts.name} to start afresh",
+            )
+        if earlier.release != plan.release:
+            raise SettingsError(
+                self.parts.name,
+                got=f"a run by release {earlier.release}",
+                promised=f"release {plan.release}",
+                mend=f"go on with --release {earlier.release}, or remove {self.parts.name}",
+            )
+        return earlier
+
+    async def run(self, plan: Plan, progress: Callable[[float, Result], None]) -> Result:
+        """Asks every row that is not answered yet, then puts the parts together as the target.
+
+        Raises:
+            SettingsError: The input cannot be read, or the target cannot be written.
+        """
+        result, started = Result(), time.monotonic()
+        where = f"{self._line.name}.input"
+        source = rows(self._source, self._line.request, where, ignore_extra=plan.ignore_extra)
+        for number, chunk in enumerate(_chunks(source, CHUNK)):
+            part = self.parts / f"{number:08d}.jsonl"
+            if part.exists():
+                lines = [msgspec.json.decode(text) for text in part.read_bytes().splitlines()]
+                result.resumed += len(lines)
+            else:
+                lines = await self._ask(plan, chunk, result)
+                _write_whole(part, b"".join(msgspec.json.encode(one) + b"\n" for one in lines))
+            for one in lines:
+                _count(result, one)
+            progress(chunk[-1].done, result)
+        await asyncio.to_thread(self._finish)
+        result.seconds = time.monotonic() - started
+        return result
+
+    async def _ask(self, plan: Plan, chunk: Sequence[Row], result: Result) -> list[dict[str, Any]]:
+        ids = [derived_uuid7(plan.created_ms, plan.name, str(row.number)) for row in chunk]
+        known = await asyncio.to_thread(self._records.get_many, ids)
+        result.resumed += len(known)
+        gate = asyncio.Semaphore(self._concurrency)
+
+        async def one(row: Row, call_id: str) -> dict[str, Any]:
+            if row.wrong is not None:
+                return _line_of_error(row.number, "invalid", row.wrong)
+            if (record := known.get(call_id)) is not None:
+                return _line_of_record(row.number, record)
+            async with gate:
+                return await self._ask_one(row, call_id)
+
+        lines = await asyncio.gather(*(one(r, i) for r, i in zip(chunk, ids, strict=True)))
+        await self._engine.recorder.flush()
+        return lines
+
+    async def _ask_one(self, row: Row, call_id: str) -> dict[str, Any]:
+        while True:
+            call = Call(call_id, self._line.name, row.body, time.time_ns() // 1000, "batch")
+            try:
+                answered = await self._engine.answer(call, self._line)
+            except Overloaded:  # a batch has time: let the ledger catch up
+                await asyncio.sleep(0.05)
+                continue
+            except SpliceError as error:
+                return _line_of_error(row.number, "failed", error)
+            if answered.error is not None and answered.record.reply is not None:
+                return _line_of_error(row.number, "failed", answered.error)
+            return _line_of_record(row.number, answered.record)
+
+    def _finish(self) -> None:
+        parts = sorted(self.parts.glob("*.jsonl"))
+        whole = self.parts / f"whole{self._target.suffix}"
+        if self._target.suffix == ".jsonl":
+            with whole.open("wb") as out:
+                for part in parts:
+                    with part.open("rb") as text:
+                        shutil.copyfileobj(text, out)
+        else:
+            names = dict.fromkeys(name for line in _lines(parts) for name in _flat(line))
+            columns = [*_FIXED, *(name for name in names if name not in _FIXED)]
+            write_table((_flat(line) for line in _lines(parts)), whole, columns)
+        with whole.open("rb") as out:
+            os.fsync(out.fileno())
+        whole.replace(self._target)
+        shutil.rmtree(self.parts)
+
+
+def _chunks(source: Iterator[Row], size: int) -> Iterator[list[Row]]:
+    while chunk := list(islice(source, size)):
+        yield chunk
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as raw:
+        return hashlib.file_digest(raw, "sha256").hexdigest()
+
+
+def _write_whole(file: Path, content: bytes) -> None:
+    partial = file.with_suffix(".partial")
+    with partial.open("wb") as out:
+        out.write(content)
+        out.flush()
+        os.fsync(out.fileno())
+    partial.replace(file)
+
+
+def _line_of_record(row: int, record: Record) -> dict[str, Any]:
+    line: dict[str, Any] = {
+        "row": row,
+        "call_id": record.call_id,
+        "status": record.status,
+        "route": record.route,
+        "reason": record.reason,
+        "cost": None if record.cost_nano is None else record.cost_nano / NANO,
+    }
+    if record.status is Status.ANSWERED:
+        line["reply"] = msgspec.json.decode(record.reply or b"null")
+    if record.problem is not None:
+        line["error"] = f"{record.problem.where}: {record.problem.detail} [{record.problem.code}]"
+    return line
+
+
+def _line_of_error(row: int, status: str, error: SpliceError) -> dict[str, Any]:
+    return {"row": row, "call_id": None, "status": status, "error": str(error)}
+
+
+def _count(result: Result, line: dict[str, Any]) -> None:
+    result.rows += 1
+    status = line["status"]
+    if status == Status.ANSWERED:
+        result.answered += 1
+    elif status == "invalid":
+        result.invalid += 1
+    else:
+        result.failed += 1
+    cost = line.get("cost")
+    if status == Status.ANSWERED and cost is None:
+        result.cost_nano = None
+    elif cost and result.cost_nano is not None:
+        result.cost_nano += round(cost * NANO)
+
+
+def _lines(parts: Sequence[Path]) -> Iterator[dict[str, Any]]:
+    for part in parts:
+        with part.open("rb") as text:
+            for line in text:
+                yield msgspec.json.decode(line)
+
+
+def _flat(line: dict[str, Any]) -> dict[str, Any]:
+    reply = line.get("reply")
+    flat = {k: v for k, v in line.items() if k != "reply"}
+    if isinstance(reply, dict):
+        for name, value in cast("dict[str, Any]", reply).items():
+            flat[name if name not in _FIXED else f"reply_{name}"] = value
+    elif reply is not None:
+        flat["reply"] = reply
+    return flat

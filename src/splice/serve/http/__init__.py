@@ -1,0 +1,1 @@
+"""HTTP, natively: calls, outcomes, health, metrics, OpenAPI."""

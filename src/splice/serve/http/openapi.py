@@ -1,0 +1,239 @@
+"""OpenAPI 3.1 of what is live, made from the declared types."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import msgspec
+
+from splice.core.release import Manifest
+from splice.serve.http.desk import CallAnswer, CallShown, OutcomeIn, OutcomesTaken
+from splice.serve.http.problems import ProblemDetails
+
+_OWN = (CallAnswer, CallShown, OutcomeIn, OutcomesTaken, ProblemDetails)
+_REF = "#/components/schemas/"
+
+
+def document(manifests: Sequence[Manifest], root_path: str = "") -> dict[str, Any]:
+    """The document of these integrations and of the paths that every server has."""
+    (_, own) = msgspec.json.schema_components(_OWN, ref_template=_REF + "{name}")
+    schemas: dict[str, Any] = dict(own)
+    paths: dict[str, Any] = {}
+    for manifest in sorted(manifests, key=lambda one: one.integration):
+        path = f"/v1/integrations/{manifest.integration}/calls"
+        paths[path] = {"post": _call(manifest, schemas)}
+    paths.update(_fixed_paths())
+    document: dict[str, Any] = {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Splice",
+            "version": "1",
+            "description": "Calls of the live integrations, their records and their outcomes.",
+        },
+        "paths": paths,
+        "components": {"schemas": schemas},
+    }
+    if root_path:
+        document["servers"] = [{"url": root_path}]
+    return document
+
+
+def _call(manifest: Manifest, schemas: dict[str, Any]) -> dict[str, Any]:
+    prefix = "".join(part.capitalize() for part in manifest.integration.split("-"))
+    request = _adopt(manifest.request_schema, f"{prefix}Request", schemas)
+    reply = _adopt(manifest.reply_schema, f"{prefix}Reply", schemas)
+    answer: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(schemas["CallAnswer"]))
+    answer["title"] = f"{prefix}Answer"
+    answer["properties"]["reply"] = reply
+    schemas[f"{prefix}Answer"] = answer
+    key = {
+        "name": "Idempotency-Key",
+        "in": "header",
+        "required": False,
+        "description": "The same key with the same body gets the first stored answer.",
+        "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$"},
+    }
+    first, _, _ = manifest.purpose.partition("\n")
+    return {
+        "operationId": f"call_{manifest.integration.replace('-', '_')}",
+        "summary": first,
+        "description": manifest.purpose,
+        "parameters": [key],
+        "requestBody": {"required": True, "content": {"application/json": {"schema": request}}},
+        "responses": {
+            "200": {
+                "description": "The reply, with the route that gave it.",
+                "headers": {
+                    "Splice-Call-Id": {"schema": {"type": "string", "format": "uuid"}},
+                    "Idempotent-Replayed": {"schema": {"type": "string", "enum": ["true"]}},
+                },
+                "content": {"application/json": {"schema": {"$ref": f"{_REF}{prefix}Answer"}}},
+            },
+            **_problems(400, 404, 409, 413, 415, 422, 500, 503),
+        },
+    }
+
+
+def _adopt(schema: Mapping[str, Any], name: str, schemas: dict[str, Any]) -> dict[str, Any]:
+    """Moves a schema's definitions among the components, under names of their own."""
+    definitions = cast("dict[str, Any]", schema.get("$defs", {}))
+    names = {old: f"{name}{re.sub(r'[^A-Za-z0-9]', '', old)}" for old in definitions}
+    top = {k: v for k, v in schema.items() if k != "$defs"}
+    if list(top) == ["$ref"]:
+        names[cast("str", top["$ref"]).rpartition("/")[2]] = name
+    for old, definition in definitions.items():
+        schemas[names[old]] = _renamed(definition, names)
+    if list(top) == ["$ref"]:
+        return {"$ref": _REF + name}
+    schemas[name] = _renamed(top, names)
+    return {"$ref": _REF + name}
+
+
+def _renamed(node: Any, names: Mapping[str, str]) -> Any:
+    if isinstance(node, dict):
+        items = cast("dict[str, Any]", node).items()
+        return {
+            k: _REF + names.get(v.rpartition("/")[2], v.rpartition("/")[2])
+            if k == "$ref" and isinstance(v, str)
+            else _renamed(v, names)
+            for k, v in items
+        }
+    if isinstance(node, list):
+        return [_renamed(one, names) for one in cast("list[Any]", node)]
+    return node
+
+
+_TITLES = {
+    400: "The body is not JSON, or did not arrive",
+    404: "There is no such thing",
+    409: "The first call with this key is still running",
+    413: "The body is too large",
+    415: "The body is not declared as JSON",
+    422: "The body is JSON, but not what was declared",
+    500: "The integration's own code failed",
+    503: "Not now: stopped, overloaded, no route answered, or the ledger is away",
+}
+
+
+def _problems(*statuses: int) -> dict[str, Any]:
+    schema = {"$ref": f"{_REF}ProblemDetails"}
+    return {
+        str(status): {
+            "description": _TITLES[status],
+            "content": {"application/problem+json": {"schema": schema}},
+        }
+        for status in statuses
+    }
+
+
+def _ok(description: str, schema: dict[str, Any], status: int = 200) -> dict[str, Any]:
+    content = {"application/json": {"schema": schema}}
+    return {str(status): {"description": description, "content": content}}
+
+
+def _query(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"name": name, "in": "query", "required": False, "schema": schema}
+
+
+def _fixed_paths() -> dict[str, Any]:
+    number = {"type": "integer", "minimum": 0, "maximum": (1 << 62) - 1}
+    call_id = {"type": "string", "format": "uuid"}
+    outcome = {"$ref": f"{_REF}OutcomeIn"}
+    outcomes = {"anyOf": [outcome, {"type": "array", "items": outcome, "maxItems": 10_000}]}
+    listing = {
+        "type": "object",
+        "required": ["calls", "next"],
+        "properties": {
+            "calls": {"type": "array", "items": {"$ref": f"{_REF}CallShown"}},
+            "next": {"type": ["string", "null"]},
+        },
+    }
+    anything: dict[str, Any] = {"type": "object"}
+    query = [
+        _query("integration", {"type": "string"}),
+        _query("entity", {"type": "string"}),
+        _query("status", {"type": "string", "enum": ["answered", "failed", "refused"]}),
+        _query("route", {"type": "string"}),
+        _query("release", number),
+        _query("since_us", number),
+        _query("before_id", call_id),
+        _query("limit", {"type": "integer", "minimum": 1, "maximum": 1000, "default": 50}),
+    ]
+    return {
+        "/v1/integrations": {
+            "get": {
+                "operationId": "integrations",
+                "summary": "What is live",
+                "responses": _ok("Name, release, risk and routes of each.", anything),
+            }
+        },
+        "/v1/calls": {
+            "get": {
+                "operationId": "find_calls",
+                "summary": "Recorded calls, newest first, without payloads",
+                "parameters": query,
+                "responses": {**_ok("A page of calls.", listing), **_problems(422, 503)},
+            }
+        },
+        "/v1/calls/{call_id}": {
+            "get": {
+                "operationId": "get_call",
+                "summary": "One call: asked, gathered, tried, answered, cost, and its outcomes",
+                "parameters": [
+                    {"name": "call_id", "in": "path", "required": True, "schema": call_id}
+                ],
+                "responses": {
+                    **_ok("The call.", {"$ref": f"{_REF}CallShown"}),
+                    **_problems(404, 503),
+                },
+            }
+        },
+        "/v1/outcomes": {
+            "post": {
+                "operationId": "post_outcomes",
+                "summary": "What really happened, by call id or by entity key, one or many",
+                "requestBody": {
+                    "required": True,
+                    "content": {"application/json": {"schema": outcomes}},
+                },
+                "responses": {
+                    **_ok("Kept.", {"$ref": f"{_REF}OutcomesTaken"}, 201),
+                    **_problems(400, 404, 413, 415, 422, 503),
+                },
+            }
+        },
+        "/healthz": {
+            "get": {
+                "operationId": "healthz",
+                "summary": "The process is alive",
+                "responses": _ok("Alive.", anything),
+            }
+        },
+        "/readyz": {
+            "get": {
+                "operationId": "readyz",
+                "summary": "Whether calls are answered, and what is in the way",
+                "responses": {
+                    **_ok("Ready; may be degraded.", anything),
+                    "503": {
+                        "description": "Not ready.",
+                        "content": {"application/json": {"schema": anything}},
+                    },
+                },
+            }
+        },
+        "/metrics": {
+            "get": {
+                "operationId": "metrics",
+                "summary": "Metrics in Prometheus text",
+                "responses": {
+                    "200": {
+                        "description": "All workers together.",
+                        "content": {"text/plain": {"schema": {"type": "string"}}},
+                    }
+                },
+            }
+        },
+    }

@@ -1,0 +1,275 @@
+"""Every path but the call itself: reading calls, outcomes, health, metrics, OpenAPI."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from splice.core.call import Outcome, Status
+from splice.core.errors import (
+    BodyTooLarge,
+    InputMismatch,
+    RequestError,
+    SpliceError,
+    UnknownCall,
+    UnsupportedMediaType,
+)
+from splice.core.ids import id_bytes
+from splice.declare.codec import codec
+from splice.engine import observe
+from splice.ports.stores import CallFilter
+from splice.serve.http.desk import Desk, OutcomeIn, OutcomesTaken, call_of
+from splice.serve.http.openapi import document
+from splice.serve.http.problems import PROBLEM_JSON, ProblemDetails, problem, status_of
+
+_MAX_OUTCOMES = 10_000
+_NOT_POST = ["GET", "PUT", "DELETE", "PATCH"]
+_outcomes = codec(OutcomeIn | list[OutcomeIn])
+
+
+def _json(value: Any, status: int = 200) -> Response:
+    return Response(msgspec.json.encode(value), status, media_type="application/json")
+
+
+class _Pages:
+    def __init__(self, desk: Desk, max_body: int, currency: str) -> None:
+        self._desk = desk
+        self._max_body = max_body
+        self._currency = currency
+
+    async def healthz(self, _: Request) -> Response:
+        """The process is alive; says nothing of what it depends on."""
+        return _json({"status": "alive"})
+
+    async def readyz(self, _: Request) -> Response:
+        """Whether calls are answered as they should be, and what is in the way."""
+        wrong = self._desk.not_ready()
+        status = "ready" if not wrong else "not ready"
+        body = {"status": status, "not_ready": wrong, "degraded": self._desk.degraded()}
+        return _json(body, 200 if not wrong else 503)
+
+    async def metrics(self, _: Request) -> Response:
+        """All metrics of all workers in Prometheus text."""
+        text = observe.prometheus_text(observe.merge(self._desk.snapshots()))
+        return Response(text, media_type="text/plain; version=0.0.4")
+
+    async def openapi(self, request: Request) -> Response:
+        """The OpenAPI document of what is live now."""
+        manifests = [line.release.manifest for line in self._desk.engine.lines.values()]
+        return _json(document(manifests, request.scope.get("root_path", "")))
+
+    async def integrations(self, _: Request) -> Response:
+        """What is live: name, purpose, release, risk, routes."""
+        lines = sorted(self._desk.engine.lines.values(), key=lambda one: one.name)
+        shown = [
+            {
+                "name": line.name,
+                "purpose": line.release.manifest.purpose,
+                "release": line.release.number,
+                "risk": line.release.manifest.risk,
+                "deadline_ms": line.deadline_s * 1000,
+                "routes": [
+                    {
+                        "route": step.route.label,
+                        "version": step.route.version,
+                        "available": not (step.unavailable or step.withdrawn),
+                    }
+                    for step in line.steps
+                ],
+                "stopped": line.stopped or None,
+            }
+            for line in lines
+        ]
+        return _json({"integrations": shown})
+
+    async def call(self, request: Request) -> Response:
+        """One recorded call with its outcomes."""
+        call_id = request.path_params["call_id"]
+        try:
+            id_bytes(call_id)
+        except ValueError:
+            raise UnknownCall(
+                call_id[:80], got="something that is not a call id", promised="a UUID"
+            ) from None
+
+        def read() -> Any:
+            record = self._desk.records.get(call_id)
+            if record is None:
+                return None
+            return call_of(record, self._desk.outcomes.outcomes_of(record), self._currency)
+
+        shown = await asyncio.to_thread(read)
+        if shown is None:
+            raise UnknownCall(
+                call_id,
+                got="no such call in the ledger",
+                mend="a call that just ended is written within ledger.flush_interval_ms",
+            )
+        return _json(shown)
+
+    async def calls(self, request: Request) -> Response:
+        """Recorded calls, newest first, without payloads."""
+        wanted = _filter(dict(request.query_params))
+        records = await asyncio.to_thread(self._desk.records.find, wanted)
+        shown = [call_of(record, [], self._currency) for record in records]
+        full = len(shown) == wanted.limit
+        return _json({"calls": shown, "next": shown[-1].call_id if full and shown else None})
+
+    async def outcome(self, request: Request) -> Response:
+        """One outcome or a list of them."""
+        media = request.headers.get("content-type", "application/json").partition(";")[0]
+        if media.strip().lower() != "application/json":
+            raise UnsupportedMediaType("outcomes", got=media[:100], promised="application/json")
+        body = await self._body(request)
+        read: OutcomeIn | list[OutcomeIn] = _outcomes.decode(body, "outcomes")
+        given = read if isinstance(read, list) else [read]
+        if len(given) > _MAX_OUTCOMES:
+            raise InputMismatch(
+                "outcomes", got=f"{len(given)} outcomes", promised=f"at most {_MAX_OUTCOMES}"
+            )
+        now_us = time.time_ns() // 1000
+        told = [self._outcome(one, i, now_us) for i, one in enumerate(given)]
+        new = await asyncio.to_thread(self._desk.outcomes.append_outcomes, told, now_us)
+        for one in told:
+            self._desk.engine.metrics.add(observe.OUTCOMES, (one.integration,))
+        return _json(OutcomesTaken(len(told), new), 201)
+
+    def _outcome(self, one: OutcomeIn, position: int, now_us: int) -> Outcome:
+        where = f"outcomes[{position}]"
+        self._desk.engine.line(one.integration)
+        if (one.call_id is None) == (one.entity is None):
+            raise InputMismatch(
+                where,
+                got="neither call_id nor entity" if one.call_id is None else "both",
+                promised="a call_id or an entity, one of them",
+            )
+        if one.call_id is not None:
+            try:
+                id_bytes(one.call_id)
+            except ValueError:
+                raise InputMismatch(
+                    f"{where}.call_id", got=one.call_id, promised="the id of a call, a UUID"
+                ) from None
+        at_us = now_us
+        if one.at is not None:
+            if one.at.tzinfo is None:
+                raise InputMismatch(
+                    f"{where}.at", got="a time without a zone", promised="2026-11-23T12:00:00Z"
+                )
+            at_us = int(one.at.timestamp() * 1_000_000)
+        value = float(one.value) if type(one.value) is int else one.value
+        return Outcome(one.integration, one.name, value, at_us, one.call_id, one.entity, one.source)
+
+    async def _body(self, request: Request) -> bytes:
+        length = request.headers.get("content-length", "0")
+        limit = self._max_body
+        chunks, size = list[bytes](), 0
+        if len(length) <= 12 and int(length) <= limit:
+            async for chunk in request.stream():
+                size += len(chunk)
+                chunks.append(chunk)
+                if size > limit:
+                    break
+            else:
+                return b"".join(chunks)
+        raise BodyTooLarge(
+            "outcomes", got=f"{max(size, 0) or length} bytes", promised=f"at most {limit} bytes",
+            mend="send them in several requests",
+        )  # fmt: skip
+
+
+def _filter(query: dict[str, str]) -> CallFilter:
+    try:
+        wanted = msgspec.convert(query, _Query, strict=False)
+    except msgspec.ValidationError as error:
+        raise InputMismatch("calls.query", got=str(error).replace("`", "")) from None
+    if wanted.before_id is not None:
+        try:
+            id_bytes(wanted.before_id)
+        except ValueError:
+            raise InputMismatch(
+                "calls.query.before_id", got=wanted.before_id[:80], promised="a call id"
+            ) from None
+    return CallFilter(**{f: getattr(wanted, f) for f in wanted.__struct_fields__})
+
+
+class _Query(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    integration: str | None = None
+    entity: str | None = None
+    status: Status | None = None
+    route: str | None = None
+    release: int | None = None
+    since_us: int | None = None
+    before_id: str | None = None
+    limit: int = 50
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.limit <= 1000:
+            raise ValueError("limit must be between 1 and 1000")
+        for number in (self.release, self.since_us):
+            if number is not None and not 0 <= number < 1 << 62:
+                raise ValueError("a number out of range")
+
+
+async def _splice_error(_: Request, error: Exception) -> Response:
+    if isinstance(error, ClientDisconnect):
+        return Response(status_code=400)
+    wrong = error if isinstance(error, SpliceError) else RequestError("http", got=str(error))
+    status = status_of(wrong)
+    headers = {"connection": "close"} if isinstance(wrong, BodyTooLarge) else {}
+    if status == 503:
+        headers["retry-after"] = "1"
+    body = msgspec.json.encode(problem(wrong))
+    return Response(body, status, headers, media_type=PROBLEM_JSON.decode())
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
+    names = {404: ("not_found", "Nothing is at this path"), 405: ("method_not_allowed", "Method")}
+    code, title = names.get(status, ("http_error", "HTTP error"))
+    detail = f"{request.method} {request.url.path[:200]}: nothing here. See /openapi.json"
+    if status == 405:
+        title = "This path does not take that method"
+        detail = f"{request.method} is not one of {headers.get('Allow', '')}"
+    shown = ProblemDetails(f"urn:splice:error:{code}", title, status, detail, code)
+    return Response(msgspec.json.encode(shown), status, headers, media_type=PROBLEM_JSON.decode())
+
+
+async def _lane_only(_: Request) -> Response:
+    raise HTTPException(405, headers={"Allow": "POST"})
+
+
+def pages(desk: Desk, max_body: int, currency: str) -> ASGIApp:
+    """The Starlette application for all but calls."""
+    own = _Pages(desk, max_body, currency)
+    routes = [
+        Route("/healthz", own.healthz),
+        Route("/readyz", own.readyz),
+        Route("/metrics", own.metrics),
+        Route("/openapi.json", own.openapi),
+        Route("/v1/integrations", own.integrations),
+        Route(
+            "/v1/integrations/{name}/calls", _lane_only, methods=["GET", "PUT", "DELETE", "PATCH"]
+        ),
+        Route("/v1/calls", own.calls),
+        Route("/v1/calls/{call_id}", own.call),
+        Route("/v1/outcomes", own.outcome, methods=["POST"]),
+    ]
+    return Starlette(
+        routes=routes,
+        exception_handlers={
+            SpliceError: _splice_error,
+            ClientDisconnect: _splice_error,
+            HTTPException: _http_error,
+        },
+    )
