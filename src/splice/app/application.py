@@ -18,6 +18,7 @@ from splice.app.clock import Ids, now_us
 from splice.app.replay import replay
 from splice.app.settings import Settings, load, user_name
 from splice.app.watch import Watcher
+from splice.app.workers import SHARE_SECONDS, others, share
 from splice.core.call import Call, Outcome, Record
 from splice.core.errors import SpliceError, UnknownCall
 from splice.declare.codec import Codec
@@ -48,6 +49,7 @@ class App:
         settings: Instead of reading them from `project`.
         apply: Which declarations become releases by themselves at start; see the setting
             `project.apply`. The default is `new` for classes, and the setting's for a project.
+        shared: This process is one of several workers of one server.
     """
 
     def __init__(
@@ -56,9 +58,12 @@ class App:
         project: str | Path = ".",
         settings: Settings | None = None,
         apply: Apply | None = None,
+        shared: bool = False,
     ) -> None:
         self.settings = settings or load(Path(project))
         self._classes = integrations
+        self._shared = shared
+        self._sharing: asyncio.Task[None] | None = None
         self._apply: Apply = apply or ("new" if integrations else self.settings.project.apply)
         self._ids = Ids()
         self._services: wiring.Services | None = None
@@ -103,7 +108,14 @@ class App:
         engine.metrics.set(observe.LEDGER_WAITING, recorder.waiting)
         engine.metrics.set(observe.LEDGER_SPOOLED, recorder.spooled)
         engine.metrics.set(observe.LEDGER_ERRORS, recorder.errors)
-        return [engine.metrics.snapshot()]
+        own = engine.metrics.snapshot()
+        return [own, *others(self.settings)] if self._shared else [own]
+
+    async def _share(self) -> None:
+        while True:
+            await asyncio.sleep(SHARE_SECONDS)
+            own, *_ = self.snapshots()
+            await asyncio.to_thread(share, self.settings, own)
 
     async def start(self) -> None:
         """Open the ledger, load what is live. Called by the first call if by nobody else."""
@@ -117,6 +129,8 @@ class App:
                 services.recorder.start()
                 watcher.start()
                 self._watcher, self._services = watcher, services
+                if self._shared:
+                    self._sharing = asyncio.get_running_loop().create_task(self._share())
                 atexit.register(self._at_exit)
 
     def _open(self) -> tuple[wiring.Services, Watcher]:
@@ -168,6 +182,9 @@ class App:
         while services.engine.in_flight and time.monotonic() < until:
             await asyncio.sleep(0.01)
         await watcher.stop()
+        if self._sharing is not None:
+            self._sharing.cancel()
+            share(self.settings, self.snapshots()[0])
         lost = await services.close()
         if lost:
             log.error("%d records could be kept nowhere", lost)
@@ -296,9 +313,11 @@ class App:
             UnknownRelease: The integration has no such release.
         """
         record = await self.record(call_id)
-        return record, await replay(self.services, self._watched(), record, release)
+        return record, await replay(self.services, self.watched, record, release)
 
-    def _watched(self) -> Watcher:
+    @property
+    def watched(self) -> Watcher:
+        """Follows what is live; the app must have been started."""
         if self._watcher is None:
             raise RuntimeError("the app is not started")
         return self._watcher

@@ -165,8 +165,8 @@ class Control:
         if isinstance(route, Rule):
             return PinnedRoute(
                 label=route.label, kind="rule", position=position, timeout_s=timed.timeout_s,
-                version=f"source {bundle[:12]}",
-                function=getattr(route.function, "__qualname__", "rule"),
+                version=f"{_function_name(route)} source {bundle[:12]}",
+                function=_function_name(route),
             ), None  # fmt: skip
         provider, _, model = route.ref.partition("/")
         prompt = timed.prompt
@@ -218,6 +218,10 @@ class Control:
                 mend=f"splice release list {integration}",
             )
         return self._releases.go_live(integration, number, by=by, why=why, now_us=now_us)
+
+
+def _function_name(route: Rule) -> str:
+    return getattr(route.function, "__qualname__", "rule")
 
 
 def _field_names(schema: dict[str, Any]) -> tuple[str, ...]:

@@ -137,37 +137,13 @@ class _Pages:
                 "outcomes", got=f"{len(given)} outcomes", promised=f"at most {_MAX_OUTCOMES}"
             )
         now_us = time.time_ns() // 1000
-        told = [self._outcome(one, i, now_us) for i, one in enumerate(given)]
+        for one in given:
+            self._desk.engine.line(one.integration)
+        told = [outcome_of(one, f"outcomes[{i}]", now_us) for i, one in enumerate(given)]
         new = await asyncio.to_thread(self._desk.outcomes.append_outcomes, told, now_us)
         for one in told:
             self._desk.engine.metrics.add(observe.OUTCOMES, (one.integration,))
         return _json(OutcomesTaken(len(told), new), 201)
-
-    def _outcome(self, one: OutcomeIn, position: int, now_us: int) -> Outcome:
-        where = f"outcomes[{position}]"
-        self._desk.engine.line(one.integration)
-        if (one.call_id is None) == (one.entity is None):
-            raise InputMismatch(
-                where,
-                got="neither call_id nor entity" if one.call_id is None else "both",
-                promised="a call_id or an entity, one of them",
-            )
-        if one.call_id is not None:
-            try:
-                id_bytes(one.call_id)
-            except ValueError:
-                raise InputMismatch(
-                    f"{where}.call_id", got=one.call_id, promised="the id of a call, a UUID"
-                ) from None
-        at_us = now_us
-        if one.at is not None:
-            if one.at.tzinfo is None:
-                raise InputMismatch(
-                    f"{where}.at", got="a time without a zone", promised="2026-11-23T12:00:00Z"
-                )
-            at_us = int(one.at.timestamp() * 1_000_000)
-        value = float(one.value) if type(one.value) is int else one.value
-        return Outcome(one.integration, one.name, value, at_us, one.call_id, one.entity, one.source)
 
     async def _body(self, request: Request) -> bytes:
         length = request.headers.get("content-length", "0")
@@ -185,6 +161,36 @@ class _Pages:
             "outcomes", got=f"{max(size, 0) or length} bytes", promised=f"at most {limit} bytes",
             mend="send them in several requests",
         )  # fmt: skip
+
+
+def outcome_of(one: OutcomeIn, where: str, now_us: int) -> Outcome:
+    """An outcome as it came over a wire, as the noun.
+
+    Raises:
+        InputMismatch: Not exactly one of call id and entity, a bad id, or a time without zone.
+    """
+    if (one.call_id is None) == (one.entity is None):
+        raise InputMismatch(
+            where,
+            got="neither call_id nor entity" if one.call_id is None else "both",
+            promised="a call_id or an entity, one of them",
+        )
+    if one.call_id is not None:
+        try:
+            id_bytes(one.call_id)
+        except ValueError:
+            raise InputMismatch(
+                f"{where}.call_id", got=one.call_id, promised="the id of a call, a UUID"
+            ) from None
+    at_us = now_us
+    if one.at is not None:
+        if one.at.tzinfo is None:
+            raise InputMismatch(
+                f"{where}.at", got="a time without a zone", promised="2026-11-23T12:00:00Z"
+            )
+        at_us = int(one.at.timestamp() * 1_000_000)
+    value = float(one.value) if type(one.value) is int else one.value
+    return Outcome(one.integration, one.name, value, at_us, one.call_id, one.entity, one.source)
 
 
 def _filter(query: dict[str, str]) -> CallFilter:

@@ -1,0 +1,137 @@
+"""The server process: uvicorn around the HTTP surface, one worker or several on one port."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import uvicorn
+
+from splice.app.application import App
+from splice.app.settings import Settings, hand_to_workers, load, project_variable
+from splice.app.workers import clear_run_folder
+from splice.core.errors import SettingsError
+from splice.serve.http.lane import HttpSurface
+
+
+def application() -> HttpSurface:
+    """The surface of one worker of several; it reads the project that its parent named."""
+    _log_to_stderr()
+    return App(settings=load(Path(project_variable())), shared=True).asgi()
+
+
+def run(root: Path, overrides: Mapping[str, str]) -> None:
+    """Serve a project until SIGTERM or SIGINT; running calls are let end.
+
+    Args:
+        root: Folder of splice.toml.
+        overrides: `SPLICE_SECTION_FIELD` to value, stronger than the file.
+
+    Raises:
+        SettingsError: The port is taken.
+    """
+    hand_to_workers(root, overrides)
+    settings = load(root)
+    _log_to_stderr()
+    clear_run_folder(settings)
+    listener = _listen(settings)
+    host, port = listener.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    workers = settings.server.workers
+    if workers > 1:
+        config = _config(settings, "splice.app.server:application", factory=True, workers=workers)
+        _say(f"listening on http://{shown}:{port} with {workers} workers")
+        from uvicorn.supervisors import Multiprocess  # only a server of several workers needs it
+
+        Multiprocess(config, target=uvicorn.Server(config).run, sockets=[listener]).run()
+        return
+    app = App(settings=settings)
+    server = _Server(_config(settings, app.asgi()), app, f"http://{shown}:{port}")
+    server.run(sockets=[listener])
+    if not server.started:
+        sys.exit(1)
+
+
+class _Server(uvicorn.Server):
+    """Says when it is ready, and what it serves."""
+
+    def __init__(self, config: uvicorn.Config, app: App, url: str) -> None:
+        super().__init__(config)
+        self._app = app
+        self._url = url
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            for text in self._app.applied:
+                _say(f"applied {text}")
+            for line in sorted(self._app.engine.lines.values(), key=lambda one: one.name):
+                routes = " -> ".join(step.route.label for step in line.steps)
+                _say(f"{line.name}  release {line.release.number}  {routes}")
+            for text in self._app.degraded():
+                _say(f"degraded: {text}")
+            _say(f"ready on {self._url}")
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        # First no new calls, then the connections, then (in the lifespan) the ledger.
+        self._app.draining = True
+        await asyncio.sleep(0)
+        await super().shutdown(sockets)
+
+
+def _config(
+    settings: Settings, app: HttpSurface | str, *, factory: bool = False, workers: int = 1
+) -> uvicorn.Config:
+    fast = sys.platform != "win32"
+    return uvicorn.Config(
+        app,
+        factory=factory,
+        workers=workers,
+        loop="uvloop" if fast else "asyncio",
+        http="httptools" if fast else "h11",
+        ws="none",
+        lifespan="on",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        timeout_graceful_shutdown=int(settings.server.drain_seconds) + 1,
+        backlog=2048,
+    )
+
+
+def _listen(settings: Settings) -> socket.socket:
+    host, port = settings.server.host, settings.server.port
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise SettingsError(
+            f"server.port {host}:{port}",
+            got=os.strerror(error.errno) if error.errno else str(error),
+            promised="an address that is free",
+            mend="stop what listens there, or take another with --port",
+        ) from None
+    listener.set_inheritable(True)
+    return listener
+
+
+def _log_to_stderr() -> None:
+    logging.basicConfig(
+        level=logging.WARNING,
+        stream=sys.stderr,
+        format="%(asctime)s %(levelname)s %(name)s %(message)s",
+    )
+    logging.getLogger("splice").setLevel(logging.INFO)
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()

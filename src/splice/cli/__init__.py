@@ -1,0 +1,1 @@
+"""The command line: noun, then verb; results on stdout, talk on stderr."""

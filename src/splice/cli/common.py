@@ -1,0 +1,98 @@
+"""What every command shares: the project, the two consoles, and what an exit code means."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import typer
+from rich.console import Console
+
+from splice.app import wiring
+from splice.app.settings import Settings, SettingsError, find_root, load
+from splice.core.errors import DeclarationError, RequestError, SpliceError, StoreError
+
+DONE, REFUSED, USAGE, UNREACHABLE = 0, 1, 2, 3
+EXIT_CODES = (
+    "Exit codes: 0 done · 1 refused by a rule, which is named · 2 wrong usage or settings · "
+    "3 the ledger cannot be reached."
+)
+
+# A pipe has no width: tables in it are not cut.
+_WIDTH = None if sys.stdout.isatty() else 160
+out = Console(highlight=False, soft_wrap=True, width=_WIDTH)
+talk = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+class Project:
+    """The folder that `--project` or the working folder names."""
+
+    folder: Path = Path()
+
+    @classmethod
+    def settings(cls) -> Settings:
+        """The settings of the nearest splice.toml."""
+        return load(find_root(cls.folder))
+
+
+def exit_code(error: SpliceError) -> int:
+    """The exit code of an error."""
+    if isinstance(error, StoreError):
+        return UNREACHABLE
+    if isinstance(error, (SettingsError, RequestError)):
+        return USAGE
+    return REFUSED
+
+
+def fail(error: SpliceError) -> typer.Exit:
+    """Say what is wrong; raise what this returns."""
+    talk.print(str(error), style="red", markup=False)
+    return typer.Exit(exit_code(error))
+
+
+@contextmanager
+def stores() -> Generator[tuple[Settings, wiring.Stores]]:
+    """The project's ledger, open for a moment."""
+    settings = Project.settings()
+    opened = wiring.Stores(settings)
+    try:
+        yield settings, opened
+    finally:
+        opened.close()
+
+
+def as_json(value: Any) -> None:
+    """Print one JSON document for a program."""
+    sys.stdout.write(msgspec.json.format(msgspec.json.encode(value)).decode() + "\n")
+
+
+def mistakes(wrong: list[DeclarationError], root: Path) -> None:
+    """Print declaration mistakes as a compiler does: file, line, what, and the mend."""
+    for one in wrong:
+        file = one.file
+        try:
+            file = str(Path(one.file).relative_to(root))
+        except ValueError:
+            file = one.file
+        place = f"{file}:{one.line}: " if file else ""
+        talk.print(f"[bold]{place}[/bold][red]{one.where}[/red]", highlight=False)
+        if one.got:
+            talk.print(f"    got       {one.got}", markup=False)
+        if one.promised:
+            talk.print(f"    expected  {one.promised}", markup=False)
+        if one.mend:
+            talk.print(f"    do        {one.mend}", markup=False)
+
+
+def confirm(question: str, yes: bool) -> bool:
+    """Ask, unless `--yes` was given; without a terminal the answer is no."""
+    if yes:
+        return True
+    if not sys.stdin.isatty():
+        talk.print("Nothing was changed: add --yes to go ahead without being asked.")
+        return False
+    return typer.confirm(question, err=True)

@@ -1,0 +1,66 @@
+"""`splice`: the entry point, and the tree of commands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import splice
+from splice.cli import batch, calls, models, outcomes, project, release, serve
+from splice.cli.common import EXIT_CODES, Project, fail
+from splice.core.errors import SpliceError
+
+app = typer.Typer(
+    name="splice",
+    help="Carry an AI capability from a pilot into the systems you run, and keep it there.",
+    epilog=EXIT_CODES,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"splice {splice.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    folder: Annotated[
+        Path, typer.Option("--project", help="Folder of splice.toml, or one below it.")
+    ] = Path(),
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Options before the command."""
+    Project.folder = folder
+
+
+app.command()(project.init)
+app.command()(project.check)
+app.command()(serve.serve)
+app.command()(batch.batch)
+app.command()(release.stop)
+app.command()(release.start)
+app.add_typer(release.app, name="release", help="Numbered releases of integrations.")
+app.add_typer(calls.app, name="calls", help="Recorded calls.")
+app.add_typer(outcomes.app, name="outcomes", help="What really happened.")
+app.add_typer(models.app, name="models", help="Registered models.")
+
+
+def main() -> None:
+    """Run a command; an error of ours is one message and an exit code, never a traceback."""
+    try:
+        app()
+    except SpliceError as error:
+        raise SystemExit(fail(error).exit_code) from None
+
+
+if __name__ == "__main__":
+    main()

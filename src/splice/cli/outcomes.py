@@ -1,0 +1,48 @@
+"""`splice outcomes …`: what really happened."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from splice.app.clock import now_us
+from splice.cli.common import out, stores
+from splice.core.call import Outcome
+from splice.declare.codec import codec
+from splice.serve.http.desk import OutcomeIn
+from splice.serve.http.pages import outcome_of
+
+app = typer.Typer(no_args_is_help=True)
+_CHUNK = 1000
+
+
+@app.command()
+def add(
+    file: Annotated[
+        Path,
+        typer.Argument(help="JSONL: integration, name, value, call_id or entity, at.", exists=True),
+    ],
+) -> None:
+    """Add outcomes from a file; a repeated one is kept once.
+
+    A wrong line stops it and is named; the lines before it are kept, and can be sent again.
+    """
+    reader = codec(OutcomeIn)
+    received = new = 0
+    batch: list[Outcome] = []
+    with stores() as (_, opened), file.open("rb") as lines:
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            where = f"{file.name}:{number}"
+            told = reader.decode(line.strip(), where)
+            batch.append(outcome_of(told, where, now_us()))
+            if len(batch) == _CHUNK:
+                new += opened.outcomes.append_outcomes(batch, now_us())
+                received, batch = received + len(batch), []
+        if batch:
+            new += opened.outcomes.append_outcomes(batch, now_us())
+            received += len(batch)
+    out.print(f"{received} outcomes, {new} new")

@@ -1,0 +1,77 @@
+"""`splice init` and `splice check`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from splice.app import wiring
+from splice.app.init import write_project
+from splice.cli.common import REFUSED, as_json, mistakes, out, stores, talk
+from splice.core.errors import DeclarationError
+from splice.declare.discover import find
+
+
+def init(
+    folder: Annotated[Path, typer.Argument(help="Where to write it; made if it is not there.")],
+) -> None:
+    """Write a small project that runs: splice.toml, one integration, one request."""
+    written = write_project(folder)
+    out.print(f"Wrote {', '.join(written)} in {folder}", markup=False)
+    talk.print(
+        f"Now: cd {folder} && splice check && splice serve\n"
+        "and in another terminal:\n"
+        "  curl -s http://127.0.0.1:8000/v1/integrations/order-screening/calls "
+        "-H 'Content-Type: application/json' -d @request.json",
+        markup=False,
+    )
+
+
+def check(
+    json: Annotated[bool, typer.Option("--json", help="Print mistakes as JSON.")] = False,
+) -> None:
+    """Name every mistake in the declarations, with file, line, what was expected, what to do."""
+    with stores() as (settings, opened):
+        root, modules = wiring.modules_of(settings)
+        found, wrong = find(root, modules)
+        control = wiring.control_of(settings, opened)
+        for one in found:
+            wrong.extend(control.check(one))
+    if json:
+        as_json([_plain(one) for one in wrong])
+    elif wrong:
+        mistakes(wrong, Path(settings.root))
+        talk.print(f"{len(wrong)} mistake{'s' if len(wrong) != 1 else ''}")
+    elif not found:
+        talk.print(f"No integration in {', '.join(modules)}: subclass splice.Integration there.")
+        raise typer.Exit(REFUSED)
+    else:
+        for one in found:
+            declaration = one.declaration
+            routes = " -> ".join(timed.route.label for timed in declaration.routes)
+            out.print(
+                f"{declaration.name}  {declaration.risk} risk, "
+                f"{declaration.deadline_s * 1000:g} ms, {routes}",
+                markup=False,
+            )
+        if settings.server.host not in ("127.0.0.1", "localhost", "::1"):
+            talk.print(
+                f"server.host is {settings.server.host}: anyone who reaches it may call, for keys "
+                "are not there yet. Put a proxy that authenticates before it."
+            )
+    if wrong:
+        raise typer.Exit(REFUSED)
+
+
+def _plain(one: DeclarationError) -> dict[str, str | int]:
+    return {
+        "file": one.file,
+        "line": one.line,
+        "where": one.where,
+        "got": one.got,
+        "expected": one.promised,
+        "do": one.mend,
+        "code": one.code,
+    }
