@@ -48,7 +48,7 @@ def run(root: Path, overrides: Mapping[str, str]) -> None:
         _say(f"listening on http://{shown}:{port} with {workers} workers")
         from uvicorn.supervisors import Multiprocess  # only a server of several workers needs it
 
-        Multiprocess(config, target=uvicorn.Server(config).run, sockets=[listener]).run()
+        Multiprocess(config, sockets=[listener]).run()
         return
     app = App(settings=settings)
     server = _Server(_config(settings, app.asgi()), app, f"http://{shown}:{port}")
@@ -82,6 +82,8 @@ class _Server(uvicorn.Server):
         self._app.draining = True
         await asyncio.sleep(0)
         await super().shutdown(sockets)
+        # uvicorn raises the signal again once it is done; a drained server has ended well: 0.
+        self._captured_signals.clear()
 
 
 def _config(
@@ -99,6 +101,7 @@ def _config(
         access_log=False,
         log_config=None,
         server_header=False,
+        timeout_keep_alive=settings.server.keep_alive_seconds,
         timeout_graceful_shutdown=int(settings.server.drain_seconds) + 1,
         backlog=2048,
     )

@@ -61,6 +61,10 @@ class ServerSettings(Section, frozen=True):
     max_in_flight: Annotated[int, Meta(ge=1)] = 1000
     """Calls at once in one worker; beyond it new ones get 503 at once instead of a slow answer."""
 
+    keep_alive_seconds: Annotated[int, Meta(ge=1, le=3600)] = 75
+    """How long an idle connection stays open. Longer than the 60 s of usual load balancers: the
+    side that reuses connections must be the one that closes them."""
+
     drain_seconds: Annotated[float, Meta(gt=0, le=3600)] = 30.0
     """How long running calls may take to end after SIGTERM."""
 
@@ -144,6 +148,10 @@ class ProviderSettings(Section, frozen=True):
 
     threads: Annotated[int, Meta(ge=1, le=256)] = 1
     """Threads of an embedded model."""
+
+    aliases: dict[str, str] = {}
+    """Names that declarations may use, and the provider's own name of the model that each means. A
+    release pins what the alias meant when it was applied."""
 
     prices: dict[str, PriceSettings] = {}
     """Price of each model by its name; a model that is not here costs an unknown amount."""

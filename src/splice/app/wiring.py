@@ -9,9 +9,11 @@ from typing import Any
 
 import msgspec
 
+from splice.adapters.providers.openai import OpenAISettings
+from splice.adapters.providers.prices import Price
 from splice.adapters.spools.files import FileSpool
 from splice.app.plugins import available, plugin
-from splice.app.settings import ProviderSettings, Settings
+from splice.app.settings import PriceSettings, ProviderSettings, Settings
 from splice.control.apply import Control
 from splice.control.registry import Registry
 from splice.core.errors import SettingsError
@@ -84,7 +86,11 @@ def registry_of(settings: Settings, stores: Stores) -> Registry:
 
 def control_of(settings: Settings, stores: Stores) -> Control:
     """The control of a project: plans, applies and rolls back."""
-    return Control(stores.releases, registry_of(settings, stores), tuple(settings.providers))
+    return Control(stores.releases, registry_of(settings, stores), _aliases(settings))
+
+
+def _aliases(settings: Settings) -> dict[str, dict[str, str]]:
+    return {name: provider.aliases for name, provider in settings.providers.items()}
 
 
 def services(settings: Settings) -> Services:
@@ -119,7 +125,7 @@ def services(settings: Settings) -> Services:
     return Services(
         settings=settings,
         stores=stores,
-        control=Control(stores.releases, registry, tuple(settings.providers)),
+        control=Control(stores.releases, registry, _aliases(settings)),
         registry=registry,
         compiler=Compiler(stores.models, runtimes, providers, machine),
         engine=engine,
@@ -133,7 +139,7 @@ def services(settings: Settings) -> Services:
 def _providers(settings: Settings) -> dict[str, Provider]:
     made: dict[str, Provider] = {}
     for name, provider in settings.providers.items():
-        extra = "splice-ai[llama]" if provider.kind == "llama" else "splice-ai[llm]"
+        extra = "splice-ai[llama]" if provider.kind == "llama" else ""
         try:
             kind = plugin("providers", provider.kind, extra)
         except SettingsError:
@@ -159,12 +165,19 @@ def _provider_arguments(
         "name": name,
         "base_url": provider.base_url,
         "api_key": settings.secrets.get(name),
-        "json_schema": provider.json_schema,
-        "prices": {
-            model: (price.input, price.output, price.cached)
-            for model, price in provider.prices.items()
-        },
+        "settings": OpenAISettings(
+            dialect="json_schema" if provider.json_schema else "json_object"
+        ),
+        "prices": {model: _price(price) for model, price in provider.prices.items()},
     }
+
+
+def _price(price: PriceSettings) -> Price:
+    return Price(
+        input_nano=round(price.input * NANO),
+        output_nano=round(price.output * NANO),
+        cached_nano=None if price.cached is None else round(price.cached * NANO),
+    )
 
 
 def _features(settings: Settings) -> FeatureStore | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -38,11 +38,11 @@ class Control:
     Args:
         releases: Where releases are kept.
         registry: Resolves models.
-        providers: Names of the configured providers.
+        providers: Names of the configured providers, each with its model aliases.
     """
 
     def __init__(
-        self, releases: ReleaseStore, registry: Registry, providers: Collection[str]
+        self, releases: ReleaseStore, registry: Registry, providers: Mapping[str, Mapping[str, str]]
     ) -> None:
         self._releases = releases
         self._registry = registry
@@ -169,6 +169,7 @@ class Control:
                 function=_function_name(route),
             ), None  # fmt: skip
         provider, _, model = route.ref.partition("/")
+        model = self._providers[provider].get(model, model)
         prompt = timed.prompt
         digest = prompt.sha256 if prompt else ""
         return PinnedRoute(

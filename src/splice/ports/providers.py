@@ -51,6 +51,8 @@ class Provider(Protocol):
             ProviderLimited: Rate limit or overload; may carry how long to wait.
             ProviderFailed: Any other error of the provider or of the way to it. Never holds a key.
             RouteTimeout: `timeout_s` passed.
+            BadAnswer: A refusal, or an answer cut off before it satisfied `schema`.
+            ModelUnavailable: The model is not here, or it cannot be loaded.
         """
         ...
 

@@ -252,8 +252,9 @@ def _not_finite(where: str) -> ModelMismatch:
 def _checked(value: Any, kinds: frozenset[type], promised: str, where: str) -> Any:
     if type(value) in kinds:
         return value
-    if isinstance(value, np.generic):
-        plain: Any = cast("Any", value.item)()
+    item = getattr(value, "item", None)  # a numpy scalar, out of a feature store
+    if callable(item):
+        plain = item()
         if type(plain) in kinds:
             return plain
     raise ModelMismatch(

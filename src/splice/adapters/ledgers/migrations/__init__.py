@@ -1,0 +1,1 @@
+"""Schema of the ledger, in numbered steps that only go forward."""

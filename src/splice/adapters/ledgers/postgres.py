@@ -1,0 +1,150 @@
+"""The ledger in PostgreSQL, for several hosts: calls and payloads in partitions of a day."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Sequence
+from typing import ClassVar
+
+import msgspec
+from psycopg.errors import CheckViolation
+from sqlalchemy import URL, Connection, Insert, Table, create_engine, text
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import DBAPIError
+
+from splice.adapters.ledgers.database import Database
+from splice.adapters.ledgers.errors import Place
+from splice.adapters.ledgers.payloads import Packed, Row, first_id
+from splice.adapters.ledgers.tables import without_nul
+
+# One statement is one transaction and one round trip, and it passes over calls that are stored.
+# Measured against COPY (500 calls of 300 bytes): the same 23 microseconds a call in the server,
+# 0.8 instead of 2.0 in this process; a single call in 0.5 ms; COPY cannot pass over anything.
+_APPEND = """
+WITH kept AS (
+    INSERT INTO blocks (day, id, body)
+    SELECT * FROM unnest(%s::int[], %s::bigint[], %s::bytea[])
+)
+INSERT INTO calls (id, kind, asked_us, duration_us, caller, entity, cost_nano, place)
+SELECT (r->>0)::uuid, (r->>1)::int, (r->>2)::bigint, (r->>3)::bigint, r->>4, r->>5,
+       (r->>6)::bigint, (r->>7)::bigint
+FROM json_array_elements(%s::json) AS r
+ON CONFLICT (id) DO NOTHING
+"""
+
+_OPTIONS = (
+    "-c synchronous_commit=on -c statement_timeout=60s -c lock_timeout=10s "
+    "-c idle_in_transaction_session_timeout=60s"
+)
+
+
+class PostgresDatabase(Database):
+    """A pool that tests a connection before it hands it out, so a server may come back."""
+
+    begin: ClassVar[str] = "BEGIN"
+
+    def __init__(self, url: URL, *, busy_s: float) -> None:
+        secret = str(url.password or "")
+        shown = url.set(drivername="postgresql", password=None, query={})
+        host = url.host or url.normalized_query.get("host", ("a local socket",))[0]
+        place = Place(f"postgresql://{host}/{shown.database or ''}", busy_s=busy_s, secret=secret)
+        engine = create_engine(
+            url.set(drivername="postgresql+psycopg"),
+            pool_size=8,
+            max_overflow=24,
+            pool_timeout=busy_s,
+            pool_pre_ping=True,
+            isolation_level="AUTOCOMMIT",
+            hide_parameters=True,  # they are personal data, and errors are logged
+            connect_args={
+                "connect_timeout": max(2, round(busy_s)),
+                "application_name": "splice",
+                "options": " ".join([_OPTIONS, *url.normalized_query.get("options", ())]),
+                "tcp_user_timeout": 10_000,  # ms: a server that vanished is noticed in 10 s
+            },
+        )
+        super().__init__(engine, place)
+        self._days: set[int] = set()
+        self._making_days = threading.Lock()
+
+    def lock(self, connection: Connection, name: str) -> None:
+        """An advisory lock until the transaction ends."""
+        connection.execute(
+            text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))"),
+            {"name": f"splice {name}"},
+        )
+
+    def insert_new(self, table: Table) -> Insert:
+        """INSERT … ON CONFLICT DO NOTHING."""
+        return insert(table).on_conflict_do_nothing()
+
+    def append(self, packed: Sequence[Packed]) -> None:
+        """One statement; the days' partitions are made first where they are missing."""
+        days = {part.day for part in packed}
+        with self.place.errors():
+            self._make_days(days)
+            try:
+                self._append(packed)
+            except DBAPIError as error:
+                if not isinstance(error.orig, CheckViolation):
+                    raise
+                # A partition was dropped since this process saw it.
+                self._days.clear()
+                self._make_days(days)
+                self._append(packed)
+
+    def problem(self) -> str:
+        """A standby takes no writes."""
+        with self.read() as connection:
+            if connection.execute(text("SELECT pg_is_in_recovery()")).scalar():
+                return f"{self.place}: is a standby and takes no writes"
+        return ""
+
+    def _append(self, packed: Sequence[Packed]) -> None:
+        rows: list[Row] = [row for part in packed for row in part.rows]
+        blocks = [(part.day, *block) for part in packed for block in part.blocks.items()]
+        with self.engine.connect() as connection:
+            connection.exec_driver_sql(
+                _APPEND,
+                (
+                    [day for day, _, _ in blocks],
+                    [number for _, number, _ in blocks],
+                    [body for _, _, body in blocks],
+                    _json(rows),
+                ),
+            )
+
+    def _make_days(self, days: Iterable[int]) -> None:
+        with self._making_days:
+            new = set(days) - self._days
+            if not new:
+                return
+            with self.write() as connection:
+                self.lock(connection, "partitions")
+                for day in sorted(new):
+                    _make_day(connection, day)
+            self._days |= new
+
+
+def _make_day(connection: Connection, day: int) -> None:
+    # ATTACH and not CREATE … PARTITION OF: that would lock the calls against readers.
+    ranges = {"calls": (f"'{first_id(day)}'", f"'{first_id(day + 1)}'"), "blocks": (day, day + 1)}
+    for table, (first, end) in ranges.items():
+        name = f"{table}_day_{day}"
+        if connection.dialect.has_table(connection, name):
+            continue
+        connection.exec_driver_sql(f"CREATE TABLE {name} (LIKE {table} INCLUDING STORAGE)")
+        connection.exec_driver_sql(
+            f"ALTER TABLE {table} ATTACH PARTITION {name} FOR VALUES FROM ({first}) TO ({end})"
+        )
+
+
+def _json(rows: list[Row]) -> str:
+    encoded = msgspec.json.encode(rows)
+    if b"\\u0000" in encoded:  # perhaps a NUL, which PostgreSQL's text cannot hold
+        clean = [
+            tuple(without_nul(value) if isinstance(value, str) else value for value in row)
+            for row in rows
+        ]
+        encoded = msgspec.json.encode(clean)
+    return encoded.decode()

@@ -1,0 +1,177 @@
+"""Releases, bundles and heads in SQL."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import zstandard
+from sqlalchemy import Connection, Row, func, insert, select, update
+
+from splice.adapters.ledgers.database import Database
+from splice.adapters.ledgers.tables import bundles, heads, release_events, releases
+from splice.core.release import Bundle, Live, Manifest, Release
+
+
+class SqlReleases:
+    """A ReleaseStore in SQL."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def put_bundle(self, bundle: Bundle) -> str:
+        """Store a bundle once; returns its SHA-256."""
+        sha256 = bundle.sha256
+        body = zstandard.ZstdCompressor().compress(msgspec.json.encode(bundle))
+        with self._database.write() as connection:
+            new = self._database.insert_new(bundles)
+            connection.execute(new, {"sha256": sha256, "body": body})
+        return sha256
+
+    def bundle(self, sha256: str) -> Bundle:
+        """The bundle."""
+        with self._database.read() as connection:
+            body = connection.execute(
+                select(bundles.c.body).where(bundles.c.sha256 == sha256)
+            ).scalar()
+        if body is None:
+            raise self._database.place.error(
+                f"no bundle {sha256[:12]}…", "apply the declaration again"
+            )
+        found = _bundle(body)
+        if found is None or found.sha256 != sha256:
+            raise self._database.place.error(
+                f"a bundle {sha256[:12]}… whose content has another hash",
+                "it was changed or damaged: restore the ledger, or apply the declaration again",
+            )
+        return found
+
+    def add_release(
+        self, manifest: Manifest, *, by: str, why: str, now_us: int, go_live: bool = True
+    ) -> Release:
+        """Number the manifest as the integration's next release and, if asked, make it live."""
+        name = manifest.integration
+        newest = select(func.max(releases.c.number)).where(releases.c.integration == name)
+        with self._database.write() as connection:
+            self._database.lock(connection, f"release {name}")
+            number = (connection.execute(newest).scalar() or 0) + 1
+            values = {
+                "integration": name,
+                "number": number,
+                "manifest": msgspec.json.encode(manifest).decode(),
+                "digest": manifest.digest,
+                "created_us": now_us,
+                "by": by,
+                "why": why,
+            }
+            connection.execute(insert(releases).values(values))
+            if go_live:
+                self._set_head(connection, name, number, by=by, why=why, now_us=now_us)
+        return Release(number=number, manifest=manifest, created_us=now_us, by=by, why=why)
+
+    def release(self, integration: str, number: int) -> Release | None:
+        """One release, or None."""
+        query = select(releases).where(
+            releases.c.integration == integration, releases.c.number == number
+        )
+        with self._database.read() as connection:
+            row = connection.execute(query).one_or_none()
+        return None if row is None else _release(row)
+
+    def releases(self, integration: str) -> list[Release]:
+        """All releases of an integration, newest first."""
+        query = select(releases).where(releases.c.integration == integration)
+        with self._database.read() as connection:
+            rows = connection.execute(query.order_by(releases.c.number.desc())).all()
+        return [_release(row) for row in rows]
+
+    def go_live(self, integration: str, number: int, *, by: str, why: str, now_us: int) -> Live:
+        """Make a stored release the one that answers."""
+        query = select(releases.c.number).where(
+            releases.c.integration == integration, releases.c.number == number
+        )
+        with self._database.write() as connection:
+            self._database.lock(connection, f"release {integration}")
+            if connection.execute(query).scalar() is None:
+                raise self._database.place.error(
+                    f"no release {number} of {integration}", "name one that `splice releases` lists"
+                )
+            return self._set_head(connection, integration, number, by=by, why=why, now_us=now_us)
+
+    def set_stopped(self, integration: str, why: str, *, by: str, now_us: int) -> Live:
+        """Switch an integration off (`why` is not empty) or on again (`why` is empty)."""
+        with self._database.write() as connection:
+            self._database.lock(connection, f"release {integration}")
+            head = _head(connection, integration)
+            if head is None:
+                raise self._database.place.error(
+                    f"no live release of {integration}",
+                    "nothing answers, so nothing can be stopped",
+                )
+            live = Live(integration, head.number, head.generation + 1, why)
+            _store_head(connection, live)
+            event = "stop" if why else "start"
+            _store_event(connection, live, event, {"by": by, "why": why, "at_us": now_us})
+        return live
+
+    def live(self) -> list[Live]:
+        """What is live now, of all integrations: one query over one row each."""
+        with self._database.read() as connection:
+            rows = connection.execute(select(heads).order_by(heads.c.integration)).all()
+        return [_live(row) for row in rows]
+
+    def _set_head(
+        self, connection: Connection, integration: str, number: int, *, by: str, why: str,
+        now_us: int,
+    ) -> Live:  # fmt: skip
+        """A release goes live; an integration that is stopped stays stopped."""
+        head = _head(connection, integration)
+        if head is None:
+            live = Live(integration, number, 1)
+            connection.execute(insert(heads).values(**msgspec.structs.asdict(live)))
+        else:
+            live = Live(integration, number, head.generation + 1, head.stopped)
+            _store_head(connection, live)
+        _store_event(connection, live, "go_live", {"by": by, "why": why, "at_us": now_us})
+        return live
+
+
+def _head(connection: Connection, integration: str) -> Live | None:
+    row = connection.execute(select(heads).where(heads.c.integration == integration)).one_or_none()
+    return None if row is None else _live(row)
+
+
+def _store_head(connection: Connection, live: Live) -> None:
+    connection.execute(
+        update(heads)
+        .where(heads.c.integration == live.integration)
+        .values(number=live.number, generation=live.generation, stopped=live.stopped)
+    )
+
+
+def _store_event(connection: Connection, live: Live, event: str, who: dict[str, str | int]) -> None:
+    connection.execute(
+        insert(release_events).values(
+            integration=live.integration,
+            event=event,
+            number=live.number,
+            generation=live.generation,
+            **who,
+        )
+    )
+
+
+def _live(row: Row[Any]) -> Live:  # a row of `heads`
+    return Live(row.integration, row.number, row.generation, row.stopped)
+
+
+def _release(row: Row[Any]) -> Release:  # a row of `releases`
+    manifest = msgspec.json.decode(row.manifest, type=Manifest)
+    return Release(row.number, manifest, row.created_us, row.by, row.why)
+
+
+def _bundle(body: bytes) -> Bundle | None:
+    try:
+        return msgspec.json.decode(zstandard.ZstdDecompressor().decompress(body), type=Bundle)
+    except (zstandard.ZstdError, msgspec.MsgspecError):
+        return None
