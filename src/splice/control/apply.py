@@ -12,7 +12,8 @@ from splice.core.errors import DeclarationError, ModelUnavailable
 from splice.core.release import Live, Manifest, ModelVersion, PinnedRoute, Release
 from splice.declare.diff import Change, manifest_diff
 from splice.declare.discover import Found
-from splice.declare.reading import TimedRoute, objective_plain
+from splice.declare.reading import objective_plain
+from splice.declare.routes import TimedRoute
 from splice.declare.spec import LLM, Model, Rule
 from splice.ports.stores import ReleaseStore
 

@@ -182,10 +182,14 @@ class Overloaded(RefusedError):
 
 
 class NotRecorded(RefusedError):
-    """The answer could not be recorded, and the risk declared does not allow an unrecorded one."""
+    """The answer could not be recorded, and the risk declared does not allow an unrecorded one.
+
+    `unsure` where it may still be: nobody waited for the end of a commit that hangs.
+    """
 
     code = "not_recorded"
     retryable = True
+    unsure: bool = False
 
 
 class RouteError(SpliceError):

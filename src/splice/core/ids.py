@@ -31,9 +31,12 @@ def id_bytes(call_id: str) -> bytes:
         ValueError: It is not the canonical text of a UUID.
     """
     text = call_id.replace("-", "")
-    if len(text) != 32 or len(call_id) != 36:
+    if len(text) != 32 or len(call_id) != 36 or call_id[8:24:5] != "----":
         raise ValueError(call_id)
-    return bytes.fromhex(text)
+    raw = bytes.fromhex(text)
+    if len(raw) != 16:  # fromhex() skips spaces
+        raise ValueError(call_id)
+    return raw
 
 
 def id_text(raw: bytes) -> str:

@@ -8,9 +8,10 @@ import msgspec
 
 from splice.core.errors import DeclarationError
 
-_DURATION = re.compile(r"\s*(\d[\d_]*(?:\.\d+)?)\s*(us|ms|s|min|h|d)\s*")
+_DURATION = re.compile(r"\s*(\d[\d_]*(?:\.\d+)?)\s*(us|ms|s|min|h|d)\s*", re.ASCII)
 _SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
-_MONEY = re.compile(r"\s*([A-Z]{3})\s+(-?\d[\d_,]*(?:\.\d+)?)\s*")
+# A comma stands before three digits or nowhere: "EUR 1,5" is one and a half to many who write it.
+_MONEY = re.compile(r"\s*([A-Z]{3})\s+(-?(?:\d{1,3}(?:,\d{3})+|\d[\d_]*)(?:\.\d+)?)\s*", re.ASCII)
 
 NANO = 1_000_000_000
 """Costs are whole numbers of billionths of the account's currency: one call of a small model costs
@@ -24,7 +25,7 @@ def seconds(text: str | float, where: str = "duration") -> float:
         DeclarationError: It is not a duration, or not above zero.
     """
     if isinstance(text, (int, float)) and not isinstance(text, bool):
-        value = float(text)
+        value = float(text) if abs(text) < 1e300 else float("inf")
     else:
         match = _DURATION.fullmatch(str(text))
         if match is None:
@@ -63,7 +64,7 @@ def money(text: str, where: str = "money") -> Money:
     Raises:
         DeclarationError: It is not a three-letter currency and an amount.
     """
-    match = _MONEY.fullmatch(text)
+    match = _MONEY.fullmatch(str(text))
     if match is None:
         raise DeclarationError(
             where,

@@ -28,6 +28,8 @@ _loading = threading.RLock()
 
 
 def _module_file(root: Path, module: str) -> Path | None:
+    if not all(module.split(".")):  # joined as a path it would lead elsewhere
+        return None
     base = root.joinpath(*module.split("."))
     for candidate in (base / "__init__.py", base.with_suffix(".py")):
         if candidate.is_file():
@@ -65,7 +67,12 @@ def collect(root: Path, module: str, *, within: str | None = None) -> Bundle:
     files: dict[str, str] = {}
     waiting, seen = [module], set[str]()
     if _module_file(root, module) is None:
-        raise DeclarationError(module, got="no such module", promised=f"a file under {root}")
+        raise DeclarationError(
+            module,
+            got="no such module",
+            promised=f"a file under {root}",
+            mend="write it, or name the right one in project.modules",
+        )
     while waiting:
         name = waiting.pop()
         if name in seen or (within and name.partition(".")[0] != within):
@@ -107,7 +114,7 @@ def read_source(file: Path) -> str:
                 mend="keep data out of the sources of a declaration",
                 file=str(file),
             )
-        return raw.decode("utf-8")
+        return raw.decode("utf-8-sig")
     except OSError as error:
         raise DeclarationError(file.name, got=str(error), file=str(file)) from error
     except UnicodeDecodeError as error:
@@ -167,9 +174,15 @@ class _BundleFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         module.__dict__["__builtins__"] = _redirecting_builtins(prefix, bundle)
         if path is None or path not in bundle.files:  # the prefix itself, or a namespace package
             return
-        shown = str(root / path) if root else f"<release {bundle.sha256[:12]}>/{path}"
+        shown = _shown(bundle, root, path)
         module.__file__ = shown
-        exec(compile(bundle.files[path], shown, "exec"), module.__dict__)  # noqa: S102 - its job
+        # Else the user's module would be compiled with the future import of this file.
+        code = compile(bundle.files[path], shown, "exec", dont_inherit=True)
+        exec(code, module.__dict__)  # noqa: S102 - its job
+
+
+def _shown(bundle: Bundle, root: Path | None, path: str) -> str:
+    return str(root / path) if root else f"<release {bundle.sha256[:12]}>/{path}"
 
 
 def _is_init(path: str) -> bool:
@@ -181,13 +194,18 @@ def _bundled_path(bundle: Bundle, module: str) -> str | None:
     for path in (f"{base}/__init__.py", f"{base}.py"):
         if path in bundle.files:
             return path
-    if any(path.startswith(f"{base}/") for path in bundle.files):
+    # A folder of prompts is not a package, even where an installed library has its name.
+    if any(path.startswith(f"{base}/") and path.endswith(".py") for path in bundle.files):
         return base
     return None
 
 
 def _redirecting_builtins(prefix: str, bundle: Bundle) -> dict[str, Any]:
-    tops = {PurePosixPath(path).parts[0].removesuffix(".py") for path in bundle.files}
+    tops = {
+        PurePosixPath(path).parts[0].removesuffix(".py")
+        for path in bundle.files
+        if path.endswith(".py")
+    }
     plain = builtins.__import__
 
     def redirect(
@@ -238,18 +256,19 @@ def load(bundle: Bundle, root: Path | None = None) -> ModuleType:
             return importlib.import_module(name)
         except DeclarationError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             for loaded in [m for m in sys.modules if m == prefix or m.startswith(prefix + ".")]:
                 del sys.modules[loaded]
             raise _import_error(error, bundle, root) from error
 
 
-def _import_error(error: Exception, bundle: Bundle, root: Path | None) -> DeclarationError:
+def _import_error(error: BaseException, bundle: Bundle, root: Path | None) -> DeclarationError:
     file, line = "", 0
+    own = {_shown(bundle, root, path) for path in bundle.files}
     trace = error.__traceback__
     while trace is not None:
         name = trace.tb_frame.f_code.co_filename
-        if any(name.endswith(path) for path in bundle.files):
+        if name in own:
             file, line = name, trace.tb_lineno
         trace = trace.tb_next
     if isinstance(error, SyntaxError):
@@ -257,6 +276,8 @@ def _import_error(error: Exception, bundle: Bundle, root: Path | None) -> Declar
     mend = "mend the line"
     if isinstance(error, ModuleNotFoundError):
         mend = f"install it, or put {error.name}.py beside the declaration"
+    if isinstance(error, SystemExit):
+        mend = 'put what ends the program under if __name__ == "__main__":'
     where = Path(file).name if file else bundle.entry
     return DeclarationError(
         where,

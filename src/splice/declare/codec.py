@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import math
-import re
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, cast, get_args, get_type_hints
 
 import msgspec
 
-from splice.core.errors import InputMismatch, MalformedBody
+from splice.core.errors import InputMismatch
+from splice.declare.bodies import (
+    malformed,
+    mismatch,
+    not_finite,
+    refuse_duplicate_keys,
+    refuse_not_finite,
+)
 from splice.declare.spec import MAX_ENTITY, EntityMark
-
-_AT = re.compile(r" - at `(\$[^`]*)`$")
-_EXPECTED = re.compile(r"^Expected (.+?)(?:, got (.+))?$")
-_FIELD = re.compile(r"^Object (missing required|contains unknown) field `([^`]*)`$")
 
 
 class Codec(Protocol):
@@ -113,72 +113,6 @@ def checked_entity(value: Any, where: str) -> str | None:
     return value
 
 
-def mismatch(error: Exception, where: str, names: tuple[str, ...] = ()) -> InputMismatch:
-    """Our error for a message of msgspec: which field, what came, what was promised."""
-    text = str(error)
-    at = _AT.search(text)
-    path = at[1].removeprefix("$") if at else ""
-    text = _AT.sub("", text)
-    if field := _FIELD.match(text):
-        place = f"{where}{path}.{field[2]}"
-        if field[1] == "missing required":
-            return InputMismatch(
-                place, got="nothing", promised="a value", mend=f"add the field {field[2]}"
-            )
-        known = f" ({', '.join(names)})" if names and not path else ""
-        return InputMismatch(
-            place,
-            got="an unknown field",
-            promised=f"only declared fields{known}",
-            mend=f"leave out {field[2]}, or declare it",
-        )
-    if expected := _EXPECTED.match(text):
-        return InputMismatch(
-            where + path,
-            got=(expected[2] or "something else").replace("`", ""),
-            promised=expected[1].replace("`", ""),
-        )
-    return InputMismatch(where + path, got=text.replace("`", ""), promised="the declared type")
-
-
-def malformed(error: Exception, where: str) -> MalformedBody:
-    """Our error for a body that is not JSON."""
-    if isinstance(error, RecursionError):
-        return MalformedBody(
-            where, got="JSON nested too deep", promised="at most a few hundred levels"
-        )
-    if isinstance(error, UnicodeDecodeError):
-        return MalformedBody(where, got="bytes that are not UTF-8", promised="JSON in UTF-8")
-    got = str(error).removeprefix("JSON is malformed: ")
-    return MalformedBody(
-        where, got=f"malformed JSON: {got}", promised="one JSON value (NaN and Infinity are not)"
-    )
-
-
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    seen = dict(pairs)
-    if len(seen) != len(pairs):
-        names = [name for name, _ in pairs]
-        raise KeyError(next(name for name in names if names.count(name) > 1))
-    return seen
-
-
-def refuse_duplicate_keys(body: bytes, where: str) -> None:
-    """Duplicate keys are refused: two readers of one body would each believe another value.
-
-    Raises:
-        MalformedBody: An object has a key twice; names the key.
-    """
-    try:
-        json.loads(body, object_pairs_hook=_no_duplicates)
-    except KeyError as error:
-        raise MalformedBody(
-            where, got=f"the key {error.args[0]!r} twice in one object", promised="each key once"
-        ) from None
-    except (ValueError, RecursionError):
-        return  # the typed decoder has its own say
-
-
 class _MsgspecCodec:
     """For structs, dataclasses, typed dicts and whatever else msgspec reads."""
 
@@ -196,11 +130,18 @@ class _MsgspecCodec:
         if self._is_struct:
             fields = msgspec.structs.fields(cast("type[msgspec.Struct]", kind))
             self._names = tuple(f.encode_name for f in fields)
-            if all(f.required for f in fields):
+            if (
+                all(f.required for f in fields)
+                and not cast("Any", kind).__struct_config__.array_like
+            ):
                 self._colons = len(fields)
         elif dataclasses.is_dataclass(cast("object", kind)):
             self._names = tuple(f.name for f in dataclasses.fields(cast("Any", kind)))
             self._closed = False
+        try:
+            self._decimals = b'"decimal"' in msgspec.json.encode(msgspec.json.schema(kind))
+        except TypeError:  # no JSON type: schema() says so to whoever declares it
+            self._decimals = False
 
     def decode(self, body: bytes, where: str) -> Any:
         try:
@@ -214,12 +155,13 @@ class _MsgspecCodec:
             refuse_duplicate_keys(body, where)
         if not self._closed:
             self._refuse_extra(msgspec.json.decode(body), where)
+        if self._decimals:  # a Decimal is a text in JSON, and "NaN" is one of them
+            refuse_not_finite(value, where)
         return value
 
     def convert(self, value: Any, where: str) -> Any:
-        if bad := _not_finite(value):
-            raise InputMismatch(where + bad, got="NaN or an infinity", promised="a finite number")
         try:
+            refuse_not_finite(value, where)
             plain = msgspec.to_builtins(value)
             result = msgspec.convert(plain, self._kind)
         except msgspec.ValidationError as error:
@@ -228,6 +170,8 @@ class _MsgspecCodec:
             raise InputMismatch(where, got=str(error), promised="JSON values") from None
         if not self._closed and isinstance(plain, dict):
             self._refuse_extra(cast("dict[str, Any]", plain), where)
+        if self._decimals:
+            refuse_not_finite(result, where)
         return result
 
     def lax(self, row: Mapping[str, Any], where: str) -> Any:
@@ -235,8 +179,7 @@ class _MsgspecCodec:
             value = msgspec.convert(dict(row), self._kind, strict=False)
         except msgspec.ValidationError as error:
             raise mismatch(error, where, self._names) from None
-        if bad := _not_finite(self.fields(value)):
-            raise InputMismatch(where + bad, got="NaN or an infinity", promised="a finite number")
+        refuse_not_finite(value, where)
         if not self._closed:
             self._refuse_extra(dict(row), where)
         return value
@@ -252,12 +195,16 @@ class _MsgspecCodec:
         try:
             body = self._encoder.encode(value)
             # msgspec writes NaN as null, which an optional field would take for "nothing".
-            if b"null" in body and (bad := _not_finite(value)):
+            if (self._decimals or b"null" in body) and (bad := not_finite(value)):
                 raise ValueError(f"NaN or an infinity at {bad}")
             self._decoder.decode(body)
+            if not self._closed:
+                self._refuse_extra(msgspec.json.decode(body), "reply")
+        except InputMismatch as error:
+            raise ValueError(f"{error.where}: {error.detail}") from None
         except (msgspec.ValidationError, msgspec.DecodeError) as error:
             raise ValueError(str(error).replace("`", "")) from None
-        except (TypeError, RecursionError) as error:
+        except (TypeError, RecursionError, UnicodeEncodeError) as error:
             raise ValueError(str(error)) from None
         return body
 
@@ -276,7 +223,7 @@ class _PydanticCodec:
 
     def __init__(self, kind: Any) -> None:
         self._kind = kind
-        self._names = tuple(cast("dict[str, Any]", kind.model_fields))
+        self._names = tuple(_pydantic_names(kind))
 
     def decode(self, body: bytes, where: str) -> Any:
         try:
@@ -288,9 +235,8 @@ class _PydanticCodec:
 
     def convert(self, value: Any, where: str) -> Any:
         if hasattr(value, "model_dump"):
-            value = value.model_dump(mode="json")
-        if bad := _not_finite(value):
-            raise InputMismatch(where + bad, got="NaN or an infinity", promised="a finite number")
+            refuse_not_finite(value, where)  # in its JSON form it is a null
+            value = value.model_dump(mode="json", by_alias=True)
         return self._validate(value, where, self._kind.model_validate, value)
 
     def lax(self, row: Mapping[str, Any], where: str) -> Any:
@@ -303,7 +249,7 @@ class _PydanticCodec:
                 unknown = msgspec.ValidationError(f"Object contains unknown field `{extra[0]}`")
                 raise mismatch(unknown, where, self._names)
         try:
-            return validate(given)
+            value = validate(given)
         except ValueError as error:  # pydantic.ValidationError is one
             first: Any = cast("Any", error).errors()[0] if hasattr(error, "errors") else {}
             path = "".join(f".{part}" for part in first.get("loc", ()))
@@ -313,9 +259,11 @@ class _PydanticCodec:
                 got="nothing" if first.get("type") == "missing" else got,
                 promised=str(first.get("msg", error)),
             ) from None
+        refuse_not_finite(value, where)  # pydantic reads the text "nan" as a number
+        return value
 
     def encode(self, value: Any) -> bytes:
-        return cast("str", value.model_dump_json()).encode()
+        return cast("str", value.model_dump_json(by_alias=True)).encode()
 
     def fields(self, value: Any) -> dict[str, Any]:
         return cast("dict[str, Any]", value.model_dump())
@@ -323,9 +271,9 @@ class _PydanticCodec:
     def encode_checked(self, value: Any) -> bytes:
         if not isinstance(value, self._kind):
             raise ValueError(f"{type(value).__name__}, not {self._kind.__name__}")
-        if bad := _not_finite(value.model_dump()):
+        if bad := not_finite(value):
             raise ValueError(f"NaN or an infinity at {bad}")
-        body = cast("str", value.model_dump_json()).encode()
+        body = self.encode(value)
         self._kind.model_validate_json(body)
         return body
 
@@ -333,18 +281,25 @@ class _PydanticCodec:
         return cast("dict[str, Any]", self._kind.model_json_schema())
 
 
-def _not_finite(value: Any, path: str = "") -> str:
-    """The path of the first NaN or infinity; empty where there is none."""
-    if isinstance(value, float):
-        return "" if math.isfinite(value) else path or "."
-    if isinstance(value, msgspec.Struct):
-        value = {name: getattr(value, name) for name in value.__struct_fields__}
-    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
-        value = vars(value)
-    if isinstance(value, dict):
-        items = cast("dict[Any, Any]", value).items()
-        return next((p for k, v in items if (p := _not_finite(v, f"{path}.{k}"))), "")
-    if isinstance(value, (list, tuple)):
-        rows = enumerate(cast("list[Any]", value))
-        return next((p for i, v in rows if (p := _not_finite(v, f"{path}[{i}]"))), "")
-    return ""
+def field_names(kind: Any) -> list[str]:
+    """Names of the fields of a request type, as `context()` and the routes see them."""
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        return list(kind.__struct_fields__)
+    if dataclasses.is_dataclass(cast("object", kind)):
+        return [field.name for field in dataclasses.fields(cast("Any", kind))]
+    return list(cast("dict[str, Any]", getattr(cast("object", kind), "model_fields", {})))
+
+
+def _pydantic_names(kind: Any) -> list[str]:
+    """The keys that a model reads: of each field its aliases, or its name."""
+    config = cast("dict[str, Any]", kind.model_config)
+    by_name = config.get("populate_by_name") or config.get("validate_by_name")
+    names: list[str] = []
+    for name, field in cast("dict[str, Any]", kind.model_fields).items():
+        alias = field.validation_alias or field.alias
+        for one in getattr(alias, "choices", [alias]):  # AliasChoices, AliasPath or a text
+            key = getattr(one, "path", [one])[0]
+            names += [key] if isinstance(key, str) else []
+        if alias is None or by_name:
+            names.append(name)
+    return names

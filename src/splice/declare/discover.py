@@ -13,7 +13,8 @@ import msgspec
 from splice.core.errors import DeclarationError
 from splice.core.release import Bundle
 from splice.declare import bundle as bundles
-from splice.declare.reading import Declaration, ReadText, integrations_in, read
+from splice.declare.reading import Declaration, integrations_in, read
+from splice.declare.routes import ReadText
 from splice.declare.spec import Integration
 
 
@@ -137,7 +138,9 @@ def find_live(cls: type[Integration]) -> Found:
     path, name = Path(inspect.getfile(cls)).resolve(), cls.__module__
     depth = name.count(".") + (1 if path.name == "__init__.py" else 0)
     if name == "__main__":
-        name, depth = path.stem, 0
+        spec = getattr(module, "__spec__", None)  # set by `python -m package.module`
+        name = path.stem if spec is None else spec.name
+        depth = name.count(".") + (1 if path.name == "__init__.py" else 0)
     root = path.parents[depth]
     bundle = bundles.collect(root, name, within=name.partition(".")[0])
     one, mistakes = _read_one(cls, bundle, root, name)

@@ -3,38 +3,26 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import inspect
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import date
 from types import ModuleType
-from typing import Any, TypeAlias, cast, get_type_hints
+from typing import Any, cast, get_type_hints
 
 import msgspec
 
-from splice.core.errors import DeclarationError
+from splice.core.errors import DeclarationError, InputMismatch
 from splice.core.units import money, seconds
-from splice.declare.codec import Codec, codec, entity_field
-from splice.declare.prompts import Prompt, parse_prompt
-from splice.declare.spec import LLM, Integration, Model, Objective, Risk, Route, Rule
+from splice.declare.bodies import mismatch, refuse_not_finite
+from splice.declare.codec import Codec, codec, entity_field, field_names
+from splice.declare.routes import ReadText, RouteReader, TimedRoute
+from splice.declare.spec import Integration, Objective, Risk
 from splice.declare.spec import integration_name as name_of
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
-_MODEL_REF = re.compile(r"[A-Za-z0-9][\w.-]{0,63}(?:@[\w.-]{1,64})?")
-_LLM_REF = re.compile(r"[a-z][a-z0-9_-]{0,31}/\S{1,128}")
 MAX_DEADLINE = 600.0
-
-ReadText: TypeAlias = "Callable[[str], str]"
-"""Text of a file by its path inside the project; raises OSError or UnicodeDecodeError."""
-
-
-class TimedRoute(msgspec.Struct, frozen=True):
-    """A declared route with its timeout in seconds, and its prompt and output where it has them."""
-
-    route: Route
-    timeout_s: float
-    prompt: Prompt | None = None
-    output: Codec | None = None
 
 
 class Declaration(msgspec.Struct, frozen=True):
@@ -67,11 +55,14 @@ class _Reader:
         self.name = name_of(cls)
         self.mistakes: list[DeclarationError] = []
         self._lines = dict(_lines_of(tree, cls.__name__))
+        self._unresolved = False  # a mistake in an annotation was noted: types may be lacking
 
     def wrong(self, field: str, got: str, promised: str, mend: str) -> None:
         """Note a mistake at the line where the field is set, or at the class."""
         line = self._lines.get(field) or self._lines.get("", 0)
         where = f"{self.cls.__name__}.{field}" if field else self.cls.__name__
+        if any((one.where, one.got) == (where, got) for one in self.mistakes):
+            return
         self.mistakes.append(
             DeclarationError(
                 where, got=got, promised=promised, mend=mend, file=self.file, line=line
@@ -81,7 +72,7 @@ class _Reader:
     def read(self) -> Declaration | None:
         """The declaration, or None where there are mistakes."""
         cls = self.cls
-        if not _NAME.fullmatch(self.name):
+        if not isinstance(cast("Any", self.name), str) or not _NAME.fullmatch(self.name):
             self.wrong(
                 "name",
                 repr(self.name),
@@ -102,7 +93,11 @@ class _Reader:
         request, request_type = self._types("request")
         reply, _ = self._types("reply")
         entity = self._entity(request_type)
+        has_context = cls.context is not Integration.context
         has_decide = cls.decide is not Integration.decide
+        self._made_without_arguments()
+        self._arguments("context", "self, request, look", given=has_context)
+        self._arguments("decide", "self, request, prediction", given=has_decide)
         if inspect.iscoroutinefunction(cls.decide):
             self.wrong(
                 "decide",
@@ -110,7 +105,10 @@ class _Reader:
                 "a plain function of request and prediction",
                 "gather what it needs in context()",
             )
-        routes = self._routes(deadline_s, reply)
+        fields = None if has_context or request is None else field_names(request_type)
+        routes = RouteReader(
+            deadline_s, reply, fields, self.prompts, self.wrong, self.mistakes
+        ).read(cls.routes)
         if self.mistakes or request is None or reply is None:
             return None
         return Declaration(
@@ -124,7 +122,7 @@ class _Reader:
             request=request,
             reply=reply,
             entity=entity,
-            has_context=cls.context is not Integration.context,
+            has_context=has_context,
             has_decide=has_decide,
             places={field: (self.file, line) for field, line in {"": 0, **self._lines}.items()},
         )
@@ -169,6 +167,17 @@ class _Reader:
             )
             return None
         try:
+            # A Struct does not look at what it is made with: read it as if it had come in.
+            objective = msgspec.convert(msgspec.to_builtins(objective), Objective)
+            refuse_not_finite(objective, "")
+        except (msgspec.ValidationError, TypeError, InputMismatch) as error:
+            bad = error if isinstance(error, InputMismatch) else mismatch(error, "")
+            field = bad.where.strip(".") or "objective"
+            self.wrong("objective", f"{bad.got} for {field}", bad.promised, f"mend {field}")
+            return None
+        if not objective.kpi.strip():
+            self.wrong("objective", "no kpi", "the figure that it moves", 'write kpi="…"')
+        try:
             if objective.value_per_unit:
                 money(objective.value_per_unit, "value_per_unit")
             if objective.due:
@@ -186,6 +195,8 @@ class _Reader:
 
     def _types(self, which: str) -> tuple[Codec | None, Any]:
         kind: Any = getattr(self.cls, which) or self._annotated(which)
+        if kind is None and self._unresolved:
+            return None, None
         if kind is None:
             example = "def decide(self, payment: Payment, prediction) -> Screening"
             self.wrong(
@@ -198,7 +209,9 @@ class _Reader:
         try:
             made = codec(kind)
             made.schema()
-        except (TypeError, NotImplementedError, NameError, ValueError) as error:
+            if which == "request" and not _has_fields(kind):
+                raise TypeError(f"{getattr(kind, '__name__', kind)}, which has no named fields")
+        except Exception as error:  # noqa: BLE001 - the types are the user's own code
             self.wrong(
                 which,
                 str(error),
@@ -208,6 +221,33 @@ class _Reader:
             return None, None
         return made, kind
 
+    def _made_without_arguments(self) -> None:
+        try:
+            inspect.signature(self.cls).bind()
+        except (TypeError, ValueError):
+            self.wrong(
+                "__init__",
+                "a constructor that takes arguments",
+                "a class that can be made without any",
+                "read what it needs at the top of the module, or in context()",
+            )
+
+    def _arguments(self, name: str, arguments: str, *, given: bool) -> None:
+        if not given:
+            return
+        try:
+            signature = inspect.signature(getattr(object.__new__(self.cls), name))
+            signature.bind(*(None,) * arguments.count(","))
+            if len(signature.parameters) > arguments.count(","):
+                raise TypeError
+        except (TypeError, ValueError):
+            self.wrong(
+                name,
+                "arguments that do not fit",
+                f"def {name}({arguments})",
+                "it is called with those two and nothing else",
+            )
+
     def _annotated(self, which: str) -> Any:
         functions: list[Any] = [self.cls.decide, self.cls.context]
         for function in functions:
@@ -215,9 +255,10 @@ class _Reader:
                 continue
             try:
                 hints = get_type_hints(function, include_extras=True)
-            except (NameError, TypeError) as error:
+            except Exception as error:  # noqa: BLE001 - annotations are the user's own code
+                self._unresolved = True
                 self.wrong(
-                    function.__name__,
+                    getattr(function, "__name__", which),
                     str(error),
                     "annotations that can be resolved",
                     "import or define the name at the top of the module",
@@ -242,119 +283,14 @@ class _Reader:
             )
             return None
 
-    def _routes(self, deadline_s: float, reply: Codec | None) -> list[TimedRoute]:
-        declared: list[Any] = list(self.cls.routes or ())
-        if not declared:
-            self.wrong(
-                "routes",
-                "none",
-                "at least one route",
-                "add splice.Model(…), splice.LLM(…) or splice.Rule(…)",
-            )
-        labels = [r.label for r in declared if isinstance(r, (Model, LLM, Rule))]
-        for label in {one for one in labels if labels.count(one) > 1}:
-            self.wrong("routes", f"{label} twice", "each route once", "leave one out")
-        read = [
-            self._route(route, i, len(declared), deadline_s, reply)
-            for i, route in enumerate(declared)
-        ]
-        explicit = [r.timeout_s for r in read if r and r.route.timeout is not None]
-        if explicit and sum(explicit) > deadline_s + 1e-9:
-            self.wrong(
-                "deadline",
-                f"routes that may take {sum(explicit):g} s together",
-                f"at most the deadline of {deadline_s:g} s",
-                "raise the deadline or lower a timeout: the last route would never get its turn",
-            )
-        return [r for r in read if r is not None]
 
-    def _route(
-        self, route: Any, position: int, count: int, deadline_s: float, reply: Codec | None
-    ) -> TimedRoute | None:
-        if not isinstance(route, (Model, LLM, Rule)):
-            self.wrong(
-                "routes",
-                f"{type(route).__name__} at position {position}",
-                "splice.Model, splice.LLM or splice.Rule",
-                "wrap it in one of them",
-            )
-            return None
-        # Without a word of the user a route gets four fifths of the deadline, so that what stands
-        # behind it still has its turn; the last has all that is left.
-        timeout_s = deadline_s if position == count - 1 else deadline_s * 0.8
-        if route.timeout is not None:
-            try:
-                timeout_s = seconds(route.timeout, "timeout")
-            except DeclarationError as error:
-                self.wrong("routes", error.got, error.promised, error.mend)
-        if isinstance(route, Rule):
-            self._check_rule(route)
-            return TimedRoute(route, timeout_s)
-        if isinstance(route, Model):
-            if not _MODEL_REF.fullmatch(route.ref):
-                self.wrong(
-                    "routes",
-                    repr(route.ref),
-                    "name, name@alias or name@version",
-                    'write it like "credit@champion"',
-                )
-            return TimedRoute(
-                msgspec.structs.replace(route, features=tuple(route.features)), timeout_s
-            )
-        return self._llm(route, timeout_s, reply)
-
-    def _check_rule(self, route: Rule) -> None:
-        if not callable(route.function) or inspect.iscoroutinefunction(route.function):
-            self.wrong(
-                "routes",
-                repr(route.function),
-                "a plain function of the context",
-                "a rule needs no network: make it a def, not an async def",
-            )
-            return
-        try:
-            inspect.signature(route.function).bind({})
-        except (TypeError, ValueError):
-            self.wrong(
-                "routes",
-                f"{route.label} that cannot take one argument",
-                "a function of the context",
-                "let it take the mapping of context()",
-            )
-
-    def _llm(self, route: LLM, timeout_s: float, reply: Codec | None) -> TimedRoute | None:
-        if not _LLM_REF.fullmatch(route.ref):
-            self.wrong(
-                "routes",
-                repr(route.ref),
-                "provider/model",
-                'write it like "openai/gpt-5-mini"; providers are in splice.toml',
-            )
-        output = reply
-        if route.output is not None:
-            try:
-                output = codec(route.output)
-                output.schema()
-            except (TypeError, ValueError, NotImplementedError) as error:
-                self.wrong("routes", str(error), "an output type of JSON values", "mend the type")
-                return None
-        try:
-            text = self.prompts(route.prompt)
-        except (OSError, UnicodeDecodeError) as error:
-            self.wrong(
-                "routes",
-                f"prompt {route.prompt!r}: {error}",
-                "a readable text file",
-                f"write it at {route.prompt} beside splice.toml",
-            )
-            return None
-        try:
-            prompt = parse_prompt(text, route.prompt)
-        except DeclarationError as error:
-            error.file = route.prompt
-            self.mistakes.append(error)
-            return None
-        return TimedRoute(route, timeout_s, prompt, output)
+def _has_fields(kind: Any) -> bool:
+    if not isinstance(kind, type):
+        return False
+    plain = cast("type[object]", kind)
+    if issubclass(plain, msgspec.Struct) or hasattr(plain, "model_fields"):
+        return True
+    return dataclasses.is_dataclass(plain)
 
 
 def _lines_of(tree: ast.Module, class_name: str) -> Iterator[tuple[str, int]]:
@@ -376,9 +312,8 @@ def integrations_in(module: ModuleType) -> list[type[Integration]]:
     """The integration classes that a module itself defines, in the order of their lines."""
     return [
         value
-        for value in vars(module).values()
-        if isinstance(value, type)
-        and issubclass(value, Integration)
+        for value in dict.fromkeys(one for one in vars(module).values() if isinstance(one, type))
+        if issubclass(value, Integration)
         and value is not Integration
         and value.__module__ == module.__name__
         and not value.__dict__.get("abstract", False)

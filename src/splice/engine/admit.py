@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from typing import Any
+import time
+from typing import Any, cast
 
-from splice.core.call import Call, Record
+from splice.core.call import Call, Record, Status
 from splice.core.errors import KeyInFlight, KeyReused, Overloaded, Stopped
 from splice.declare.codec import checked_entity
 from splice.engine.line import Line
@@ -47,6 +48,8 @@ def entity_of(line: Line, request: Any) -> str | None:
     field = line.declaration.entity
     if field is None:
         return None
+    if isinstance(request, dict):  # its type is a TypedDict
+        return checked_entity(cast("dict[str, Any]", request).get(field), f"{line.where}.{field}")
     return checked_entity(getattr(request, field), f"{line.where}.{field}")
 
 
@@ -67,11 +70,12 @@ class Claims:
         """
         slot = (call.integration, call.caller, key)
         body_sha256 = hashlib.sha256(call.body).digest()
-        until = asyncio.get_running_loop().time() + line.deadline_s
+        clock = asyncio.get_running_loop().time
+        until = clock() + line.deadline_s
         while True:
             here = self._running.get(slot)
             if here is not None:
-                await asyncio.wait([here], timeout=line.deadline_s)
+                await asyncio.wait([here], timeout=max(0.0, until - clock()))
             claim = await asyncio.to_thread(self._claim, line, call, key, body_sha256)
             if claim.body_sha256 != body_sha256:
                 raise KeyReused(
@@ -85,9 +89,9 @@ class Claims:
                 return None
             if claim.done:
                 record = await asyncio.to_thread(self._store.get, claim.call_id)
-                if record is not None:
+                if record is not None and record.status is Status.ANSWERED:
                     return record
-            if asyncio.get_running_loop().time() >= until:
+            if clock() >= until:
                 raise KeyInFlight(
                     f"{line.name}.idempotency-key",
                     got="a first call that is still running",
@@ -96,9 +100,11 @@ class Claims:
             await asyncio.sleep(_POLL_SECONDS)
 
     def _claim(self, line: Line, call: Call, key: str, body_sha256: bytes) -> Claim:
+        # The lease runs from now: a call that waited for another has its whole deadline before it.
         lease_us = int((line.deadline_s + _LEASE_SLACK_SECONDS) * 1e6)
+        now_us = time.time_ns() // 1000
         return self._store.claim(
-            call.integration, call.caller, key, call.id, body_sha256, call.asked_us, lease_us
+            call.integration, call.caller, key, call.id, body_sha256, now_us, lease_us
         )
 
     async def give_back(self, call: Call, key: str) -> None:

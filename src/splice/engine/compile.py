@@ -9,7 +9,8 @@ import msgspec
 
 from splice.core.errors import ModelUnavailable, SpliceError
 from splice.core.release import PinnedRoute, Release
-from splice.declare.reading import Declaration, TimedRoute
+from splice.declare.reading import Declaration
+from splice.declare.routes import TimedRoute
 from splice.declare.spec import LLM, Rule
 from splice.engine.line import Line, Step, line_of
 from splice.engine.routing.batched import Batched

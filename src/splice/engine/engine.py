@@ -20,10 +20,10 @@ from splice.core.errors import (
 from splice.engine import observe
 from splice.engine.admit import Claims, entity_of, may_enter
 from splice.engine.decide import decide
-from splice.engine.gather import Look, gather
+from splice.engine.gather import Look, gather, recorded
 from splice.engine.infer import infer, total_cost
 from splice.engine.line import Line
-from splice.engine.record import Recorder
+from splice.engine.record import Recorder, not_recorded
 from splice.engine.routing.prompted import output_plain
 from splice.ports.features import FeatureStore
 from splice.ports.predictor import Question
@@ -100,10 +100,9 @@ class Engine:
             may_enter(line, self.recorder, self.in_flight, self._max_in_flight)
             request = line.request.decode(call.body, line.where)
             entity = entity_of(line, request)
-            if call.key is not None:
-                first = await self._claims.take(line, call, call.key)
-                if first is not None:
-                    return _repeated(first)
+            first = None if call.key is None else await self._first(line, call, call.key)
+            if first is not None:
+                return _repeated(first)
         except SpliceError as error:
             self.metrics.add(observe.REFUSED, (line.name, error.code))
             raise
@@ -113,7 +112,8 @@ class Engine:
         try:
             look = Look(call.asked_us, self._features)
             answered = await self.run(line, call, request, look, entity)
-            return await self._recorded(line, call, answered)
+            answered = await self._recorded(line, call, answered)
+            return answered
         except asyncio.CancelledError:
             if answered is None:
                 self.recorder.put(_cancelled(line, call, entity))
@@ -123,6 +123,13 @@ class Engine:
             if call.key is not None:
                 await self._end_claim(call, call.key, answered)
 
+    async def _first(self, line: Line, call: Call, key: str) -> Record | None:
+        self.in_flight += 1  # it waits for another call, and takes as much room as one that runs
+        try:
+            return await self._claims.take(line, call, key)
+        finally:
+            self.in_flight -= 1
+
     async def run(
         self, line: Line, call: Call, request: Any, look: Look, entity: str | None
     ) -> Answered:
@@ -131,10 +138,10 @@ class Engine:
         run = _Run(line, call, entity, started)
         try:
             context = await gather(line, request, look, line.deadline_s)
+            run.context = recorded(line, context)
         except GatherError as error:
             return run.failed(error, Reason.CONTEXT_FAILED, look.gathered)
         run.gathered = look.gathered
-        run.context = None if line.context is None else _encode(context)
 
         question = Question(call.id, context, started + line.deadline_s, call.trace)
         inferred = await infer(line, question, started)
@@ -154,22 +161,25 @@ class Engine:
 
     async def _recorded(self, line: Line, call: Call, answered: Answered) -> Answered:
         record = answered.record
-        self.metrics.called(record)
-        if self._tracer is not None:
-            self._tracer.finished(record)
         if line.durable or call.key is not None:
             left = line.deadline_s - record.duration_us / 1e6
             try:
                 await self.recorder.commit(record, max(left, _RECORD_SECONDS))
             except NotRecorded as error:
-                self.metrics.add(observe.REFUSED, (line.name, error.code))
-                answered.error = error
+                answered = Answered(not_recorded(record, error), error)
         else:
             self.recorder.put(record)
+        self.metrics.called(answered.record)
+        if self._tracer is not None:
+            self._tracer.finished(answered.record)
         return answered
 
     async def _end_claim(self, call: Call, key: str, answered: Answered | None) -> None:
-        if answered is not None and answered.error is None:
+        # Whether a late commit still stores an answer nobody can tell: then the lease ends the
+        # claim, for a second execution would be worse than a wait.
+        error = None if answered is None else answered.error
+        unsure = isinstance(error, NotRecorded) and error.unsure
+        if unsure or (answered is not None and error is None):
             self._claims.ended(call, key)
             return
         try:

@@ -7,10 +7,14 @@ from collections.abc import Mapping
 from inspect import isawaitable
 from typing import Any, cast
 
+import msgspec
+
 from splice.core.call import Gathered
 from splice.core.errors import GatherError, StoreError
 from splice.engine.line import Line
 from splice.ports.features import FeatureStore
+
+_encode = msgspec.json.Encoder(enc_hook=str).encode
 
 
 class Look:
@@ -62,20 +66,39 @@ async def gather(line: Line, request: Any, look: Look, seconds: float) -> Mappin
     if line.context is None:
         return line.request.fields(request)
     where = f"{line.name}.context"
+    limit = asyncio.timeout(seconds)
     try:
         found: Any = line.context(request, look)
         if isawaitable(found):
-            async with asyncio.timeout(seconds):
+            async with limit:
                 found = await found
-    except TimeoutError:
-        raise GatherError(
-            where,
-            got=f"nothing within {seconds:.3g} s",
-            promised="a context before the deadline",
-            mend="look up less, or raise the deadline",
-        ) from None
     except Exception as error:
+        if limit.expired():
+            raise GatherError(
+                where,
+                got=f"nothing within {seconds:.3g} s",
+                promised="a context before the deadline",
+                mend="look up less, or raise the deadline",
+            ) from None
         raise GatherError(where, got=f"{type(error).__name__}: {error}") from error
     if not isinstance(found, Mapping):
         raise GatherError(where, got=type(found).__name__, promised="a mapping of names to values")
     return cast("Mapping[str, Any]", found)
+
+
+def recorded(line: Line, context: Mapping[str, Any]) -> bytes | None:
+    """The context as JSON, for the record; None where it is the request itself.
+
+    Raises:
+        GatherError: It cannot be written as JSON, and so could never be explained or replayed.
+    """
+    if line.context is None:
+        return None
+    try:
+        return _encode(context if isinstance(context, dict) else dict(context))
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise GatherError(
+            f"{line.name}.context",
+            got=f"a value that is not JSON ({error})",
+            promised="a mapping of names to JSON values",
+        ) from None

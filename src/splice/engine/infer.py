@@ -41,12 +41,13 @@ async def infer(line: Line, question: Question, started: float) -> Inferred:
         left = question.deadline - begun
         if position < last:
             left *= _SHARE_WITH_NEXT
-        ended, why, prediction, cost = ANSWERED, "", None, 0
+        ended, why, prediction, cost, limit = ANSWERED, "", None, 0, None
         if step.predictor is None or step.unavailable or step.withdrawn:
             ended, why = "model_unavailable", step.withdrawn or step.unavailable
         elif left <= 0:
             ended, why = "timeout", "the deadline of the call had passed"
         else:
+            patience = min(step.route.timeout_s, left)
             try:
                 answer = step.predictor.predict(question)
                 if isinstance(answer, Prediction):
@@ -54,17 +55,18 @@ async def infer(line: Line, question: Question, started: float) -> Inferred:
                 elif step.immediate:
                     prediction = await answer
                 else:
-                    async with asyncio.timeout(min(step.route.timeout_s, left)):
+                    async with asyncio.timeout(patience) as limit:
                         prediction = await answer
                 cost = prediction.cost_nano
-            except TimeoutError:
-                waited = min(step.route.timeout_s, left)
-                ended, why, cost = "timeout", f"no answer within {waited:.3g} s", None
             except RouteError as error:
                 ended, why, cost = error.code, str(error), error.cost_nano
             except Exception as error:  # noqa: BLE001 - a route may run the user's own code
-                crash = RouteCrashed(step.route.label, got=f"{type(error).__name__}: {error}")
-                ended, why = crash.code, str(crash)
+                prediction = None
+                if limit is not None and limit.expired():
+                    ended, why, cost = "timeout", f"no answer within {patience:.3g} s", None
+                else:  # a TimeoutError of its own is a crash as any other
+                    crash = RouteCrashed(step.route.label, got=f"{type(error).__name__}: {error}")
+                    ended, why = crash.code, str(crash)
         inferred.attempts.append(
             Attempt(
                 step.route.label,

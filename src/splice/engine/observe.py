@@ -13,7 +13,7 @@ from typing import Literal
 
 import msgspec
 
-from splice.core.call import Record
+from splice.core.call import Attempt, Record
 from splice.core.units import NANO
 
 Kind = Literal["counter", "gauge", "histogram"]
@@ -96,6 +96,8 @@ METRICS = (
 )  # fmt: skip
 _BY_NAME = {metric.name: metric for metric in METRICS}
 
+_HISTOGRAM = len(SECONDS) + 2  # a count for each bucket, one beyond the last bound, and the sum
+
 Labels = tuple[str, ...]
 Snapshot = dict[str, list[tuple[Labels, list[float]]]]
 """Metric name to rows of (label values, cell). A histogram's cell is its buckets, then its sum."""
@@ -110,9 +112,15 @@ class Metrics:
         self._attempts: dict[Labels, list[float]] = {}
         self._attempt_durations: dict[Labels, list[float]] = {}
         self._others: dict[str, dict[Labels, list[float]]] = {}
+        # Most calls make one attempt: they share one cell for all that is counted of them, which
+        # is taken apart when somebody asks. [calls, cost, call durations, attempt durations]
+        self._singles: dict[Labels, list[float]] = {}
 
     def called(self, record: Record) -> None:
         """Count a call that ended."""
+        if len(record.attempts) == 1 and record.attempts[0].usage is None:
+            self._called_once(record, record.attempts[0])
+            return
         name = record.integration
         _add(self._calls, (name, record.surface, record.status, record.reason))
         _observe(self._durations, (name,), record.duration_us / 1e6)
@@ -125,6 +133,27 @@ class Metrics:
             if attempt.usage is not None:
                 self.add(TOKENS, (name, route, "input"), attempt.usage.input_tokens or 0)
                 self.add(TOKENS, (name, route, "output"), attempt.usage.output_tokens or 0)
+
+    def _called_once(self, record: Record, attempt: Attempt) -> None:
+        key = (
+            record.integration,
+            record.surface,
+            record.status,
+            record.reason,
+            attempt.route,
+            attempt.ended,
+        )
+        cell = self._singles.get(key)
+        if cell is None:
+            cell = self._singles[key] = [0.0] * (2 + 2 * _HISTOGRAM)
+        seconds = record.duration_us / 1e6
+        cell[0] += 1
+        cell[1] += attempt.cost_nano or 0
+        cell[2 + bisect_left(SECONDS, seconds)] += 1
+        cell[1 + _HISTOGRAM] += seconds
+        seconds = attempt.latency_us / 1e6
+        cell[2 + _HISTOGRAM + bisect_left(SECONDS, seconds)] += 1
+        cell[1 + 2 * _HISTOGRAM] += seconds
 
     def add(self, metric: Metric, labels: Labels = (), amount: float = 1.0) -> None:
         """Add to a counter."""
@@ -143,10 +172,22 @@ class Metrics:
             ATTEMPT_DURATION.name: self._attempt_durations,
             **self._others,
         }
-        return {
+        plain: Snapshot = {
             name: [(labels, list(cell)) for labels, cell in list(rows.items())]
             for name, rows in cells.items()
         }
+        return merge([plain, *map(_taken_apart, list(self._singles.items()))])
+
+
+def _taken_apart(single: tuple[Labels, list[float]]) -> Snapshot:
+    (name, surface, status, reason, route, ended), cell = single
+    return {
+        CALLS.name: [((name, surface, status, reason), [cell[0]])],
+        CALL_DURATION.name: [((name,), cell[2 : 2 + _HISTOGRAM])],
+        ATTEMPTS.name: [((name, route, ended), [cell[0]])],
+        ATTEMPT_DURATION.name: [((name, route), cell[2 + _HISTOGRAM :])],
+        COST.name: [((name, route), [cell[1] / NANO])],
+    }
 
 
 def _add(cells: dict[Labels, list[float]], labels: Labels, amount: float = 1.0) -> None:
@@ -160,7 +201,7 @@ def _add(cells: dict[Labels, list[float]], labels: Labels, amount: float = 1.0) 
 def _observe(cells: dict[Labels, list[float]], labels: Labels, seconds: float) -> None:
     cell = cells.get(labels)
     if cell is None:
-        cell = cells[labels] = [0.0] * (len(SECONDS) + 2)
+        cell = cells[labels] = [0.0] * _HISTOGRAM
     cell[bisect_left(SECONDS, seconds)] += 1
     cell[-1] += seconds
 

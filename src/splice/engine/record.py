@@ -25,10 +25,27 @@ log = logging.getLogger("splice.ledger")
 
 _MAX_BATCH = 1000
 _RETRY_SECONDS = 1.0
+_SLOW_SECONDS = 0.5
+"""A store that takes longer than this to say no is locked, hung or away, whatever was written. It
+is not asked again for `_RETRY_SECONDS`: what comes meanwhile is set aside, and does not pile up."""
+_SAMPLES = 16
+"""Records tried one by one to learn whether a store that never took any is up."""
 
 Waiter = asyncio.Future[None]
 Item = tuple[Record, Waiter | None]
 Barrier = tuple[None, Waiter]
+
+
+class _Written(msgspec.Struct):
+    """What was taken, what was not, and why.
+
+    `down` where the store is to blame; otherwise each of `refused` was refused by itself.
+    """
+
+    taken: Sequence[Item]
+    refused: Sequence[Item] = ()
+    error: StoreError | None = None
+    down: bool = False
 
 
 class Recorder:
@@ -55,6 +72,10 @@ class Recorder:
         self._max_waiting = max_waiting
         self._items: deque[Item | Barrier] = deque()
         self._held: deque[Record] = deque()
+        self._writing: Sequence[Item] = ()
+        self._known: Record | None = None  # stored: to write it again changes nothing
+        self._down: StoreError | None = None
+        self._down_until = 0.0
         self._wake = threading.Event()
         self._hurry = threading.Event()
         self._stopping = False
@@ -95,20 +116,16 @@ class Recorder:
         Raises:
             NotRecorded: The ledger could not take it, or not within `seconds`.
         """
-        waiter: Waiter = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        waiter: Waiter = loop.create_future()
+        expiry = loop.call_later(seconds, _expire, waiter, seconds)
         self._items.append((record, waiter))
         self._wake.set()
         self._hurry.set()
         try:
-            async with asyncio.timeout(seconds):
-                await waiter
-        except TimeoutError:
-            raise NotRecorded(
-                "ledger",
-                got=f"no commit within {seconds:.3g} s",
-                promised="a durable record before the reply",
-                mend="see /readyz: the ledger's disk or database is slow or away",
-            ) from None
+            await waiter
+        finally:
+            expiry.cancel()
 
     async def flush(self) -> None:
         """Return once every record that was put before is in the ledger, or set aside durably."""
@@ -128,29 +145,30 @@ class Recorder:
         self._wake.set()
         thread.join(seconds)
         self._thread = None
-        left = [*self._held, *(record for record, _ in self._items if record is not None)]
-        if not left:
-            return 0
-        try:
-            self._spool.save(left)
-        except StoreError as error:
-            log.error("%d records are lost: %s", len(left), error)
-            return len(left)
-        return 0
+        # What the writer still hangs on counts as unwritten: writing it twice is harmless.
+        left = [*self._writing, *((r, w) for r, w in self._items if r is not None)]
+        error = StoreError("ledger", got=f"no commit within {seconds:.3g} s of the shutdown")
+        self._set_aside([*self._held, *_after(left, error)])
+        _settle([waiter for _, waiter in left if waiter is not None], error)
+        if self._held:
+            log.error("%d records are lost: %s", len(self._held), self.trouble)
+        return len(self._held)
 
     def _work(self) -> None:
         while True:
-            held = bool(self._held or self.spooled)
-            self._wake.wait(_RETRY_SECONDS if held else None)
+            behind = bool(self._held or self.spooled)
+            self._wake.wait(_RETRY_SECONDS if behind else None)
             self._hurry.wait(0 if self._stopping else self._flush_seconds)
             self._hurry.clear()
             self._wake.clear()
             while items := self._next_items():
                 batch = [item for item in items if item[0] is not None]
                 if batch:
+                    self._writing = batch
                     self._write(batch)
+                    self._writing = ()
                 _settle([item[1] for item in items if item[0] is None], None)
-            if held or self.spooled:
+            if behind or self.spooled:
                 self._write_held()
             if self._stopping and not self._items:
                 return
@@ -163,24 +181,47 @@ class Recorder:
         return batch
 
     def _write(self, batch: Sequence[Item]) -> None:
-        taken, refused, error = self._append(batch)
-        if error is None:
-            self.trouble = ""
-        _settle([waiter for _, waiter in taken if waiter is not None], None)
-        if not refused or error is None:
+        batch = [item if item[1] is None or not item[1].done() else _late(*item) for item in batch]
+        if self._down is not None and time.monotonic() < self._down_until:
+            written = _Written((), batch, self._down, down=True)
+        else:
+            written = self._append(batch)
+        _settle([waiter for _, waiter in written.taken if waiter is not None], None)
+        if written.error is None:
             return
         self.errors += 1
-        if not taken:
+        if written.down:
             if not self.trouble:
-                log.error("the ledger takes no records: %s", error)
-            self.trouble = str(error)
-        self._set_aside([_as_refused(r, error) if w is not None else r for r, w in refused])
-        _settle([waiter for _, waiter in refused if waiter is not None], error)
+                log.error("the ledger takes no records: %s", written.error)
+            self.trouble = str(written.error)
+        self._set_aside(_after(written.refused, written.error))
+        waiters = [waiter for _, waiter in written.refused if waiter is not None]
+        _settle(waiters, written.error)
 
-    def _append(
-        self, batch: Sequence[Item]
-    ) -> tuple[Sequence[Item], Sequence[Item], StoreError | None]:
-        """What was taken, what was not, and why. One bad record does not spoil its neighbours."""
+    def _append(self, batch: Sequence[Item]) -> _Written:
+        """One bad record does not spoil its neighbours."""
+        error = self._try(batch)
+        if error is None:
+            return _Written(batch)
+        if not self._is_up(batch):
+            return _Written((), batch, error, down=True)
+        taken, refused, parts = list[Item](), list[Item](), _halves(batch)
+        while parts:
+            part = parts.pop(0)
+            failure = self._try(part)
+            if failure is None:
+                taken.extend(part)
+            elif self._down is not None:  # it went away meanwhile
+                left = [item for one in (part, *parts) for item in one]
+                return _Written(taken, [*refused, *left], failure, down=True)
+            elif len(part) == 1:
+                refused.extend(part)
+            else:
+                parts[:0] = _halves(part)
+        return _Written(taken, refused, error)
+
+    def _try(self, batch: Sequence[Item]) -> StoreError | None:
+        began = time.monotonic()
         try:
             self._store.append([record for record, _ in batch])
         except StoreError as error:
@@ -188,58 +229,108 @@ class Recorder:
         except Exception as error:  # noqa: BLE001 - the writer must outlive any one record
             failure = StoreError("ledger", got=f"{type(error).__name__}: {error}")
         else:
-            return batch, [], None
-        if len(batch) == 1:
-            return [], batch, failure
-        # Is it the store, or one of them? If neither the first nor the last goes alone, the store.
-        first, last = self._append(batch[:1]), self._append(batch[-1:])
-        taken, refused = [*first[0], *last[0]], [*first[1], *last[1]]
-        if not taken:
-            return [], batch, failure
-        middle, half = batch[1:-1], len(batch) // 2
-        for part in (middle[:half], middle[half:]):
-            if part:
-                more, less, _ = self._append(part)
-                taken, refused = [*taken, *more], [*refused, *less]
-        return taken, refused, failure
+            self._known, self._down, self.trouble = batch[-1][0], None, ""
+            return None
+        now = time.monotonic()
+        if now - began > _SLOW_SECONDS:
+            self._down, self._down_until = failure, now + _RETRY_SECONDS
+        return failure
+
+    def _is_up(self, batch: Sequence[Item]) -> bool:
+        """Whether the store writes at all, now that it did not take this batch."""
+        if self._down is not None:
+            return False
+        if self._known is not None:
+            return self._try([(self._known, None)]) is None
+        for item in batch[:: 1 + len(batch) // _SAMPLES] if len(batch) > 1 else ():
+            if self._try([item]) is None:
+                return True
+            if self._down is not None:
+                return False
+        return False
 
     def _set_aside(self, records: Sequence[Record]) -> None:
+        if not records:
+            return
         try:
             self._spool.save(records)
             self.spooled = len(self._spool)
-        except StoreError:
+        except StoreError as error:
+            self.trouble = self.trouble or str(error)
             self._held.extend(records)
+        except Exception as error:  # noqa: BLE001 - one that cannot even be encoded
+            if len(records) == 1:
+                self.errors += 1
+                log.error("call %s can be kept nowhere: %s", records[0].call_id, error)
+                return
+            for record in records:
+                self._set_aside([record])
 
     def _write_held(self) -> None:
         now = time.monotonic()
         if now - self._tried_held < _RETRY_SECONDS and not self._stopping:
             return
         self._tried_held = now
-        while self._held:
-            batch = [self._held.popleft() for _ in range(min(_MAX_BATCH, len(self._held)))]
-            if not self._write_again(batch):
-                self._held.extendleft(reversed(batch))
-                return
-        while (kept := self._spool.oldest()) is not None:
-            if not self._write_again(kept[1]):
-                break
-            self._spool.discard(kept[0])
-        self.spooled = len(self._spool)
+        try:
+            while (kept := self._spool.oldest()) is not None:
+                if not self._write_again(kept[1]):
+                    break
+                self._spool.discard(kept[0])
+            self.spooled = len(self._spool)
+            held, self._held = list(self._held), deque()
+            if held and not self._write_again(held):
+                self._set_aside(held)
+        except Exception as error:  # noqa: BLE001 - the writer must outlive a broken spool
+            log.error("the spool cannot be worked off: %s", error)
+            self.trouble = self.trouble or f"spool: {error}"
 
     def _write_again(self, records: Sequence[Record]) -> bool:
-        taken, refused, error = self._append([(record, None) for record in records])
-        if error is not None and not taken and len(records) > 1:
+        if self._down is not None and time.monotonic() < self._down_until:
             return False
-        if error is not None and not taken and self.trouble:
+        written = self._append([(record, None) for record in records])
+        if written.down:
             return False
-        for record, _ in refused:  # the ledger is up, and refuses just this one
-            log.error("the ledger refuses call %s: %s", record.call_id, error)
-            self._spool.reject(record, str(error))
-        self.trouble = ""
+        for record, _ in written.refused:  # the ledger is up, and refuses just this one
+            log.error("the ledger refuses call %s: %s", record.call_id, written.error)
+            self._spool.reject(record, str(written.error))
         return True
 
 
-def _as_refused(record: Record, error: SpliceError) -> Record:
+def _halves(batch: Sequence[Item]) -> list[Sequence[Item]]:
+    half = len(batch) // 2
+    return [part for part in (batch[:half], batch[half:]) if part]
+
+
+def _expire(waiter: Waiter, seconds: float) -> None:
+    if waiter.done():
+        return
+    late = NotRecorded(
+        "ledger",
+        got=f"no commit within {seconds:.3g} s",
+        promised="a durable record before the reply",
+        mend="see /readyz: the ledger's disk or database is slow or away",
+    )
+    late.unsure = True
+    waiter.set_exception(late)
+
+
+def _late(record: Record, waiter: Waiter | None) -> Item:
+    """The caller was told that it is not recorded: it must not be recorded as answered now."""
+    error = None if waiter is None or waiter.cancelled() else waiter.exception()
+    if not isinstance(error, SpliceError):
+        return record, None
+    return not_recorded(record, error), None
+
+
+def _after(refused: Sequence[Item], error: StoreError | None) -> list[Record]:
+    """Records as they are set aside: a caller who still waits gets no answer."""
+    return [
+        record if waiter is None or error is None else not_recorded(record, error)
+        for record, waiter in refused
+    ]
+
+
+def not_recorded(record: Record, error: SpliceError) -> Record:
     """The same call, as the caller saw it: without an answer."""
     problem = Problem(NotRecorded.code, error.where, error.detail)
     return msgspec.structs.replace(

@@ -26,7 +26,10 @@ class CallFilter(msgspec.Struct, frozen=True):
 
 
 class Claim(msgspec.Struct, frozen=True):
-    """Who holds an idempotency key: `call_id` runs or ran; `done` once its record is stored."""
+    """Who holds an idempotency key: `call_id` runs or ran; `done` once its answer is stored.
+
+    A record of a call that was not answered is no answer: its key can be tried anew.
+    """
 
     call_id: str
     body_sha256: bytes
@@ -96,7 +99,7 @@ class RecordStore(Protocol):
         ...
 
     def release_claim(self, integration: str, caller: str, key: str, call_id: str) -> None:
-        """Give back a claim whose call ended without a record: the key can be tried anew."""
+        """Give back a claim whose call ended without an answer: the key can be tried anew."""
         ...
 
 

@@ -21,7 +21,7 @@ from sqlalchemy import (
 from splice.adapters.ledgers.database import Database
 from splice.adapters.ledgers.kinds import Kinds
 from splice.adapters.ledgers.payloads import SLOTS, Packer, day_of, decode, unpack
-from splice.adapters.ledgers.tables import blocks, calls, claims, counters
+from splice.adapters.ledgers.tables import blocks, calls, claims, counters, kinds
 from splice.core.call import Reason, Record, Status
 from splice.core.ids import id_unix_ms
 from splice.ports.stores import CallFilter, Claim
@@ -36,8 +36,8 @@ _BRANCHES = 64  # kinds that are looked up one by one; beyond, one scan by time 
 class SqlRecords:
     """A RecordStore in SQL.
 
-    A claim is done when the call that holds it is stored: `append` need not touch the claims, and
-    no crash can leave the two at odds.
+    A claim is done when the answer of the call that holds it is stored: `append` need not touch the
+    claims, and no crash can leave the two at odds.
     """
 
     def __init__(self, database: Database) -> None:
@@ -112,22 +112,20 @@ class SqlRecords:
             if connection.execute(self._database.insert_new(claims), values).rowcount == 1:
                 return mine
             held = connection.execute(select(claims).where(*this).with_for_update()).one()
-            done = bool(
-                connection.execute(select(exists().where(calls.c.id == held.call_id))).scalar()
-            )
+            done = bool(connection.execute(select(_answered(held.call_id))).scalar())
             if done or (held.until_us > now_us and held.call_id != call_id):
                 return Claim(held.call_id, held.body_sha256, done, mine=held.call_id == call_id)
             connection.execute(update(claims).where(*this).values(**until))
             return mine
 
     def release_claim(self, integration: str, caller: str, key: str, call_id: str) -> None:
-        """Give back a claim whose call ended without a record."""
+        """Give back a claim whose call ended without an answer."""
         held = select(claims.c.call_id).where(*_this(integration, caller, key))
         with self._database.write() as connection:
-            # A claim that was taken over, or whose call is stored after all, stays.
+            # A claim that was taken over, or whose answer is stored after all, stays.
             if connection.execute(held.with_for_update()).scalar() != call_id:
                 return
-            if not connection.execute(select(exists().where(calls.c.id == call_id))).scalar():
+            if not connection.execute(select(_answered(call_id))).scalar():
                 connection.execute(claims.delete().where(*_this(integration, caller, key)))
 
     def whole(self, rows: Iterable[CallRow]) -> list[Record]:
@@ -209,6 +207,12 @@ class SqlRecords:
 def unindexed(column: Column[int]) -> ColumnElement[int]:
     """The same value, but out of the planner's sight: by this index it would sort all there is."""
     return column + 0
+
+
+def _answered(call_id: str) -> Exists:
+    """Whether an answer of that call is stored; a failed or refused call leaves its key free."""
+    answered = kinds.c.status == Status.ANSWERED.value
+    return exists().where(calls.c.id == call_id, calls.c.kind == kinds.c.id, answered)
 
 
 def _this(integration: str, caller: str, key: str) -> tuple[Any, ...]:  # SQLAlchemy's own types

@@ -46,6 +46,7 @@ class LlamaProcess:
         self._number = 0
         self._child: subprocess.Popen[bytes] | None = None
         self.ending = ""
+        self._over = False
         self.ready: Future[None] = Future()
         self.ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="splice-llama", daemon=True)
@@ -60,7 +61,7 @@ class LlamaProcess:
     def alive(self) -> bool:
         """Whether it can take calls; asks the kernel, so a child killed just now does not count."""
         child = self._child
-        return not self.ended.is_set() and (child is None or child.poll() is None)
+        return not self._over and (child is None or child.poll() is None)
 
     @property
     def busy(self) -> int:
@@ -157,6 +158,7 @@ class LlamaProcess:
                 answer.set_result(frame)
 
     def _finish(self, reason: str) -> None:
+        self._over = True  # before wait(), during which poll() in another thread says nothing
         child = self._child
         code: int | None = None
         if child is not None:

@@ -217,8 +217,8 @@ class OpenAIProvider:
             failed.cost_nano = None
             raise failed from None
         if answer.error is not None or not answer.choices:
-            said = _words(answer.error) if answer.error is not None else "no choices"
-            failed = ProviderFailed(where, got=self._clean(f"status 200 with {said}"))
+            said = "no choices" if answer.error is None else self._clean(_words(answer.error))
+            failed = ProviderFailed(where, got=f"status 200 with {said}")
             failed.cost_nano = None
             raise failed
         return answer

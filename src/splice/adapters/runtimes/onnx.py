@@ -347,17 +347,16 @@ class OnnxModel:
             classes = tuple(str(i) for i in range(width))
         if labels is None:
             labels = [classes[row.index(max(row))] for row in numbers]
+        if isinstance(labels[0], bytes):
+            labels = [_text(label) for label in labels]
         if width == 2:
+            no, yes = classes
             return [
-                Prediction(
-                    value=_text(label), score=row[1], scores=dict(zip(classes, row, strict=True))
-                )
+                Prediction(label, row[1], {no: row[0], yes: row[1]})
                 for label, row in zip(labels, numbers, strict=True)
             ]
         return [
-            Prediction(
-                value=_text(label), score=max(row), scores=dict(zip(classes, row, strict=True))
-            )
+            Prediction(label, max(row), dict(zip(classes, row, strict=True)))
             for label, row in zip(labels, numbers, strict=True)
         ]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -29,16 +30,18 @@ class FileSpool:
         self._count += 1
         name = f"{time.time_ns():020d}-{os.getpid()}-{self._count}"
         partial = self._folder / f"{name}.partial"
+        packed = self._encoder.encode(list(records))
         try:
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             with open(partial, "wb", opener=_private) as file:
-                file.write(self._encoder.encode(list(records)))
+                file.write(packed)
                 file.flush()
                 os.fsync(file.fileno())
             partial.rename(self._folder / (name + _SUFFIX))
             _sync_folder(self._folder)
         except OSError as error:
-            partial.unlink(missing_ok=True)
+            with suppress(OSError):
+                partial.unlink(missing_ok=True)
             raise StoreError(
                 f"spool {self._folder.name}",
                 got=error.strerror or str(error),
@@ -58,8 +61,13 @@ class FileSpool:
                 return file.name, self._decoder.decode(file.read_bytes())
             except FileNotFoundError:  # another process was quicker
                 continue
-            except (OSError, msgspec.MsgspecError):
-                file.rename(file.with_suffix(".broken"))
+            except OSError as error:  # too many open files, say: it is still a good batch
+                raise StoreError(
+                    f"spool {self._folder.name}", got=error.strerror or str(error)
+                ) from error
+            except msgspec.MsgspecError:
+                with suppress(OSError):
+                    file.rename(file.with_suffix(".broken"))
         return None
 
     def discard(self, token: str) -> None:

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from splice.core.call import Prediction
 from splice.core.errors import RouteCrashed, RouteError
@@ -79,32 +80,37 @@ class Batched:
             return
         running = loop.run_in_executor(self._thread, self._run, [question for question, _ in batch])
 
-        def finished(done: asyncio.Future[tuple[list[Prediction | RouteError], float]]) -> None:
+        def finished(done: asyncio.Future[tuple[Sequence[Prediction | RouteError], float]]) -> None:
             if not done.cancelled():
                 self._settle(batch, *done.result())
             self._run_waiting(loop)
 
         running.add_done_callback(finished)
 
-    def _run(self, questions: Sequence[Question]) -> tuple[list[Prediction | RouteError], float]:
+    def _run(
+        self, questions: Sequence[Question]
+    ) -> tuple[Sequence[Prediction | RouteError], float]:
         """One result a question, and the seconds it took. A bad row spoils only its own answer."""
         started = time.perf_counter()
         rows = [question.context for question in questions]
-        results: list[Prediction | RouteError]
-        try:
-            results = list(self._model.run(rows))
-        except RouteError as error:
-            results = [error] if len(rows) == 1 else [self._run_one(q) for q in questions]
-        except Exception as error:  # noqa: BLE001 - a runtime's own fault must not reach the loop
-            crash = RouteCrashed(self._label, got=f"{type(error).__name__}: {error}")
-            results = [crash] * len(rows)
+        results = self._run_rows(rows)
+        if len(results) != len(rows):  # all of them were refused because of one
+            results = [self._run_rows([row])[0] for row in rows]
         return results, time.perf_counter() - started
 
-    def _run_one(self, question: Question) -> Prediction | RouteError:
+    def _run_rows(self, rows: Sequence[Mapping[str, Any]]) -> Sequence[Prediction | RouteError]:
+        """One result a row, or one error for all of them."""
         try:
-            return self._model.run([question.context])[0]
+            results = self._model.run(rows)
         except RouteError as error:
-            return error
+            return [error]
+        except Exception as error:  # noqa: BLE001 - a runtime's own fault must not reach the loop
+            crash = RouteCrashed(self._label, got=f"{type(error).__name__}: {error}")
+            return [crash] * len(rows)
+        if len(results) != len(rows):
+            crash = RouteCrashed(self._label, got=f"{len(results)} answers to {len(rows)} rows")
+            return [crash] * len(rows)
+        return results
 
     def _settle(
         self,

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import msgspec
+
 from splice.core.call import Prediction
+from splice.core.errors import BadAnswer
 from splice.ports.predictor import Question
 
 
@@ -18,13 +22,39 @@ class Ruled:
         self._function = function
 
     def predict(self, question: Question) -> Prediction:
-        """What the function says, as a prediction; it costs nothing that is worth counting."""
+        """What the function says, as a prediction; it costs nothing that is worth counting.
+
+        Raises:
+            BadAnswer: It said NaN, an infinity, or what cannot be written as JSON.
+        """
         said = self._function(question.context)
         if isinstance(said, Prediction):
+            self._check(said.score, said.value, *(said.scores or {}).values())
             said.cost_nano = said.cost_nano or 0
             return said
+        self._check(said)
         is_share = isinstance(said, (int, float)) and not isinstance(said, bool) and 0 <= said <= 1
         return Prediction(value=said, score=float(said) if is_share else None, cost_nano=0)
+
+    def _check(self, *values: Any) -> None:
+        """The record must hold what was said, and `decide()` must not compare with NaN."""
+        for value in values:
+            if isinstance(value, float):
+                if not math.isfinite(value):
+                    raise self._bad(str(value))
+            elif value is not None and not isinstance(value, (str, int)):
+                plain = getattr(value, "model_dump", None)  # pydantic's
+                try:
+                    msgspec.json.encode(value if plain is None else plain(mode="json"))
+                except (TypeError, ValueError, OverflowError, RecursionError) as error:
+                    raise self._bad(f"{type(value).__name__} ({error})") from None
+
+    def _bad(self, got: str) -> BadAnswer:
+        return BadAnswer(
+            f"rule:{getattr(self._function, '__name__', 'rule')}",
+            got=got,
+            promised="a Prediction, or a finite number, a text or another JSON value",
+        )
 
     async def close(self) -> None:
         """Nothing to let go of."""

@@ -11,7 +11,8 @@ from typing import Any, cast
 import msgspec
 
 from splice.core.errors import InputMismatch, MalformedBody, SettingsError
-from splice.declare.codec import Codec, refuse_duplicate_keys
+from splice.declare.bodies import refuse_duplicate_keys
+from splice.declare.codec import Codec
 
 FORMATS = (".csv", ".jsonl", ".parquet")
 _MAX_LINE = 16 << 20

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 from starlette.types import ASGIApp
 
-from splice.core.call import Call, Reason
+from splice.core.call import Call, Reason, Trace
 from splice.core.errors import (
     BodyTooLarge,
     Draining,
@@ -45,6 +45,30 @@ class Limits(msgspec.Struct, frozen=True):
     body_seconds: float
 
 
+class Reply(msgspec.Struct):
+    """A whole HTTP response."""
+
+    status: int
+    content_type: bytes
+    body: bytes
+    call_id: str = ""
+    extra: list[tuple[bytes, bytes]] = []
+
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """All headers, as ASGI has them."""
+        headers = [
+            (b"content-type", self.content_type),
+            (b"content-length", b"%d" % len(self.body)),
+        ]
+        if self.call_id:
+            headers.append((b"splice-call-id", self.call_id.encode()))
+        return headers + self.extra
+
+
+_REPEATED = [(b"idempotent-replayed", b"true")]
+_NO_HEADERS: list[tuple[bytes, bytes]] = []
+
+
 class _Gone(Exception):
     """The client went away before its request was whole."""
 
@@ -64,6 +88,7 @@ class HttpSurface:
         self._currency = currency
         self._reading: dict[asyncio.Task[Any], float] = {}
         self._sweeper: asyncio.TimerHandle | None = None
+        self.max_body_bytes = limits.body_bytes
         self._pages: ASGIApp = pages(desk, limits.body_bytes, currency)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -89,48 +114,45 @@ class HttpSurface:
 
     async def _call(self, name: str, scope: Scope, receive: Receive, send: Send) -> None:
         headers: dict[bytes, bytes] = dict(scope["headers"])
-        desk = self._desk
-        call_id = ""
         try:
-            if not desk.started:
-                await desk.start()
-            if desk.draining:
-                raise Draining("server", got="a new call while shutting down")
-            engine = desk.engine
-            engine.line(name)
+            if not self._desk.started:
+                await self._desk.start()
+            self._desk.engine.line(name)
             body = await self._body(name, headers, receive)
             key = headers.get(b"idempotency-key")
-            call_id = desk.new_id()
-            call = Call(
-                call_id,
+            reply = await self.answer(
                 name,
                 body,
-                time.time_ns() // 1000,
-                "http",
-                "",
                 None if key is None else _key(name, key),
                 trace_of(headers) if b"traceparent" in headers else None,
             )
-            answered = await engine.answer(call)
         except SpliceError as error:
-            await _send_problem(send, error, None)
-            return
+            reply = _problem_reply(error, "")
         except _Gone:
             return
+        await send(
+            {"type": "http.response.start", "status": reply.status, "headers": reply.headers()}
+        )
+        await send({"type": "http.response.body", "body": reply.body})
+
+    async def answer(
+        self, name: str, body: bytes, key: str | None = None, trace: Trace | None = None
+    ) -> Reply:
+        """The reply to a call, whichever way its bytes came in; never raises an error of ours."""
+        desk = self._desk
+        try:
+            if desk.draining:
+                raise Draining("server", got="a new call while shutting down")
+            call = Call(desk.new_id(), name, body, time.time_ns() // 1000, "http", "", key, trace)
+            answered = await desk.engine.answer(call)
+        except SpliceError as error:
+            return _problem_reply(error, "")
         record = answered.record
         if answered.error is not None:
-            await _send_problem(send, answered.error, record.call_id)
-            return
+            return _problem_reply(answered.error, record.call_id)
         payload = _json(answer_of(record, self._currency))
-        sent = [
-            (b"content-type", b"application/json"),
-            (b"content-length", b"%d" % len(payload)),
-            (b"splice-call-id", record.call_id.encode()),
-        ]
-        if record.reason is Reason.REPEATED:
-            sent.append((b"idempotent-replayed", b"true"))
-        await send({"type": "http.response.start", "status": 200, "headers": sent})
-        await send({"type": "http.response.body", "body": payload})
+        extra = _REPEATED if record.reason is Reason.REPEATED else _NO_HEADERS
+        return Reply(200, b"application/json", payload, record.call_id, extra)
 
     async def _body(self, name: str, headers: dict[bytes, bytes], receive: Receive) -> bytes:
         content_type = headers.get(b"content-type", b"application/json")
@@ -240,19 +262,12 @@ def _key(name: str, key: bytes) -> str:
     return text
 
 
-async def _send_problem(send: Send, error: SpliceError, call_id: str | None) -> None:
-    payload = _json(problem(error, call_id))
-    headers = [
-        (b"content-type", PROBLEM_JSON),
-        (b"content-length", b"%d" % len(payload)),
-    ]
-    if call_id:
-        headers.append((b"splice-call-id", call_id.encode()))
+def _problem_reply(error: SpliceError, call_id: str) -> Reply:
     status = status_of(error)
+    extra: list[tuple[bytes, bytes]] = []
     if status == 503:
-        headers.append((b"retry-after", b"1"))
+        extra.append((b"retry-after", b"1"))
     if isinstance(error, (BodyTooLarge, MalformedBody, UnsupportedMediaType, Draining)):
         # What is left of the body is not read: the connection cannot be used again.
-        headers.append((b"connection", b"close"))
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": payload})
+        extra.append((b"connection", b"close"))
+    return Reply(status, PROBLEM_JSON, _json(problem(error, call_id or None)), call_id, extra)

@@ -310,6 +310,22 @@ class ClaimContract:
         later = records.claim("credit", "app", "k", call_id(rng), BODY, NOW_US, LEASE_US)
         assert later == Claim(record.call_id, BODY, done=True, mine=False)
 
+    @pytest.mark.parametrize("status", [Status.FAILED, Status.REFUSED])
+    def test_a_stored_call_that_was_not_answered_leaves_its_key_free(
+        self, records: RecordStore, status: Status
+    ) -> None:
+        rng = random.Random(1)
+        record = msgspec.structs.replace(simple_record(rng), status=status, reply=None)
+        records.claim("credit", "app", "k", record.call_id, BODY, NOW_US, LEASE_US)
+        records.append([record])
+
+        held = records.claim("credit", "app", "k", call_id(rng), BODY, NOW_US, LEASE_US)
+        records.release_claim("credit", "app", "k", record.call_id)
+        free = records.claim("credit", "app", "k", call_id(rng), BODY, NOW_US, LEASE_US)
+
+        assert (held.done, held.mine) == (False, False)
+        assert (free.done, free.mine) == (False, True)
+
     def test_a_done_claim_is_never_taken_over(self, records: RecordStore) -> None:
         rng = random.Random(1)
         record = msgspec.structs.replace(simple_record(rng), key="k")

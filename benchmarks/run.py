@@ -1,0 +1,75 @@
+"""`python benchmarks/run.py JOB`: runs a benchmark and writes `benchmarks/results/JOB.json`.
+
+The results are a plain list of rows `{subject, load, metric, value, unit}`; `JOB.meta.json` beside
+them says when, on what machine and with which versions they were measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+from serve import job as serve
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results"
+CACHE = HERE.parent / ".bench"
+
+
+def main(argv: list[str]) -> None:
+    """Run the job that the arguments name."""
+    options = _options(argv)
+    every_variant = options.job == "serve-variants"
+    names = options.subjects or ",".join(serve.SUBJECTS)
+    plan = serve.Plan(
+        subjects=serve.chosen(names.split(","), every_variant=every_variant),
+        loads=[int(load) for load in options.loads.split(",")],
+        seconds=options.seconds,
+        rounds=options.rounds,
+        named_by_variant=every_variant or ":" in names,
+    )
+    before = machine()
+    rows, meta = serve.run(plan, CACHE)
+    RESULTS.mkdir(exist_ok=True)
+    # One row a line, so that a change reads well.
+    lines = ",\n".join(f"  {json.dumps(row)}" for row in rows)
+    (RESULTS / f"{options.job}.json").write_text(f"[\n{lines}\n]\n")
+    about = json.dumps(before | meta, indent=2)
+    (RESULTS / f"{options.job}.meta.json").write_text(about + "\n")
+    print(f"written: {options.job}.json and {options.job}.meta.json")
+
+
+def machine() -> dict[str, object]:
+    """When and on what this was measured."""
+    cpu = subprocess.run(["lscpu"], capture_output=True, text=True, check=False).stdout
+    models = [line.split(":", 1)[1].strip() for line in cpu.splitlines() if "Model name" in line]
+    cores = subprocess.run(["nproc"], capture_output=True, text=True, check=True).stdout
+    return {
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "cpu": models[0] if models else platform.machine(),
+        "cpus": int(cores),
+        "load_average_before": round(os.getloadavg()[0], 2),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+    }
+
+
+def _options(argv: list[str]) -> argparse.Namespace:
+    """The command line, read."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("job", choices=["serve", "serve-variants"])
+    parser.add_argument("--seconds", type=float, default=8, help="of each timed run (8)")
+    parser.add_argument("--rounds", type=int, default=2, help="whose median is given (2)")
+    parser.add_argument("--subjects", help="comma-separated, NAME or NAME:VARIANT (all)")
+    parser.add_argument("--loads", default="1,32,128", help="connections, comma-separated")
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

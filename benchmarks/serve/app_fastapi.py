@@ -1,0 +1,44 @@
+"""The model behind FastAPI, as its documentation advises: async endpoint, typed both ways."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import orjson
+from fastapi import FastAPI, Response
+from onnx_model import OnnxModel
+from pydantic import BaseModel, Field
+
+MODEL = OnnxModel()
+app = FastAPI(openapi_url=None)
+
+
+class Question(BaseModel):
+    """One row."""
+
+    features: Annotated[list[float], Field(min_length=30, max_length=30)]
+
+
+class Answer(BaseModel):
+    """What the model said of it."""
+
+    probability: float
+
+
+@app.post("/typed")
+async def typed(question: Question) -> Answer:
+    """The answer serialised by pydantic from the response model: FastAPI's advice since 0.130."""
+    return Answer(probability=MODEL.one(question.features))
+
+
+@app.post("/orjson")
+async def by_orjson(question: Question) -> Response:
+    """The answer serialised by orjson, past the response model."""
+    body = orjson.dumps({"probability": MODEL.one(question.features)})
+    return Response(body, media_type="application/json")
+
+
+@app.post("/thread", response_model=Answer)
+def thread(question: Question) -> Answer:
+    """A plain `def`, which FastAPI runs in its thread pool."""
+    return Answer(probability=MODEL.one(question.features))

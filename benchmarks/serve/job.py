@@ -1,0 +1,258 @@
+"""Runs the benchmark of serving: every subject at every load, one server at a time, in rounds.
+
+Server on core 0 and load on core 1, so that each subject has one core; the subjects take turns in
+each round, so that a slow minute of the machine falls on all; the median of the rounds is given.
+"""
+
+from __future__ import annotations
+
+import http.client
+import importlib
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from load import Measured, Target, Wrk, find_wrk, write_bodies
+from serve.environments import environment, versions
+from serve.processes import end, family_seconds
+from serve.subject import HERE, Bench, Command, Row, Subject, free_port, own_python
+
+SUBJECTS = ("raw", "splice", "fastapi", "bentoml", "mlserver")
+WARM_UP_SECONDS = 2.0
+START_SECONDS = 60.0
+TOLERANCE = 1e-5
+SERVER_CORE, LOAD_CORE = "0", "1"
+LOG = "server.log"
+
+Figures = dict[tuple[str, int, str], list[float]]
+"""What each round gave, by subject, connections and metric."""
+
+UNITS = {"rps": "requests/s", "p50_ms": "ms", "p99_ms": "ms"}
+
+
+class WrongAnswerError(RuntimeError):
+    """A server's answer is not the model's: its speed is of no interest."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The rows every subject is asked, and the model's own probability of each."""
+
+    rows: Sequence[Row]
+    probabilities: Sequence[float]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one job measures."""
+
+    subjects: Sequence[tuple[Subject, str]]
+    """Each subject with the variant of it to run."""
+    loads: Sequence[int]
+    seconds: float
+    rounds: int
+    named_by_variant: bool
+    """Whether rows name the variant too (`fastapi:orjson`)."""
+
+    def name(self, subject: Subject, variant: str) -> str:
+        """What the rows call this subject."""
+        return f"{subject.name}:{variant}" if self.named_by_variant else subject.name
+
+
+def chosen(names: Sequence[str], *, every_variant: bool) -> list[tuple[Subject, str]]:
+    """The subjects that `names` name (`NAME` or `NAME:VARIANT`), each with its variant."""
+    pairs: list[tuple[Subject, str]] = []
+    for name in names:
+        base, _, variant = name.partition(":")
+        subject = Subject(base, importlib.import_module(f"serve.subject_{base}"))
+        if variant and variant not in subject.variants:
+            there = ", ".join(subject.variants)
+            raise SystemExit(f"{base} has no variant {variant}; it has {there}")
+        first = [variant or next(iter(subject.variants))]
+        variants = list(subject.variants) if every_variant and not variant else first
+        pairs += [(subject, each) for each in variants]
+    return pairs
+
+
+def run(plan: Plan, cache: Path) -> tuple[list[dict[str, object]], dict[str, object]]:
+    """The rows of the plan, and beside them what the run was made with.
+
+    Raises:
+        WrongAnswerError: A server answered something else than the model.
+        LoadError: A load met anything but success.
+    """
+    wrk = find_wrk(cache)
+    pinned = Wrk(("taskset", "-c", LOAD_CORE, *wrk.argv), wrk.version)
+    model, asked = _model(cache)
+    figures: Figures = {}
+    for turn in range(plan.rounds):
+        for subject, variant in plan.subjects:
+            name = plan.name(subject, variant)
+            bench = Bench(cache, model, free_port(), variant, _python(subject, cache))
+            command = subject.prepare(bench)
+            for load, measured, cpu in _measured(command, bench.port, asked, plan, pinned):
+                values = {metric: getattr(measured, metric) for metric in UNITS}
+                values["cpu_us"] = cpu / measured.requests * 1e6
+                values["core_share"] = cpu * measured.rps / measured.requests
+                for metric, value in values.items():
+                    figures.setdefault((name, load, metric), []).append(value)
+                _say(turn, name, load, values)
+    return _rows(figures), _meta(plan, cache, wrk) | _disturbance(figures)
+
+
+def _measured(
+    command: Command, port: int, asked: Asked, plan: Plan, wrk: Wrk
+) -> Generator[tuple[int, Measured, float]]:
+    """What one server gave at each load, and the processor time it took for it, in seconds.
+
+    All its answers have been found right before.
+    """
+    bodies = command.cwd / "bodies.txt"
+    write_bodies(bodies, [command.make_body(row) for row in asked.rows])
+    target = Target(f"http://127.0.0.1:{port}{command.path}", bodies, command.headers)
+    answered = len(asked.rows)
+    with _serving(command, port, asked.rows[0]) as server:
+        _check_answers(command, port, asked)
+        for load in plan.loads:
+            answered += wrk.run(target, load, WARM_UP_SECONDS).requests
+            before = family_seconds(server.pid)
+            measured = wrk.run(target, load, plan.seconds)
+            answered += measured.requests
+            yield load, measured, family_seconds(server.pid) - before
+    if command.check_after:
+        command.check_after(answered)
+
+
+def _model(cache: Path) -> tuple[Path, Asked]:
+    """The ONNX file, and what is asked of it."""
+    directory = cache / "model"
+    if not (directory / "rows.json").exists():
+        python = environment("model", cache)
+        subprocess.run([str(python), str(HERE / "make_model.py"), str(directory)], check=True)
+    written = json.loads((directory / "rows.json").read_text())
+    return directory / "model.onnx", Asked(written["rows"], written["probabilities"])
+
+
+def _python(subject: Subject, cache: Path) -> Path:
+    """The interpreter that the subject's server runs on."""
+    return environment(subject.needs, cache) if subject.needs else own_python()
+
+
+@contextmanager
+def _serving(command: Command, port: int, row: Row) -> Generator[subprocess.Popen[bytes]]:
+    """The server of `command`, from when it answers to when it has ended."""
+    # A fair subject has its compiled bytecode: the switch that forbids writing it is taken away.
+    argv = ["taskset", "-c", SERVER_CORE, "env", "-u", "PYTHONDONTWRITEBYTECODE"]
+    argv += [f"{name}={value}" for name, value in command.env.items()]
+    with (command.cwd / LOG).open("wb") as sink:
+        server = subprocess.Popen(
+            [*argv, *command.argv],
+            cwd=command.cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=sink,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # a stop typed at the terminal is ours to pass on
+        )
+        try:
+            _wait_for(server, command, port, row)
+            yield server
+        finally:
+            end(server)
+
+
+def _wait_for(server: subprocess.Popen[bytes], command: Command, port: int, row: Row) -> None:
+    """Return once the server answers `row` with success (it may listen before it has the model)."""
+    last = "nothing"
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline and server.poll() is None:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        try:
+            connection.request("POST", command.path, command.make_body(row), dict(command.headers))
+            response = connection.getresponse()
+            last = f"{response.status} {response.read()[:500]!r}"
+            if 200 <= response.status < 300:
+                return
+        except OSError as error:
+            last = str(error)
+        finally:
+            connection.close()
+        time.sleep(0.1)
+    log = (command.cwd / LOG).read_text()[-2000:]
+    raise RuntimeError(f"the server did not come to answer (last: {last}): {log}")
+
+
+def _check_answers(command: Command, port: int, asked: Asked) -> None:
+    """Ask every row once; each answer must be the model's own."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    for row, expected in zip(asked.rows, asked.probabilities, strict=True):
+        connection.request("POST", command.path, command.make_body(row), dict(command.headers))
+        response = connection.getresponse()
+        body = response.read()
+        if not 200 <= response.status < 300:
+            raise WrongAnswerError(f"{command.path}: {response.status} {body[:500]!r}")
+        got = command.read_probability(body)
+        if abs(got - expected) > TOLERANCE:
+            raise WrongAnswerError(f"{command.path}: got {got}, the model says {expected}")
+    connection.close()
+
+
+def _rows(figures: Figures) -> list[dict[str, object]]:
+    """The median of the rounds, as rows of the results file."""
+    return [
+        {
+            "subject": subject,
+            "load": load,
+            "metric": metric,
+            "value": round(statistics.median(values), 3 if metric != "rps" else 1),
+            "unit": UNITS[metric],
+        }
+        for (subject, load, metric), values in figures.items()
+        if metric in UNITS
+    ]
+
+
+def _disturbance(figures: Figures) -> dict[str, object]:
+    """Each round's throughput, and the server's share of its core and processor time a request.
+
+    A share well below 1 at many connections says that something else held the core: such a round's
+    throughput is too low, while its processor time a request still compares.
+    """
+    rounds = [
+        {"subject": subject, "load": load, metric: [round(value, 3) for value in values]}
+        for (subject, load, metric), values in figures.items()
+        if metric in ("rps", "cpu_us", "core_share")
+    ]
+    return {"rounds_measured": rounds}
+
+
+def _meta(plan: Plan, cache: Path, wrk: Wrk) -> dict[str, object]:
+    """What the run was made with, beside what any job's meta has."""
+    subjects: dict[str, object] = {}
+    for subject, variant in plan.subjects:
+        subjects[plan.name(subject, variant)] = {
+            "variant": variant,
+            "configuration": subject.variants[variant],
+            "versions": versions(_python(subject, cache), subject.packages),
+        }
+    return {
+        "seconds": plan.seconds,
+        "rounds": plan.rounds,
+        "warm_up_seconds": WARM_UP_SECONDS,
+        "load": f"wrk {wrk.version}, one thread, closed loop, 64 bodies in turn",
+        "cores": f"server {SERVER_CORE}, load {LOAD_CORE}",
+        "model": "200 trees on 30 features, ONNX, onnxruntime with one thread",
+        "subjects": subjects,
+    }
+
+
+def _say(turn: int, name: str, load: int, values: Mapping[str, float]) -> None:
+    """Tell how the run goes."""
+    told = f"{values['rps']:8.0f} rps  p50 {values['p50_ms']:7.3f}  p99 {values['p99_ms']:7.3f} ms"
+    told += f"  {values['cpu_us']:6.1f} us CPU  {values['core_share']:4.0%} of its core"
+    print(f"round {turn + 1}  {name:28} {load:4}  {told}", file=sys.stderr, flush=True)

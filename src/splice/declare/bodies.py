@@ -1,0 +1,122 @@
+"""What can be wrong with a body, said as errors of ours: which field, what came, what was due."""
+
+from __future__ import annotations
+
+import dataclasses
+import decimal
+import json
+import math
+import re
+from typing import Any, cast
+
+import msgspec
+
+from splice.core.errors import InputMismatch, MalformedBody
+
+_AT = re.compile(r" - at `(\$[^`]*)`$")
+_EXPECTED = re.compile(r"^Expected (.+?)(?:, got (.+))?$")
+_FIELD = re.compile(r"^Object (missing required|contains unknown) field `([^`]*)`$")
+
+
+def mismatch(error: Exception, where: str, names: tuple[str, ...] = ()) -> InputMismatch:
+    """Our error for a message of msgspec: which field, what came, what was promised."""
+    text = str(error)
+    at = _AT.search(text)
+    path = at[1].removeprefix("$") if at else ""
+    text = _AT.sub("", text)
+    if field := _FIELD.match(text):
+        place = f"{where}{path}.{field[2]}"
+        if field[1] == "missing required":
+            return InputMismatch(
+                place, got="nothing", promised="a value", mend=f"add the field {field[2]}"
+            )
+        known = f" ({', '.join(names)})" if names and not path else ""
+        return InputMismatch(
+            place,
+            got="an unknown field",
+            promised=f"only declared fields{known}",
+            mend=f"leave out {field[2]}, or declare it",
+        )
+    if expected := _EXPECTED.match(text):
+        return InputMismatch(
+            where + path,
+            got=(expected[2] or "something else").replace("`", ""),
+            promised=expected[1].replace("`", ""),
+        )
+    return InputMismatch(where + path, got=text.replace("`", ""), promised="the declared type")
+
+
+def malformed(error: Exception, where: str) -> MalformedBody:
+    """Our error for a body that is not JSON."""
+    if isinstance(error, RecursionError):
+        return MalformedBody(
+            where, got="JSON nested too deep", promised="at most a few hundred levels"
+        )
+    if isinstance(error, UnicodeDecodeError):
+        return MalformedBody(where, got="bytes that are not UTF-8", promised="JSON in UTF-8")
+    got = str(error).removeprefix("JSON is malformed: ")
+    return MalformedBody(
+        where, got=f"malformed JSON: {got}", promised="one JSON value (NaN and Infinity are not)"
+    )
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    unique = dict(pairs)
+    if len(unique) != len(pairs):
+        seen = set[str]()
+        for name, _ in pairs:
+            if name in seen:
+                raise KeyError(name)
+            seen.add(name)
+    return unique
+
+
+def refuse_duplicate_keys(body: bytes, where: str) -> None:
+    """Duplicate keys are refused: two readers of one body would each believe another value.
+
+    What this reader cannot follow is refused too: the typed decoder skips some of what it does not
+    need unread (bytes that are not UTF-8, one level deeper), and a second key would hide there.
+
+    Raises:
+        MalformedBody: An object has a key twice; names the key. Or it is not JSON.
+    """
+    try:
+        # Whole numbers as floats: int() refuses more than 4,300 digits.
+        json.loads(body, object_pairs_hook=_no_duplicates, parse_int=float)
+    except KeyError as error:
+        raise MalformedBody(
+            where, got=f"the key {error.args[0]!r} twice in one object", promised="each key once"
+        ) from None
+    except (ValueError, RecursionError) as error:
+        raise malformed(error, where) from None
+
+
+def refuse_not_finite(value: Any, where: str) -> None:
+    """Passes a value that holds no NaN and no infinity.
+
+    Raises:
+        InputMismatch: It holds one; names the place.
+    """
+    if bad := not_finite(value):
+        raise InputMismatch(where + bad, got="NaN or an infinity", promised="a finite number")
+
+
+def not_finite(value: Any, path: str = "") -> str:
+    """The path of the first NaN or infinity; empty where there is none."""
+    if isinstance(value, float):
+        return "" if math.isfinite(value) else path or "."
+    if isinstance(value, decimal.Decimal):
+        return "" if value.is_finite() else path or "."
+    if isinstance(value, msgspec.Struct):
+        value = {name: getattr(value, name) for name in value.__struct_fields__}
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = {f.name: getattr(value, f.name, None) for f in dataclasses.fields(value)}
+    elif hasattr(value, "model_dump"):
+        value = vars(value)
+    if isinstance(value, dict):
+        items = cast("dict[Any, Any]", value).items()
+        return next((p for k, v in items if (p := not_finite(v, f"{path}.{k}"))), "")
+    if isinstance(value, (list, tuple, set, frozenset)):
+        rows = enumerate(cast("list[Any]", value))
+        return next((p for i, v in rows if (p := not_finite(v, f"{path}[{i}]"))), "")
+    return ""

@@ -1,0 +1,218 @@
+"""The quick lane: plain calls on a kept connection skip ASGI; everything else goes through it.
+
+One caller after another sends requests whose heads are the same bytes but for the length of the
+body. Such a head is parsed once, by the server's own parser, and remembered; a request that comes
+whole, in one piece, under a known plain head is answered without a scope, a cycle and two messages:
+those cost more than the model. What is not plain (an idempotency key, a trace, chunks, pipelining,
+another path) is handed to uvicorn's own protocol unchanged.
+
+This builds on uvicorn's `HttpToolsProtocol` and on attributes of it that are not documented. They
+are used in this file only, and `fits()` says whether they are there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any, cast
+
+import httptools
+import msgspec
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
+
+from splice.serve.http.lane import HttpSurface, Reply
+
+log = logging.getLogger("splice.http")
+
+_START = b"POST /v1/integrations/"
+_MAX_HEADS = 512
+_NOT_PLAIN = frozenset(
+    {b"transfer-encoding", b"expect", b"upgrade", b"content-encoding", b"trailer", b"te"}
+    | {b"idempotency-key", b"traceparent"}
+)
+_NEEDED = (
+    "data_received", "on_message_begin", "on_message_complete", "shutdown",
+    "timeout_keep_alive_handler", "on_response_complete",
+)  # fmt: skip
+
+
+class _Head(msgspec.Struct, frozen=True):
+    """What is known of a plain head: the integration it calls, and how long its body is."""
+
+    name: str
+    length: int
+
+
+class _HeadReader:
+    """Collects what httptools finds in one head."""
+
+    def __init__(self) -> None:
+        self.url = b""
+        self.headers: list[tuple[bytes, bytes]] = []
+
+    def on_url(self, url: bytes) -> None:
+        self.url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers.append((name.lower(), value))
+
+
+def read_head(head: bytes, max_body: int) -> _Head | None:
+    """The plain head in these bytes (up to and with its empty line), or None if it is not plain."""
+    reader = _HeadReader()
+    parser: Any = httptools.HttpRequestParser(reader)
+    try:
+        parser.feed_data(head)
+    except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+        return None
+    if parser.get_method() != b"POST" or parser.get_http_version() != "1.1":
+        return None
+    if not parser.should_keep_alive():
+        return None
+    names = [name for name, _ in reader.headers]
+    if _NOT_PLAIN.intersection(names) or names.count(b"content-length") != 1:
+        return None
+    headers = dict(reader.headers)
+    if headers.get(b"content-type", b"application/json") != b"application/json":
+        return None
+    url, length = reader.url, headers[b"content-length"]
+    if not (url.startswith(_START[5:]) and url.endswith(b"/calls")) or b"%" in url or b"?" in url:
+        return None
+    if not length.isdigit() or len(length) > 12 or not 0 < int(length) <= max_body:
+        return None
+    name = url[len(_START) - 5 : -len(b"/calls")]
+    if not name or b"/" in name:
+        return None
+    return _Head(name.decode("latin-1"), int(length))
+
+
+class QuickProtocol(HttpToolsProtocol):
+    """uvicorn's protocol with the quick lane before it."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        app: Any = cast("Any", self.config).loaded_app
+        self._surface = app if isinstance(app, HttpSurface) else None
+        self._heads = _heads_of(self.server_state)
+        self._task: asyncio.Task[None] | None = None
+        self._later = b""
+        self._in_message = False
+        self._last = 0.0
+        self._closing = False
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes came: a whole plain request is taken here, anything else by uvicorn."""
+        if self._task is not None:
+            # The answer to the one before is still to come: keep the order, and push back.
+            self._later += data
+            self.flow.pause_reading()
+            return
+        if not self._in_message and data.startswith(_START) and self._surface is not None:
+            end = data.find(b"\r\n\r\n") + 4
+            if end > 4:
+                head = self._heads.get(data[:end]) or self._learn(data[:end])
+                if head is not None and len(data) - end == head.length and self._is_idle():
+                    self._task = self.loop.create_task(self._answer(head.name, data[end:]))
+                    return
+        super().data_received(data)
+
+    def _is_idle(self) -> bool:
+        cycle = cast("RequestResponseCycle | None", self.cycle)  # None before the first request
+        return cycle is None or cycle.response_complete
+
+    def _learn(self, raw: bytes) -> _Head | None:
+        surface = self._surface
+        head = None if surface is None else read_head(raw, surface.max_body_bytes)
+        if head is not None:
+            if len(self._heads) >= _MAX_HEADS:
+                self._heads.clear()
+            self._heads[raw] = head
+        return head
+
+    async def _answer(self, name: str, body: bytes) -> None:
+        surface = self._surface
+        assert surface is not None  # noqa: S101 - the caller looked
+        try:
+            reply = await surface.answer(name, body)
+        except Exception:
+            log.exception("a call of %s raised", name)
+            reply = Reply(500, b"application/json", b'{"title":"Internal error","status":500}')
+        if self.flow.write_paused:
+            await self.flow.drain()
+        if not self.transport.is_closing():
+            self.transport.write(_bytes_of(reply, self.server_state.default_headers))
+        if reply.extra and (b"connection", b"close") in reply.extra:
+            self._closing = True
+        self._done()
+
+    def _done(self) -> None:
+        self._task = None
+        self.server_state.total_requests += 1
+        self._last = self.loop.time()
+        if self._closing:
+            self.transport.close()
+            return
+        if self.timeout_keep_alive_task is None:
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+        if self._later and not self.transport.is_closing():
+            later, self._later = self._later, b""
+            self.flow.resume_reading()
+            self.data_received(later)
+
+    def on_message_begin(self) -> None:
+        """Uvicorn has begun to read a request."""
+        self._in_message = True
+        super().on_message_begin()
+
+    def on_message_complete(self) -> None:
+        """Uvicorn has read a request to its end."""
+        self._in_message = False
+        super().on_message_complete()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """One timer a connection, not one a request: if it was used since, look again later."""
+        idle = self.loop.time() - self._last
+        if self._task is None and idle >= self.timeout_keep_alive - 0.001:
+            super().timeout_keep_alive_handler()
+            return
+        self.timeout_keep_alive_task = self.loop.call_later(
+            max(0.01, self.timeout_keep_alive - idle), self.timeout_keep_alive_handler
+        )
+
+    def shutdown(self) -> None:
+        """The server stops: a call that is running is answered first."""
+        if self._task is not None:
+            self._closing = True
+        else:
+            super().shutdown()
+
+
+def _bytes_of(reply: Reply, default_headers: list[tuple[bytes, bytes]]) -> bytes:
+    if reply.status == 200 and not reply.extra:
+        dates = b"".join([b"%b: %b\r\n" % pair for pair in default_headers])
+        return (
+            b"HTTP/1.1 200 OK\r\n%bcontent-type: application/json\r\nsplice-call-id: %b\r\n"
+            b"content-length: %d\r\n\r\n%b"
+            % (dates, reply.call_id.encode(), len(reply.body), reply.body)
+        )
+    headers = [*default_headers, *reply.headers()]
+    lines = b"".join([b"%b: %b\r\n" % pair for pair in headers])
+    return b"%b%b\r\n%b" % (STATUS_LINE[reply.status], lines, reply.body)
+
+
+def _heads_of(server_state: Any) -> dict[bytes, _Head]:
+    """The heads that this server has seen: they live as long as it does."""
+    if not hasattr(server_state, "splice_heads"):
+        server_state.splice_heads = dict[bytes, _Head]()
+    return server_state.splice_heads
+
+
+def fits() -> bool:
+    """Whether the installed uvicorn has what the quick lane builds on."""
+    return all(hasattr(HttpToolsProtocol, name) for name in _NEEDED)
