@@ -11,6 +11,4 @@ from engine_house import House
 def house(tmp_path: Path) -> Iterator[House]:
     made = House(tmp_path / "spool")
     yield made
-    made.store.failing = False
-    made.store.resume()
-    made.recorder.stop()
+    made.close()

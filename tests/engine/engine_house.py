@@ -20,6 +20,7 @@ from splice.engine.engine import Answered, Engine
 from splice.engine.line import Line, Step, line_of
 from splice.engine.record import Recorder
 from splice.ports.predictor import Predictor
+from splice.ports.stores import RecordStore
 from splice.testing.fakes import MemoryRecords
 
 
@@ -102,14 +103,20 @@ def record_of(number: int, **changes: Any) -> Record:
 
 
 class House:
-    """An engine over a ledger in memory, and a spool in a folder."""
+    """An engine over a ledger, in memory unless another is given, and a spool in a folder."""
 
-    def __init__(self, folder: Path) -> None:
-        self.store = MemoryRecords()
+    def __init__(self, folder: Path, store: RecordStore | None = None) -> None:
+        self.store: Any = MemoryRecords() if store is None else store
         self.spool = FileSpool(folder)
         self.recorder = Recorder(self.store, self.spool, flush_seconds=0.002)
         self.engine = Engine(self.store, self.recorder)
         self.recorder.start()
+
+    def close(self) -> None:
+        if isinstance(self.store, MemoryRecords):
+            self.store.failing = False
+            self.store.resume()
+        self.recorder.stop()
 
     def live(self, line: Line) -> Line:
         self.engine.lines[line.name] = line

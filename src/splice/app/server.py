@@ -24,6 +24,7 @@ from splice.serve.http.quick import QuickProtocol, fits
 def application() -> HttpSurface:
     """The surface of one worker of several; it reads the project that its parent named."""
     _log_to_stderr()
+    _settle_memory()
     return App(settings=load(Path(project_variable())), shared=True).asgi()
 
 

@@ -42,7 +42,7 @@ def batch(
     settings = Project.settings()
 
     async def run() -> Result:
-        app = App(settings=settings)
+        app = App(settings=settings, apply="never")  # asking makes no releases
         async with app:
             line = app.engine.line(integration)
             if release is not None:
@@ -66,12 +66,10 @@ def batch(
     out.print(
         f"{result.rows} rows: {result.answered} answered, {result.failed} failed, "
         f"{result.invalid} not of the request type; {result.resumed} from an earlier run",
-        markup=False,
     )
     out.print(
         f"{result.seconds:.1f} s ({rate:.0f} rows/s), cost "
         f"{cost_text(result.cost_nano, settings.cost.currency)}, written to {target}",
-        markup=False,
     )
 
 

@@ -100,7 +100,7 @@ def explain(call_id: CallId) -> None:
     """Tell one call as a story: asked, gathered, tried, answered, cost, and what became of it."""
     record, outcomes, currency = _read(call_id)
     for line in story(record, outcomes, currency):
-        out.print(line, markup=False)
+        out.print(line)
 
 
 def story(record: Record, outcomes: list[Outcome], currency: str) -> list[str]:

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from splice.app import wiring
 from splice.app.settings import Settings, SettingsError, find_root, load
@@ -24,8 +25,9 @@ EXIT_CODES = (
 
 # A pipe has no width: tables in it are not cut.
 _WIDTH = None if sys.stdout.isatty() else 160
-out = Console(highlight=False, soft_wrap=True, width=_WIDTH)
-talk = Console(stderr=True, highlight=False, soft_wrap=True)
+# What is printed comes from people and models: it is text, never markup.
+out = Console(highlight=False, markup=False, emoji=False, soft_wrap=True, width=_WIDTH)
+talk = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 class Project:
@@ -50,7 +52,7 @@ def exit_code(error: SpliceError) -> int:
 
 def fail(error: SpliceError) -> typer.Exit:
     """Say what is wrong; raise what this returns."""
-    talk.print(str(error), style="red", markup=False)
+    talk.print(str(error), style="red")
     return typer.Exit(exit_code(error))
 
 
@@ -79,13 +81,13 @@ def mistakes(wrong: list[DeclarationError], root: Path) -> None:
         except ValueError:
             file = one.file
         place = f"{file}:{one.line}: " if file else ""
-        talk.print(f"[bold]{place}[/bold][red]{one.where}[/red]", highlight=False)
+        talk.print(Text.assemble((place, "bold"), (one.where, "red")))
         if one.got:
-            talk.print(f"    got       {one.got}", markup=False)
+            talk.print(f"    got       {one.got}")
         if one.promised:
-            talk.print(f"    expected  {one.promised}", markup=False)
+            talk.print(f"    expected  {one.promised}")
         if one.mend:
-            talk.print(f"    do        {one.mend}", markup=False)
+            talk.print(f"    do        {one.mend}")
 
 
 def confirm(question: str, yes: bool) -> bool:

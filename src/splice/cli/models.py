@@ -31,11 +31,11 @@ def add(
         aliases = (alias,) if alias else ()
         adopted = registry.register(name, file, now_us=now_us(), aliases=aliases)
     version = adopted.version
-    out.print(f"{version.label}  {version.sha256[:12]}  {version.size} bytes", markup=False)
+    out.print(f"{version.label}  {version.sha256[:12]}  {version.size} bytes")
     for column in version.signature.inputs:
-        out.print(f"  in   {column.name}  {column.datatype}{list(column.shape)}", markup=False)
+        out.print(f"  in   {column.name}  {column.datatype}{list(column.shape)}")
     for column in version.signature.outputs:
-        out.print(f"  out  {column.name}  {column.datatype}{list(column.shape)}", markup=False)
+        out.print(f"  out  {column.name}  {column.datatype}{list(column.shape)}")
 
 
 @app.command("list")

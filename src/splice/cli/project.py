@@ -19,13 +19,12 @@ def init(
 ) -> None:
     """Write a small project that runs: splice.toml, one integration, one request."""
     written = write_project(folder)
-    out.print(f"Wrote {', '.join(written)} in {folder}", markup=False)
+    out.print(f"Wrote {', '.join(written)} in {folder}")
     talk.print(
         f"Now: cd {folder} && splice check && splice serve\n"
         "and in another terminal:\n"
         "  curl -s http://127.0.0.1:8000/v1/integrations/order-screening/calls "
         "-H 'Content-Type: application/json' -d @request.json",
-        markup=False,
     )
 
 
@@ -54,7 +53,6 @@ def check(
             out.print(
                 f"{declaration.name}  {declaration.risk} risk, "
                 f"{declaration.deadline_s * 1000:g} ms, {routes}",
-                markup=False,
             )
         if settings.server.host not in ("127.0.0.1", "localhost", "::1"):
             talk.print(

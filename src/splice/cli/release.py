@@ -98,15 +98,15 @@ def _found(settings: Settings, control: Control, name: str | None) -> list[Plan]
 def _show(plan: Plan) -> None:
     name = plan.manifest.integration
     for model in plan.new_models:
-        out.print(f"  model {model.label} is new: {model.sha256[:12]}", markup=False)
+        out.print(f"  model {model.label} is new: {model.sha256[:12]}")
     if plan.before is None:
         routes = " -> ".join(route.version for route in plan.manifest.routes)
-        out.print(f"{name}  first release: {routes}", markup=False)
+        out.print(f"{name}  first release: {routes}")
         return
     if not plan.is_new:
-        out.print(f"{name}  release {plan.before.number} is what is declared", markup=False)
+        out.print(f"{name}  release {plan.before.number} is what is declared")
         return
-    out.print(f"{name}  changes to release {plan.before.number}:", markup=False)
+    out.print(f"{name}  changes to release {plan.before.number}:")
     for change in plan.changes:
         out.print(Text(f"  {change}", style="red" if change.breaking else ""))
 
@@ -125,16 +125,16 @@ def diff(
                 _show(plan)
                 if plan.before is not None and plan.is_new:
                     before = opened.releases.bundle(plan.before.manifest.bundle)
-                    out.print(source_diff(before, plan.found.bundle), markup=False)
+                    out.print(source_diff(before, plan.found.bundle))
             return
         if name is None:
             raise DeclarationError("diff", got="no name", mend="name the integration to compare")
         first = _release(opened, control, name, old)
         second = _release(opened, control, name, new)
         for change in manifest_diff(first.manifest, second.manifest):
-            out.print(f"  {change}", markup=False)
+            out.print(f"  {change}")
         sources = (opened.releases.bundle(one.manifest.bundle) for one in (first, second))
-        out.print(source_diff(*sources), markup=False)
+        out.print(source_diff(*sources))
 
 
 def _release(opened: wiring.Stores, control: Control, name: str, number: int | None) -> Release:
@@ -165,7 +165,6 @@ def apply(name: OptionalName = None, yes: Yes = False, why: Why = "") -> None:
             out.print(
                 f"Release {release.number} of {release.integration} is live. "
                 f"Undo: splice release rollback {release.integration}",
-                markup=False,
             )
 
 
@@ -187,7 +186,7 @@ def rollback(
         if not confirm(f"{name}: from release {shown} to {target}?", yes):
             raise typer.Exit(REFUSED)
         live = control.rollback(name, to, by=user_name(), why=why, now_us=now_us())
-        out.print(f"Release {live.number} of {name} is live (was {shown}).", markup=False)
+        out.print(f"Release {live.number} of {name} is live (was {shown}).")
 
 
 def stop(
@@ -200,11 +199,11 @@ def stop(
     """
     with stores() as (_, opened):
         opened.releases.set_stopped(name, why, by=user_name(), now_us=now_us())
-    out.print(f"{name} is stopped. On again: splice start {name}", markup=False)
+    out.print(f"{name} is stopped. On again: splice start {name}")
 
 
 def start(name: Name) -> None:
     """Switch an integration on again."""
     with stores() as (_, opened):
         opened.releases.set_stopped(name, "", by=user_name(), now_us=now_us())
-    out.print(f"{name} answers again.", markup=False)
+    out.print(f"{name} answers again.")

@@ -33,5 +33,5 @@ def serve(
         for (section, field), value in given.items()
         if value is not None
     }
-    talk.print(f"splice {splice.__version__}  {root}", markup=False)
+    talk.print(f"splice {splice.__version__}  {root}")
     run(root, overrides)

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import msgspec
 
 from splice.control.registry import Registry, split_ref
 from splice.core.errors import DeclarationError, ModelUnavailable
-from splice.core.release import Live, Manifest, ModelVersion, PinnedRoute, Release
+from splice.core.release import (
+    Live,
+    Manifest,
+    ModelVersion,
+    PinnedRoute,
+    Release,
+    Signature,
+)
 from splice.declare.diff import Change, manifest_diff
 from splice.declare.discover import Found
 from splice.declare.reading import objective_plain
@@ -68,6 +74,7 @@ class Control:
         try:
             if file is not None:
                 signature = self._registry.inspect(file)
+                version = self._registry.known(name, file)
             else:
                 known = self._registry.resolve(route.ref, now_us=0)
                 if known is None:
@@ -77,23 +84,24 @@ class Control:
                         promised=f"a registered model, or a file models/{name}.onnx",
                         mend=f"splice models add {name} FILE",
                     )  # fmt: skip
-                if known.version.withdrawn:
-                    raise _at(
-                        found, "routes",
-                        got=f"{known.version.label}, withdrawn: {known.version.withdrawn}",
-                        promised="a version that may be used",
-                        mend="name another version",
-                    )  # fmt: skip
-                signature = known.version.signature
+                version, signature = known.version, known.version.signature
         except ModelUnavailable as error:
             raise _at(
                 found, "routes", got=f"{error.where}: {error.got}", promised=error.promised,
                 mend=error.mend,
             ) from None  # fmt: skip
+        if version is not None and version.withdrawn:
+            raise _at(
+                found, "routes",
+                got=f"{version.label}, withdrawn: {version.withdrawn}",
+                promised="a version that may be used",
+                mend="name another version, or splice models restore it",
+            )  # fmt: skip
+        _check_features(found, route, signature)
         if found.declaration.has_context:
             return
         # Without a context() the request's own fields are what the model sees: compare the names.
-        fields = _field_names(found.declaration.request.schema())
+        fields = found.declaration.fields
         needed = route.features or signature.features
         if not needed or len(signature.inputs) > 1:
             needed = tuple(column.name for column in signature.inputs)
@@ -196,7 +204,14 @@ class Control:
     def apply(self, plan: Plan, *, by: str, why: str, now_us: int) -> Release:
         """Numbers the plan's manifest as a release and makes it live."""
         self._releases.put_bundle(plan.found.bundle)
-        return self._releases.add_release(plan.manifest, by=by, why=why, now_us=now_us)
+        release = self._releases.add_release(plan.manifest, by=by, why=why, now_us=now_us)
+        for timed, pinned in zip(
+            plan.found.declaration.routes, release.manifest.routes, strict=True
+        ):
+            # Not before: whoever only looks at a plan, or says no to it, moves nothing.
+            if isinstance(timed.route, Model) and self._registry.candidate(timed.route.ref):
+                self._registry.promote(pinned.model, pinned.model_version)
+        return release
 
     def rollback(
         self, integration: str, number: int | None, *, by: str, why: str, now_us: int
@@ -222,14 +237,27 @@ class Control:
         return self._releases.go_live(integration, number, by=by, why=why, now_us=now_us)
 
 
+def _check_features(found: Found, route: Model, signature: Signature) -> None:
+    if not route.features:
+        return
+    inputs = signature.inputs
+    width = inputs[0].shape[1] if len(inputs) == 1 and len(inputs[0].shape) == 2 else 1
+    if width == 1:
+        names = [column.name for column in inputs]
+        fits, promised = set(route.features) == set(names), f"its own inputs: {', '.join(names)}"
+    else:
+        fits, promised = width in (-1, len(route.features)), f"{width}, as the model reads"
+    if not fits:
+        raise _at(
+            found, "routes",
+            got=f"{len(route.features)} features for {route.ref}: {', '.join(route.features)}",
+            promised=promised,
+            mend="name each column once, in the model's order",
+        )  # fmt: skip
+
+
 def _function_name(route: Rule) -> str:
     return getattr(route.function, "__qualname__", "rule")
-
-
-def _field_names(schema: dict[str, Any]) -> tuple[str, ...]:
-    if "$ref" in schema:
-        schema = schema["$defs"][schema["$ref"].rpartition("/")[2]]
-    return tuple(schema.get("properties", {}))
 
 
 def _at(found: Found, field: str, *, got: str, promised: str, mend: str) -> DeclarationError:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import Path
 
 import msgspec
 
-from splice.core.errors import ModelUnavailable
+from splice.core.errors import DeclarationError, ModelUnavailable
 from splice.core.release import ModelVersion, Signature
 from splice.ports.runtimes import ModelRuntime
 from splice.ports.stores import ModelStore
 
 CHAMPION = "champion"
 """The alias that a route means when it names none."""
+
+
+_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,63}")
 
 
 class Adopted(msgspec.Struct, frozen=True):
@@ -49,8 +53,15 @@ class Registry:
         """The version of a file: a new number, or the one that these bytes have already.
 
         Raises:
+            DeclarationError: No route could name it.
             ModelUnavailable: It is not a model that can be loaded.
         """
+        if not _NAME.fullmatch(name):
+            raise DeclarationError(
+                f"model {name[:80]!r}",
+                promised="letters, digits, dots, hyphens and underscores, at most 64",
+                mend="name it like credit",
+            )
         signature = self.inspect(file)
         raw = file.read_bytes()
         version = ModelVersion(
@@ -79,6 +90,16 @@ class Registry:
             )
         return self._runtime.inspect(file)
 
+    def known(self, name: str, file: Path) -> ModelVersion | None:
+        """The version that a file is registered as already, or None."""
+        with file.open("rb") as raw:
+            sha256 = hashlib.file_digest(raw, "sha256").hexdigest()
+        return next((one for one in self._models.models(name) if one.sha256 == sha256), None)
+
+    def promote(self, name: str, version: int) -> None:
+        """Let the champion be a version that a release was just made of."""
+        self._models.set_alias(name, CHAMPION, version)
+
     def candidate(self, ref: str) -> Path | None:
         """The file in the models folder that a reference would register, if there is one."""
         name, which = split_ref(ref)
@@ -94,6 +115,6 @@ class Registry:
         name, which = split_ref(ref)
         file = self.candidate(ref)
         if file is not None:
-            return self.register(name, file, now_us=now_us, aliases=(CHAMPION,))
+            return self.register(name, file, now_us=now_us)
         known = self._models.resolve(name, which)
         return None if known is None else Adopted(known, is_new=False)

@@ -16,6 +16,13 @@ from splice.core.errors import InputMismatch, MalformedBody
 _AT = re.compile(r" - at `(\$[^`]*)`$")
 _EXPECTED = re.compile(r"^Expected (.+?)(?:, got (.+))?$")
 _FIELD = re.compile(r"^Object (missing required|contains unknown) field `([^`]*)`$")
+_TEXT = re.compile(rb'"(?:[^"\\]|\\.)*"')
+_BRACKET = re.compile(rb"[\[\]{}]")
+_OPEN = frozenset(b"[{")
+
+MAX_DEPTH = 100
+"""Levels of JSON in one body. Readers and writers give up at about 900, each at another level: what
+one of them has read, the others must be able to write, read again and show."""
 
 
 def mismatch(error: Exception, where: str, names: tuple[str, ...] = ()) -> InputMismatch:
@@ -50,7 +57,7 @@ def malformed(error: Exception, where: str) -> MalformedBody:
     """Our error for a body that is not JSON."""
     if isinstance(error, RecursionError):
         return MalformedBody(
-            where, got="JSON nested too deep", promised="at most a few hundred levels"
+            where, got="JSON nested too deep", promised=f"at most {MAX_DEPTH} levels"
         )
     if isinstance(error, UnicodeDecodeError):
         return MalformedBody(where, got="bytes that are not UTF-8", promised="JSON in UTF-8")
@@ -89,6 +96,21 @@ def refuse_duplicate_keys(body: bytes, where: str) -> None:
         ) from None
     except (ValueError, RecursionError) as error:
         raise malformed(error, where) from None
+
+
+def refuse_deep(body: bytes, where: str) -> None:
+    """Passes JSON that nests no deeper than `MAX_DEPTH`.
+
+    Raises:
+        MalformedBody: It does.
+    """
+    if body.count(b"[") + body.count(b"{") <= MAX_DEPTH:
+        return
+    depth = 0
+    for bracket in _BRACKET.finditer(_TEXT.sub(b"", body)):
+        depth += 1 if bracket[0][0] in _OPEN else -1
+        if depth > MAX_DEPTH:
+            raise malformed(RecursionError(), where)
 
 
 def refuse_not_finite(value: Any, where: str) -> None:

@@ -14,6 +14,7 @@ from splice.declare.bodies import (
     malformed,
     mismatch,
     not_finite,
+    refuse_deep,
     refuse_duplicate_keys,
     refuse_not_finite,
 )
@@ -151,6 +152,7 @@ class _MsgspecCodec:
             raise mismatch(error, where, self._names) from None
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise malformed(error, where) from None
+        refuse_deep(body, where)
         if body.count(b":") != self._colons:
             refuse_duplicate_keys(body, where)
         if not self._closed:
@@ -230,6 +232,7 @@ class _PydanticCodec:
             plain = msgspec.json.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise malformed(error, where) from None
+        refuse_deep(body, where)
         refuse_duplicate_keys(body, where)
         return self._validate(plain, where, self._kind.model_validate_json, body)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -72,14 +72,23 @@ def _types(which: str, before: dict[str, Any], after: dict[str, Any]) -> list[Ch
     old, new = _fields(before), _fields(after)
     changes: list[Change] = []
     for name in dict.fromkeys([*old, *new]):
+        what, before_text, after_text = f"{which}.{name}", *(_told(one, name) for one in (old, new))
         if name not in new:
-            changes.append(Change(f"{which}.{name}", old[name][0], "", breaking=True))
+            changes.append(Change(what, before_text, "", breaking=True))
         elif name not in old:
             breaking = which == "request" and new[name][1]
-            changes.append(Change(f"{which}.{name}", "", new[name][0], breaking=breaking))
+            changes.append(Change(what, "", after_text, breaking=breaking))
         elif old[name] != new[name]:
-            changes.append(Change(f"{which}.{name}", old[name][0], new[name][0], breaking=True))
+            # A field that may be left out hurts who reads it, one that must come who writes it.
+            tightened = new[name][1] if which == "request" else old[name][1]
+            breaking = old[name][0] != new[name][0] or tightened
+            changes.append(Change(what, before_text, after_text, breaking=breaking))
     return changes
+
+
+def _told(fields: dict[str, tuple[str, bool]], name: str) -> str:
+    text, required = fields.get(name, ("", True))
+    return text if required else f"{text} (optional)"
 
 
 def _fields(schema: dict[str, Any]) -> dict[str, tuple[str, bool]]:
@@ -89,18 +98,38 @@ def _fields(schema: dict[str, Any]) -> dict[str, tuple[str, bool]]:
     if "$ref" in schema:
         top = definitions.get(schema["$ref"].rpartition("/")[2], {})
     required = set(top.get("required", ()))
+    # A reply may be one value, without fields.
+    fields = top.get("properties") or {"value": {k: v for k, v in schema.items() if k != "$defs"}}
     return {
-        name: (msgspec.json.encode(_inline(field, definitions)).decode(), name in required)
-        for name, field in top.get("properties", {}).items()
+        name: (
+            msgspec.json.encode(_inline(field, definitions, ()), order="sorted").decode(),
+            name in required,
+        )
+        for name, field in fields.items()
     }
 
 
-def _inline(field: dict[str, Any], definitions: dict[str, Any], depth: int = 0) -> dict[str, Any]:
-    if "$ref" in field and depth < 8:
-        return _inline(
-            definitions.get(field["$ref"].rpartition("/")[2], {}), definitions, depth + 1
-        )
-    return field
+_WORDS = frozenset({"title", "description", "examples", "default"})  # they change no value's type
+
+
+def _inline(part: Any, definitions: dict[str, Any], inside: tuple[str, ...]) -> Any:
+    """A schema with the types that it refers to in their place, down to where one holds itself."""
+    if isinstance(part, list):
+        return [_inline(one, definitions, inside) for one in cast("list[Any]", part)]
+    if not isinstance(part, dict):
+        return part
+    plain = cast("dict[str, Any]", part)
+    name = str(plain.get("$ref", "")).rpartition("/")[2]
+    if name in definitions and name not in inside:
+        return _inline(definitions[name], definitions, (*inside, name))
+    named = plain.get("type") == "object"
+    return {
+        key: {k: _inline(v, definitions, inside) for k, v in value.items()}
+        if named and key == "properties"
+        else _inline(value, definitions, inside)
+        for key, value in plain.items()
+        if key not in _WORDS
+    }
 
 
 def source_diff(before: Bundle, after: Bundle) -> str:

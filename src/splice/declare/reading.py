@@ -40,6 +40,7 @@ class Declaration(msgspec.Struct, frozen=True):
     entity: str | None
     has_context: bool
     has_decide: bool
+    fields: tuple[str, ...]  # of the request, as context() and the routes see them
     places: dict[str, tuple[str, int]] = {}  # attribute to file and line; "" is the class
 
 
@@ -124,6 +125,7 @@ class _Reader:
             entity=entity,
             has_context=has_context,
             has_decide=has_decide,
+            fields=tuple(field_names(request_type)),
             places={field: (self.file, line) for field, line in {"": 0, **self._lines}.items()},
         )
 

@@ -148,7 +148,8 @@ class Recorder:
         # What the writer still hangs on counts as unwritten: writing it twice is harmless.
         left = [*self._writing, *((r, w) for r, w in self._items if r is not None)]
         error = StoreError("ledger", got=f"no commit within {seconds:.3g} s of the shutdown")
-        self._set_aside([*self._held, *_after(left, error)])
+        held, self._held = list(self._held), deque()
+        self._set_aside([*held, *_after(left, error)])
         _settle([waiter for _, waiter in left if waiter is not None], error)
         if self._held:
             log.error("%d records are lost: %s", len(self._held), self.trouble)

@@ -50,7 +50,7 @@ class MemoryRecords:
         return list(self._records.values())
 
     def hang(self) -> None:
-        """Let every write wait until `resume`."""
+        """Let every `append` wait until `resume`; claims and reads go on."""
         self._open.clear()
 
     def resume(self) -> None:
@@ -60,6 +60,7 @@ class MemoryRecords:
     def append(self, records: Sequence[Record]) -> None:
         """Store all of them, or none."""
         self.tries += 1
+        self._open.wait()
         self._write()
         with self._lock:
             if any(self.refuses(record) for record in records):
@@ -71,7 +72,6 @@ class MemoryRecords:
             self.batches.append(len(records))
 
     def _write(self) -> None:
-        self._open.wait()
         if self.failing:
             raise StoreError("memory", got="out of order", mend="wait until it is back")
 

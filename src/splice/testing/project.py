@@ -107,10 +107,13 @@ class Server:
         host, port = found[1], int(found[2])
 
         def answers() -> bool:
+            probe = Connection(host, port)
             try:
-                return Connection(host, port).get("/healthz").status == 200
+                return probe.get("/healthz").status == 200
             except OSError:
                 return False
+            finally:
+                probe.close()
 
         self._until(answers)
         return host, port

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 from sqlalchemy import (
     Column,
     ColumnElement,
+    Exists,
     Row,
     Select,
     exists,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import csv
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, BinaryIO, cast
 
 import msgspec
 
@@ -55,7 +55,7 @@ def rows(file: Path, request: Codec, where: str, *, ignore_extra: bool = False) 
         ignore_extra: Leave out columns that the request type has not, instead of refusing them.
 
     Raises:
-        SettingsError: The file cannot be read, or its header is not one.
+        SettingsError: The file cannot be read, its header is not one, or its columns do not fit.
     """
     readers = {".csv": _csv_rows, ".jsonl": _jsonl_rows, ".parquet": _parquet_rows}
     read = readers[format_of(file)]
@@ -66,26 +66,57 @@ def rows(file: Path, request: Codec, where: str, *, ignore_extra: bool = False) 
         raise SettingsError(file.name, got=str(error), promised="a readable file") from error
 
 
-def _names(request: Codec) -> list[str]:
+def _schema(request: Codec) -> dict[str, Any]:
     schema = request.schema()
     if "$ref" in schema:
         schema = schema["$defs"][schema["$ref"].rpartition("/")[2]]
-    return list(schema.get("properties", {}))
+    return schema
+
+
+def _names(request: Codec) -> list[str]:
+    return list(_schema(request).get("properties", {}))
+
+
+def _check_columns(file: Path, columns: Sequence[str], request: Codec, extra_is_fine: bool) -> None:
+    """A column that does not fit is one mistake of the file, not one of each of its rows."""
+    names = _names(request)
+    extra = [name for name in columns if name not in names]
+    if extra and not extra_is_fine:
+        raise SettingsError(
+            file.name, got=f"columns that the request has not: {', '.join(extra)[:300]}",
+            promised=f"columns among {', '.join(names)}",
+            mend="leave them out with --ignore-extra, or declare them",
+        )  # fmt: skip
+    lacking = [name for name in _schema(request).get("required", ()) if name not in columns]
+    if lacking:
+        raise SettingsError(
+            file.name, got=f"no column {', '.join(lacking)}",
+            promised="every field that the request needs", mend="add it to the file",
+        )  # fmt: skip
 
 
 def _csv_rows(file: Path, request: Codec, where: str, known: set[str] | None) -> Iterator[Row]:
     csv.field_size_limit(min(sys.maxsize, _MAX_LINE))
     size = max(1, file.stat().st_size)
     with file.open("rb") as raw, _Counting(raw) as counted:
-        reader = csv.reader(counted)
+        reader = csv.reader(counted, strict=True)
         header = next(reader, None)
         if not header or len(set(header)) != len(header):
             raise SettingsError(
-                file.name, got=f"the header {header}", promised="one name for each column, once"
+                file.name,
+                got="no header" if not header else f"the header {','.join(header)[:300]}",
+                promised="a first line with one name for each column, once",
             )
-        for number, cells in enumerate(line for line in reader if line):
+        if any(map(_broken, header)):
+            raise SettingsError(file.name, got="a header that is not UTF-8", mend="convert it")
+        _check_columns(file, header, request, known is not None)
+        for number, cells in enumerate(_cells(reader, counted, file)):
             at = f"{where}[{number}]"
             try:
+                if isinstance(cells, csv.Error):
+                    raise MalformedBody(at, got=str(cells), promised="cells as CSV quotes them")
+                if any(map(_broken, cells)):
+                    raise MalformedBody(at, got="bytes that are not UTF-8", promised="UTF-8")
                 if len(cells) != len(header):
                     raise InputMismatch(
                         at, got=f"{len(cells)} cells", promised=f"{len(header)}, as the header has"
@@ -103,12 +134,44 @@ def _csv_rows(file: Path, request: Codec, where: str, known: set[str] | None) ->
             yield Row(number, body, counted.read_bytes / size)
 
 
+def _cells(reader: Any, counted: _Counting, file: Path) -> Iterator[list[str] | csv.Error]:
+    """The cells of each line that has some, or what is wrong with it."""
+    while True:
+        first = reader.line_num + 1
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            if counted.at_end and "unexpected end" in str(error):
+                raise SettingsError(
+                    file.name, got=f"a quote in line {first} that is never closed",
+                    promised="CSV", mend="close it: all that stands after it is one cell now",
+                ) from None  # fmt: skip
+            yield error
+            continue
+        if cells:
+            yield cells
+
+
+def _broken(cell: str) -> bool:
+    """Whether it holds bytes that are not UTF-8 (they were read as lone surrogates)."""
+    if cell.isascii():
+        return False
+    try:
+        cell.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
 class _Counting:
     """Lines of a binary file as text, counting bytes for the progress bar."""
 
     def __init__(self, raw: Any) -> None:
         self._raw = raw
         self.read_bytes = 0
+        self.at_end = False
 
     def __enter__(self) -> _Counting:
         return self
@@ -120,22 +183,27 @@ class _Counting:
         encoding = "utf-8-sig"
         for line in self._raw:
             self.read_bytes += len(line)
-            yield line.decode(encoding)
+            yield line.decode(encoding, "surrogateescape")
             encoding = "utf-8"
+        self.at_end = True
 
 
 def _jsonl_rows(file: Path, request: Codec, where: str, known: set[str] | None) -> Iterator[Row]:
     size, read = max(1, file.stat().st_size), 0
     number = -1
     with file.open("rb") as raw:
-        for line in raw:
-            read += len(line)
-            body = line.strip()
-            if not body:
+        for length, line in _json_lines(raw):
+            body = (line if read else line.removeprefix(b"\xef\xbb\xbf")).strip()
+            read += length
+            if not body and length < _MAX_LINE:
                 continue
             number += 1
             at = f"{where}[{number}]"
             try:
+                if not body:
+                    raise MalformedBody(
+                        at, got=f"a line of {length} bytes", promised=f"less than {_MAX_LINE}"
+                    )
                 if known is not None:
                     refuse_duplicate_keys(body, at)
                     body = _without_extra(body, known)
@@ -144,6 +212,18 @@ def _jsonl_rows(file: Path, request: Codec, where: str, known: set[str] | None) 
                 yield Row(number, b"", read / size, error)
                 continue
             yield Row(number, body, read / size)
+
+
+def _json_lines(raw: BinaryIO) -> Iterator[tuple[int, bytes]]:
+    """The length of each line, and the line; nothing of one that is too long to be a request."""
+    while line := raw.readline(_MAX_LINE):
+        length = last = len(line)
+        whole = line.endswith(b"\n")
+        while last == _MAX_LINE and not whole:
+            more = raw.readline(_MAX_LINE)
+            last, whole, line = len(more), more.endswith(b"\n"), b""
+            length += last
+        yield length, line
 
 
 def _without_extra(body: bytes, known: set[str]) -> bytes:
@@ -164,7 +244,8 @@ def _parquet_rows(file: Path, request: Codec, where: str, known: set[str] | None
     except Exception as error:  # pyarrow's own errors and OSError alike
         raise SettingsError(file.name, got=str(error), promised="a Parquet file") from error
     total, number = max(1, table.metadata.num_rows), -1
-    for batch in table.iter_batches(batch_size=1000):
+    _check_columns(file, table.schema_arrow.names, request, known is not None)
+    for batch in _batches(table, file):
         for plain in batch.to_pylist():
             number += 1
             at = f"{where}[{number}]"
@@ -178,6 +259,13 @@ def _parquet_rows(file: Path, request: Codec, where: str, known: set[str] | None
                 yield Row(number, b"", (number + 1) / total, error)
                 continue
             yield Row(number, body, (number + 1) / total)
+
+
+def _batches(table: Any, file: Path) -> Iterator[Any]:
+    try:
+        yield from table.iter_batches(batch_size=1000)
+    except ValueError as error:  # pyarrow's ArrowInvalid is one; its OSError goes further up
+        raise SettingsError(file.name, got=str(error), promised="a Parquet file") from error
 
 
 def _pyarrow_parquet() -> Any:
@@ -200,8 +288,23 @@ def write_table(lines: Iterator[dict[str, Any]], file: Path, columns: list[str])
     import pyarrow as pa  # an optional dependency
 
     arrow: Any = pa
-    plain = [{name: line.get(name) for name in columns} for line in lines]
-    parquet.write_table(arrow.Table.from_pylist(plain), file)
+    values: dict[str, list[Any]] = {name: [] for name in columns}
+    for line in lines:
+        for name in columns:
+            values[name].append(line.get(name))
+    made = {name: _arrow_column(arrow, column) for name, column in values.items()}
+    parquet.write_table(arrow.table(made), file)
+
+
+def _arrow_column(arrow: Any, values: list[Any]) -> Any:
+    """The values as one type; as JSON text where they have none in common."""
+    if not any(isinstance(value, dict) for value in values):
+        try:
+            return arrow.array(values)
+        except (ValueError, TypeError, OverflowError):  # ArrowInvalid and ArrowTypeError are these
+            pass
+    texts = [None if v is None else msgspec.json.encode(v).decode() for v in values]
+    return arrow.array(texts, arrow.string())
 
 
 def _cell(value: Any) -> Any:

@@ -20,7 +20,7 @@ from typing import Any, cast
 import msgspec
 
 from splice.core.call import Call, Record, Status
-from splice.core.errors import Overloaded, SettingsError, SpliceError
+from splice.core.errors import Draining, Overloaded, SettingsError, SpliceError, Stopped
 from splice.core.ids import derived_uuid7
 from splice.core.units import NANO
 from splice.engine.engine import Engine
@@ -89,9 +89,17 @@ class Job:
         self._source = source
         self._target = target
         self._concurrency = concurrency
+        self._ending = False
         self.parts = target.with_name(target.name + ".parts")
         for file in (source, target):
             format_of(file)
+        if target.is_dir() or target.resolve() == source.resolve():
+            raise SettingsError(
+                str(target),
+                got="a folder" if target.is_dir() else "the input itself",
+                promised="a file to write the replies to",
+                mend="name another",
+            )
 
     def earlier(self) -> Plan | None:
         """The plan of a run that was cut short, or None."""
@@ -99,6 +107,8 @@ class Job:
             return msgspec.json.decode((self.parts / "job.json").read_bytes(), type=Plan)
         except FileNotFoundError:
             return None
+        except OSError as error:
+            raise _cannot(self.parts, error) from error
         except msgspec.MsgspecError as error:
             raise SettingsError(
                 self.parts.name, got=str(error), mend="remove the folder to start afresh"
@@ -126,8 +136,13 @@ class Job:
             ignore_extra=ignore_extra,
         )
         if earlier is None:
-            self.parts.mkdir(parents=True, exist_ok=True)
-            _write_whole(self.parts / "job.json", msgspec.json.encode(plan))
+            try:
+                # Parts without a plan are what a kill left of a job that had ended.
+                shutil.rmtree(self.parts, ignore_errors=True)
+                self.parts.mkdir()
+                _write_whole(self.parts / "job.json", msgspec.json.encode(plan))
+            except OSError as error:
+                raise _cannot(self.parts, error) from error
             return plan
         same = msgspec.structs.replace(plan, created_ms=earlier.created_ms, release=earlier.release)
         if same != earlier:
@@ -162,11 +177,24 @@ class Job:
                 result.resumed += len(lines)
             else:
                 lines = await self._ask(plan, chunk, result)
-                _write_whole(part, b"".join(msgspec.json.encode(one) + b"\n" for one in lines))
+                whole = b"".join(msgspec.json.encode(one) + b"\n" for one in lines)
+                try:
+                    _write_whole(part, whole)
+                except OSError as error:
+                    raise _cannot(part, error) from error
             for one in lines:
                 _count(result, one)
             progress(chunk[-1].done, result)
-        await asyncio.to_thread(self._finish)
+        if self._source.stat().st_size != plan.input_size:
+            raise SettingsError(
+                self._source.name,
+                got="a file that changed while it was read",
+                mend=f"remove {self.parts.name} to start afresh",
+            )
+        try:
+            await asyncio.to_thread(self._finish)
+        except OSError as error:
+            raise _cannot(self._target, error) from error
         result.seconds = time.monotonic() - started
         return result
 
@@ -184,15 +212,26 @@ class Job:
             async with gate:
                 return await self._ask_one(row, call_id)
 
-        lines = await asyncio.gather(*(one(r, i) for r, i in zip(chunk, ids, strict=True)))
+        asked = asyncio.gather(*(one(r, i) for r, i in zip(chunk, ids, strict=True)))
+        try:
+            # A job that is told to end begins no call, and lets those that run end: cut short, they
+            # would be recorded as failed, and never asked again.
+            lines = await asyncio.shield(asked)
+        except BaseException:
+            self._ending = True
+            raise
         await self._engine.recorder.flush()
         return lines
 
     async def _ask_one(self, row: Row, call_id: str) -> dict[str, Any]:
-        while True:
+        while not self._ending:
             call = Call(call_id, self._line.name, row.body, time.time_ns() // 1000, "batch")
+            if (live := self._engine.lines.get(self._line.name)) is not None:
+                self._line.stopped = live.stopped  # the switch is for every release
             try:
                 answered = await self._engine.answer(call, self._line)
+            except (Stopped, Draining):  # the rows that are left are for a later run
+                raise
             except Overloaded:  # a batch has time: let the ledger catch up
                 await asyncio.sleep(0.05)
                 continue
@@ -201,11 +240,14 @@ class Job:
             if answered.error is not None and answered.record.reply is not None:
                 return _line_of_error(row.number, "failed", answered.error)
             return _line_of_record(row.number, answered.record)
+        raise asyncio.CancelledError
 
     def _finish(self) -> None:
-        parts = sorted(self.parts.glob("*.jsonl"))
-        whole = self.parts / f"whole{self._target.suffix}"
-        if self._target.suffix == ".jsonl":
+        ending = format_of(self._target)
+        # A kill while they are put together leaves a whole.jsonl: it is no part.
+        parts = sorted(self.parts.glob("[0-9]*.jsonl"))
+        whole = self.parts / f"whole{ending}"
+        if ending == ".jsonl":
             with whole.open("wb") as out:
                 for part in parts:
                     with part.open("rb") as text:
@@ -217,12 +259,21 @@ class Job:
         with whole.open("rb") as out:
             os.fsync(out.fileno())
         whole.replace(self._target)
-        shutil.rmtree(self.parts)
+        shutil.rmtree(self.parts, ignore_errors=True)
 
 
 def _chunks(source: Iterator[Row], size: int) -> Iterator[list[Row]]:
     while chunk := list(islice(source, size)):
         yield chunk
+
+
+def _cannot(file: Path, error: OSError) -> SettingsError:
+    return SettingsError(
+        str(file),
+        got=error.strerror or str(error),
+        promised="a place that can be written",
+        mend="name another target with --out",
+    )
 
 
 def _sha256(file: Path) -> str:
