@@ -7,6 +7,7 @@ path. What it answers is described by `openapi.py`, as the rest is.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
@@ -65,6 +66,8 @@ class Reply(msgspec.Struct):
         return headers + self.extra
 
 
+log = logging.getLogger("splice.http")
+
 _REPEATED = [(b"idempotent-replayed", b"true")]
 _NO_HEADERS: list[tuple[bytes, bytes]] = []
 
@@ -89,7 +92,8 @@ class HttpSurface:
         self._reading: dict[asyncio.Task[Any], float] = {}
         self._sweeper: asyncio.TimerHandle | None = None
         self.max_body_bytes = limits.body_bytes
-        self._pages: ASGIApp = pages(desk, limits.body_bytes, currency)
+        self.body_seconds = limits.body_seconds
+        self._pages: ASGIApp = pages(desk, limits.body_bytes, limits.body_seconds, currency)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One connection event, as ASGI has it."""
@@ -138,7 +142,7 @@ class HttpSurface:
     async def answer(
         self, name: str, body: bytes, key: str | None = None, trace: Trace | None = None
     ) -> Reply:
-        """The reply to a call, whichever way its bytes came in; never raises an error of ours."""
+        """The reply to a call, whichever way its bytes came in; an error is a reply too."""
         desk = self._desk
         try:
             if desk.draining:
@@ -147,6 +151,9 @@ class HttpSurface:
             answered = await desk.engine.answer(call)
         except SpliceError as error:
             return _problem_reply(error, "")
+        except Exception:
+            log.exception("a call of %s raised what nobody foresaw", name)
+            return _problem_reply(_unforeseen(name), "")
         record = answered.record
         if answered.error is not None:
             return _problem_reply(answered.error, record.call_id)
@@ -160,7 +167,7 @@ class HttpSurface:
             _check_media_type(name, content_type)
         limit = self._limits.body_bytes
         length = headers.get(b"content-length")
-        if length is not None and (len(length) > 12 or int(length) > limit):
+        if length is not None and not (length.isdigit() and int(length[:13]) <= limit):
             raise _too_large(name, length.decode("latin-1") + " bytes", limit)
 
         task = asyncio.current_task()
@@ -262,12 +269,19 @@ def _key(name: str, key: bytes) -> str:
     return text
 
 
+def _unforeseen(name: str) -> SpliceError:
+    return SpliceError(
+        name[:80], got="an error that nobody foresaw", mend="the log of the server tells which"
+    )
+
+
 def _problem_reply(error: SpliceError, call_id: str) -> Reply:
     status = status_of(error)
     extra: list[tuple[bytes, bytes]] = []
     if status == 503:
         extra.append((b"retry-after", b"1"))
-    if isinstance(error, (BodyTooLarge, MalformedBody, UnsupportedMediaType, Draining)):
-        # What is left of the body is not read: the connection cannot be used again.
+    if isinstance(error, Draining):
         extra.append((b"connection", b"close"))
+    # After a refusal the rest of a body is thrown away as it comes, within the bounds of the
+    # protocol: who closes at once has the answer lost with the bytes that are still on their way.
     return Reply(status, PROBLEM_JSON, _json(problem(error, call_id or None)), call_id, extra)

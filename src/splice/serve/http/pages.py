@@ -12,12 +12,13 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from splice.core.call import Outcome, Status
 from splice.core.errors import (
     BodyTooLarge,
     InputMismatch,
+    MalformedBody,
     RequestError,
     SpliceError,
     UnknownCall,
@@ -27,12 +28,11 @@ from splice.core.ids import id_bytes
 from splice.declare.codec import codec
 from splice.engine import observe
 from splice.ports.stores import CallFilter
-from splice.serve.http.desk import Desk, OutcomeIn, OutcomesTaken, call_of
+from splice.serve.http.desk import Desk, OutcomeIn, OutcomesTaken, call_of, iso
 from splice.serve.http.openapi import document
 from splice.serve.http.problems import PROBLEM_JSON, ProblemDetails, problem, status_of
 
 _MAX_OUTCOMES = 10_000
-_NOT_POST = ["GET", "PUT", "DELETE", "PATCH"]
 _outcomes = codec(OutcomeIn | list[OutcomeIn])
 
 
@@ -41,9 +41,10 @@ def _json(value: Any, status: int = 200) -> Response:
 
 
 class _Pages:
-    def __init__(self, desk: Desk, max_body: int, currency: str) -> None:
+    def __init__(self, desk: Desk, max_body: int, body_seconds: float, currency: str) -> None:
         self._desk = desk
         self._max_body = max_body
+        self._body_seconds = body_seconds
         self._currency = currency
 
     async def healthz(self, _: Request) -> Response:
@@ -146,10 +147,22 @@ class _Pages:
         return _json(OutcomesTaken(len(told), new), 201)
 
     async def _body(self, request: Request) -> bytes:
+        try:
+            async with asyncio.timeout(self._body_seconds):
+                return await self._whole(request)
+        except TimeoutError:
+            raise MalformedBody(
+                "outcomes",
+                got=f"no whole body within {self._body_seconds:g} s",
+                promised="the bytes that the headers announced",
+                mend="send them, or fewer",
+            ) from None
+
+    async def _whole(self, request: Request) -> bytes:
         length = request.headers.get("content-length", "0")
         limit = self._max_body
         chunks, size = list[bytes](), 0
-        if len(length) <= 12 and int(length) <= limit:
+        if length.isdigit() and int(length[:13]) <= limit:
             async for chunk in request.stream():
                 size += len(chunk)
                 chunks.append(chunk)
@@ -158,7 +171,7 @@ class _Pages:
             else:
                 return b"".join(chunks)
         raise BodyTooLarge(
-            "outcomes", got=f"{max(size, 0) or length} bytes", promised=f"at most {limit} bytes",
+            "outcomes", got=f"{size or length} bytes", promised=f"at most {limit} bytes",
             mend="send them in several requests",
         )  # fmt: skip
 
@@ -189,7 +202,20 @@ def outcome_of(one: OutcomeIn, where: str, now_us: int) -> Outcome:
                 f"{where}.at", got="a time without a zone", promised="2026-11-23T12:00:00Z"
             )
         at_us = int(one.at.timestamp() * 1_000_000)
-    value = float(one.value) if type(one.value) is int else one.value
+        try:
+            iso(at_us)
+        except (ValueError, OverflowError):
+            raise InputMismatch(
+                f"{where}.at",
+                got=one.at.isoformat(),
+                promised="a time between the years 1 and 9999",
+            ) from None
+    try:
+        value = float(one.value) if type(one.value) is int else one.value
+    except OverflowError:
+        raise InputMismatch(
+            f"{where}.value", got="a whole number of hundreds of digits", promised="at most 1.8e308"
+        ) from None
     return Outcome(one.integration, one.name, value, at_us, one.call_id, one.entity, one.source)
 
 
@@ -231,9 +257,7 @@ async def _splice_error(_: Request, error: Exception) -> Response:
         return Response(status_code=400)
     wrong = error if isinstance(error, SpliceError) else RequestError("http", got=str(error))
     status = status_of(wrong)
-    headers = {"connection": "close"} if isinstance(wrong, BodyTooLarge) else {}
-    if status == 503:
-        headers["retry-after"] = "1"
+    headers = {"retry-after": "1"} if status == 503 else {}
     body = msgspec.json.encode(problem(wrong))
     return Response(body, status, headers, media_type=PROBLEM_JSON.decode())
 
@@ -251,22 +275,31 @@ async def _http_error(request: Request, error: Exception) -> Response:
     return Response(msgspec.json.encode(shown), status, headers, media_type=PROBLEM_JSON.decode())
 
 
-async def _lane_only(_: Request) -> Response:
-    raise HTTPException(405, headers={"Allow": "POST"})
+class _LaneOnly:
+    """Every method but the one that never comes here; a class, for Starlette then asks for none."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        raise HTTPException(405, headers={"Allow": "POST"})
 
 
-def pages(desk: Desk, max_body: int, currency: str) -> ASGIApp:
+async def _unforeseen(request: Request, _: Exception) -> Response:
+    wrong = SpliceError(
+        request.url.path[:200], got="an error that nobody foresaw",
+        mend="the log of the server tells which",
+    )  # fmt: skip
+    return await _splice_error(request, wrong)
+
+
+def pages(desk: Desk, max_body: int, body_seconds: float, currency: str) -> ASGIApp:
     """The Starlette application for all but calls."""
-    own = _Pages(desk, max_body, currency)
+    own = _Pages(desk, max_body, body_seconds, currency)
     routes = [
         Route("/healthz", own.healthz),
         Route("/readyz", own.readyz),
         Route("/metrics", own.metrics),
         Route("/openapi.json", own.openapi),
         Route("/v1/integrations", own.integrations),
-        Route(
-            "/v1/integrations/{name}/calls", _lane_only, methods=["GET", "PUT", "DELETE", "PATCH"]
-        ),
+        Route("/v1/integrations/{name}/calls", _LaneOnly()),
         Route("/v1/calls", own.calls),
         Route("/v1/calls/{call_id}", own.call),
         Route("/v1/outcomes", own.outcome, methods=["POST"]),
@@ -277,5 +310,6 @@ def pages(desk: Desk, max_body: int, currency: str) -> ASGIApp:
             SpliceError: _splice_error,
             ClientDisconnect: _splice_error,
             HTTPException: _http_error,
+            Exception: _unforeseen,
         },
     )

@@ -13,7 +13,6 @@ are used in this file only, and `fits()` says whether they are there.
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import Any, cast
 
 import httptools
@@ -24,19 +23,19 @@ from uvicorn.protocols.http.httptools_impl import (
     RequestResponseCycle,
 )
 
+from splice.serve.http.bounds import BoundedProtocol
 from splice.serve.http.lane import HttpSurface, Reply
-
-log = logging.getLogger("splice.http")
 
 _START = b"POST /v1/integrations/"
 _MAX_HEADS = 512
+_MAX_HEAD = 4096  # bytes: what is remembered must be few, or callers could fill the memory
 _NOT_PLAIN = frozenset(
     {b"transfer-encoding", b"expect", b"upgrade", b"content-encoding", b"trailer", b"te"}
     | {b"idempotency-key", b"traceparent"}
 )
 _NEEDED = (
     "data_received", "on_message_begin", "on_message_complete", "shutdown",
-    "timeout_keep_alive_handler", "on_response_complete",
+    "timeout_keep_alive_handler", "on_response_complete", "on_headers_complete",
 )  # fmt: skip
 
 
@@ -90,7 +89,7 @@ def read_head(head: bytes, max_body: int) -> _Head | None:
     return _Head(name.decode("latin-1"), int(length))
 
 
-class QuickProtocol(HttpToolsProtocol):
+class QuickProtocol(BoundedProtocol):
     """uvicorn's protocol with the quick lane before it."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -100,7 +99,6 @@ class QuickProtocol(HttpToolsProtocol):
         self._heads = _heads_of(self.server_state)
         self._task: asyncio.Task[None] | None = None
         self._later = b""
-        self._in_message = False
         self._last = 0.0
         self._closing = False
 
@@ -113,9 +111,10 @@ class QuickProtocol(HttpToolsProtocol):
             return
         if not self._in_message and data.startswith(_START) and self._surface is not None:
             end = data.find(b"\r\n\r\n") + 4
-            if end > 4:
+            if 4 < end <= _MAX_HEAD:
                 head = self._heads.get(data[:end]) or self._learn(data[:end])
                 if head is not None and len(data) - end == head.length and self._is_idle():
+                    self._in_head = False
                     self._task = self.loop.create_task(self._answer(head.name, data[end:]))
                     return
         super().data_received(data)
@@ -136,11 +135,7 @@ class QuickProtocol(HttpToolsProtocol):
     async def _answer(self, name: str, body: bytes) -> None:
         surface = self._surface
         assert surface is not None  # noqa: S101 - the caller looked
-        try:
-            reply = await surface.answer(name, body)
-        except Exception:
-            log.exception("a call of %s raised", name)
-            reply = Reply(500, b"application/json", b'{"title":"Internal error","status":500}')
+        reply = await surface.answer(name, body)
         if self.flow.write_paused:
             await self.flow.drain()
         if not self.transport.is_closing():
@@ -164,16 +159,6 @@ class QuickProtocol(HttpToolsProtocol):
             later, self._later = self._later, b""
             self.flow.resume_reading()
             self.data_received(later)
-
-    def on_message_begin(self) -> None:
-        """Uvicorn has begun to read a request."""
-        self._in_message = True
-        super().on_message_begin()
-
-    def on_message_complete(self) -> None:
-        """Uvicorn has read a request to its end."""
-        self._in_message = False
-        super().on_message_complete()
 
     def timeout_keep_alive_handler(self) -> None:
         """One timer a connection, not one a request: if it was used since, look again later."""
