@@ -113,7 +113,7 @@ def test_an_input_of_no_rows_gives_an_output_of_no_rows(orders, ending: str) -> 
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (("order-screening", "in.csv", "-o", "there.csv"), 2, "add --overwrite"),
+        (("order-screening", "in.csv", "-o", "there.csv"), 2, "Add --overwrite"),
         (("order-screening", "in.csv", "-o", "in.csv", "--overwrite"), 2, "the input itself"),
         (("order-screening", "in.csv", "-o", "dir.csv", "--overwrite"), 2, "a folder"),
         (("order-screening", "in.csv", "-o", "no/such/dir/out.csv"), 2, "No such file"),
@@ -259,7 +259,7 @@ def test_a_job_does_not_go_on_over_another_input(orders, monkeypatch) -> None:
     ran = orders("batch", "order-screening", "in.csv", "-o", "out.csv")
 
     assert ran.code == 2
-    assert "put them back, or remove out.csv.parts" in ran.err
+    assert "Put them back, or remove out.csv.parts" in ran.err
 
 
 def test_a_job_goes_on_by_the_release_that_it_began_with(applied, orders, monkeypatch) -> None:
@@ -269,23 +269,21 @@ def test_a_job_goes_on_by_the_release_that_it_began_with(applied, orders, monkey
     applied("0.9 if=>0.8 if")
 
     refused = orders("batch", "order-screening", "in.csv", "-o", "out.csv")
-    ran = orders(
-        "batch", "order-screening", "in.csv", "-o", "out.csv", "--release", "1", "--json"
-    )
+    ran = orders("batch", "order-screening", "in.csv", "-o", "out.csv", "--release", "1", "--json")
 
     assert refused.code == 2
-    assert "go on with --release 1" in refused.err
+    assert "Go on with --release 1" in refused.err
     assert ran.json["rows"] == 30
     listed = orders("calls", "list", "--json", "--limit", "100").json
     assert {one["release"] for one in listed} == {1}
 
 
-SLOW = '''
+SLOW = """
     async def context(self, order: Order, look: splice.Lookup) -> dict:
         await asyncio.sleep(0.05)
         return {"amount_eur": order.amount_eur}
 
-    def decide'''
+    def decide"""
 
 
 def test_an_interrupted_job_lets_its_running_calls_end(orders) -> None:

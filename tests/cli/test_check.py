@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-HEAD = '''
+HEAD = """
 from __future__ import annotations
 import splice
 
@@ -27,7 +27,7 @@ def two(a, b):
 def nothing():
     return 0.5
 
-'''
+"""
 BODY = '''
 class Screening(splice.Integration):
     """Find what is bad."""
@@ -37,7 +37,11 @@ class Screening(splice.Integration):
     def decide(self, order: Order, prediction: splice.Prediction) -> Verdict:
         return Verdict(0.5)
 '''
-PURPOSE, DEADLINE, ROUTES = '    """Find what is bad."""', '    deadline = "2 s"', "[splice.Rule(rule)]"
+PURPOSE, DEADLINE, ROUTES = (
+    '    """Find what is bad."""',
+    '    deadline = "2 s"',
+    "[splice.Rule(rule)]",
+)
 DECIDE = "self, order: Order, prediction: splice.Prediction"
 REQUEST = "    customer: splice.Entity\n    amount: float\n"
 REPLY = "    risk: float\n"
@@ -331,9 +335,7 @@ def test_all_mistakes_of_all_files_are_listed_in_one_run(project) -> None:
 
 def test_a_prompt_without_a_users_part_is_named_in_its_file(project) -> None:
     project.write("p.md", "## system\nYou are good.\n")
-    project.write(
-        "integrations.py", HEAD + BODY.replace(ROUTES, '[splice.LLM("local/x", "p.md")]')
-    )
+    project.write("integrations.py", HEAD + BODY.replace(ROUTES, '[splice.LLM("local/x", "p.md")]'))
 
     ran = project("check")
 

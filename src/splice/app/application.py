@@ -89,7 +89,8 @@ class App:
     @property
     def engine(self) -> Engine:
         """Answers calls."""
-        return self.services.engine
+        services = self._services
+        return self.services.engine if services is None else services.engine
 
     @property
     def records(self) -> RecordStore:

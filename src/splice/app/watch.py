@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from splice.app.wiring import Services
-from splice.core.errors import SpliceError
+from splice.core.errors import StoreError
 from splice.core.release import Live
 from splice.declare.discover import Found, reopen
 from splice.declare.reading import Declaration
@@ -30,17 +31,20 @@ class Watcher:
     def __init__(self, services: Services, found: Sequence[Found] = ()) -> None:
         self._services = services
         self._found = {one.bundle.sha256: one for one in found}
-        self._seen: dict[str, Live] = {}
+        self._live: dict[str, Live] = {}
+        self._loaded: dict[str, int] = {}  # release that was last tried, whether it loads or not
         self._withdrawn: dict[str, str] = {}
         self._task: asyncio.Task[None] | None = None
+        self._loading: asyncio.Future[None] | None = None
+        # Threads of its own: a stop must be seen while the shared ones wait for a locked ledger.
+        self._asking = ThreadPoolExecutor(1, thread_name_prefix="watch")
         self.broken: dict[str, str] = {}
         self.trouble = ""
 
     def load(self) -> None:
         """Compile everything that is live. Blocks; called before the first call comes in."""
-        live, withdrawn = self._ask()
-        self._withdrawn = withdrawn
-        self._follow(live)
+        self._take(*self._ask())
+        self._follow()
 
     def start(self) -> None:
         """Follow from now on, in the running loop."""
@@ -53,18 +57,21 @@ class Watcher:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
+        if self._loading is not None:
+            await asyncio.gather(self._loading, return_exceptions=True)
+        self._asking.shutdown(wait=False, cancel_futures=True)
 
     async def _run(self) -> None:
         while True:
             await asyncio.sleep(POLL_SECONDS)
             try:
-                await self.refresh()
+                await self._look()
                 self.trouble = ""
-            except SpliceError as error:
+            except Exception as error:  # noqa: BLE001 - without a watcher no stop is ever seen
                 # What is loaded goes on answering: the ledger may be away for a while.
                 if not self.trouble:
                     log.warning("cannot see what is live: %s", error)
-                self.trouble = str(error)
+                self.trouble = str(error) or type(error).__name__
 
     async def refresh(self) -> None:
         """Look once, and follow what changed.
@@ -72,41 +79,58 @@ class Watcher:
         Raises:
             StoreError: The ledger cannot be asked; nothing changed.
         """
-        live, withdrawn = await asyncio.to_thread(self._ask)
-        if withdrawn != self._withdrawn:
-            self._withdrawn = withdrawn
-            for line in self._services.engine.lines.values():
-                _mark(line, withdrawn)
-        # A stop takes hold at once; loading a new release may take a moment, in a thread.
-        for one in live:
-            line = self._services.engine.lines.get(one.integration)
-            if line is not None:
-                line.stopped = one.stopped
-        if any(self._seen.get(one.integration) != one for one in live):
-            await asyncio.to_thread(self._follow, live)
+        await self._look()
+        if self._loading is not None:
+            await self._loading
+
+    async def _look(self) -> None:
+        """A stop takes hold at once; a new release as soon as a thread has loaded it."""
+        loop = asyncio.get_running_loop()
+        self._take(*await loop.run_in_executor(self._asking, self._ask))
+        if (self._loading is None or self._loading.done()) and self._behind():
+            self._loading = loop.run_in_executor(None, self._follow)
 
     def _ask(self) -> tuple[list[Live], dict[str, str]]:
         stores = self._services.stores
         return stores.releases.live(), stores.models.withdrawn()
 
-    def _follow(self, live: Sequence[Live]) -> None:
+    def _take(self, live: Sequence[Live], withdrawn: dict[str, str]) -> None:
+        self._withdrawn = withdrawn
+        self._live = {one.integration: one for one in live}
+        for line in list(self._services.engine.lines.values()):
+            self._mark(line)
+
+    def _mark(self, line: Line) -> None:
+        live = self._live.get(line.name)
+        line.stopped = "" if live is None else live.stopped
+        for step in line.steps:
+            why = self._withdrawn.get(step.route.sha256, "") if step.route.sha256 else ""
+            step.withdrawn = f"{step.route.version} is withdrawn: {why}" if why else ""
+
+    def _behind(self) -> list[Live]:
+        return [
+            one for one in self._live.values() if self._loaded.get(one.integration) != one.number
+        ]
+
+    def _follow(self) -> None:
         lines = self._services.engine.lines
-        for one in live:
-            seen, current = self._seen.get(one.integration), lines.get(one.integration)
-            self._seen[one.integration] = one
-            if seen is not None and seen.number == one.number and current is not None:
-                continue
+        for one in self._behind():
             try:
                 line = self._compile(one)
             except Exception as error:  # noqa: BLE001 - a release may run the user's own code
-                self.broken[one.integration] = f"release {one.number}: {error}"
-                log.error("%s release %d cannot be loaded: %s", one.integration, one.number, error)
+                if not isinstance(error, StoreError):  # a ledger may be back at the next look
+                    self._loaded[one.integration] = one.number
+                why = f"release {one.number}: {error}"
+                if self.broken.get(one.integration) != why:
+                    log.error("%s cannot be loaded: %s", one.integration, why)
+                self.broken[one.integration] = why
                 continue
-            line.stopped = one.stopped
-            _mark(line, self._withdrawn)
+            self._loaded[one.integration] = one.number
             self.broken.pop(one.integration, None)
+            self._mark(line)
             # One assignment: a call holds the line that it began with, the next takes this one.
             lines[one.integration] = line
+            self._mark(line)  # again: a stop that was seen meanwhile marked the line before
             metrics = self._services.engine.metrics
             metrics.set(observe.RELEASE, one.number, (one.integration,))
             log.info("%s: release %d answers", one.integration, one.number)
@@ -136,9 +160,3 @@ class Watcher:
             return self._compile(Live(integration, number, 0))
         except LookupError:
             return None
-
-
-def _mark(line: Line, withdrawn: Mapping[str, str]) -> None:
-    for step in line.steps:
-        why = withdrawn.get(step.route.sha256, "") if step.route.sha256 else ""
-        step.withdrawn = f"{step.route.version} is withdrawn: {why}" if why else ""

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from splice.app.application import App
 from splice.cli.calls import cost_text
 from splice.cli.common import Project, as_json, out, talk
-from splice.core.errors import SettingsError, UnknownRelease
+from splice.core.errors import DeclarationError, SettingsError, UnknownRelease
 from splice.serve.batch.job import Job, Plan, Result
 
 _LLM_CONCURRENCY = 4
@@ -44,6 +44,10 @@ def batch(
     async def run() -> Result:
         app = App(settings=settings, apply="never")  # asking makes no releases
         async with app:
+            if (why := app.watched.broken.get(integration)) is not None:
+                raise DeclarationError(
+                    integration, got=why, mend=f"splice release rollback {integration}"
+                )
             line = app.engine.line(integration)
             if release is not None:
                 found = await asyncio.to_thread(app.watched.line_of, integration, release)

@@ -166,6 +166,8 @@ def _fields(raw: bytes | None, skip: tuple[str, ...] = ()) -> list[str]:
 
 def _short(value: Any) -> str:
     text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    # What callers send may hold the escapes that a terminal obeys.
+    text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
     return text if len(text) <= 300 else f"{text[:300]}… ({len(text)} characters)"
 
 

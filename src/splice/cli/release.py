@@ -14,7 +14,7 @@ from splice.app.clock import now_us
 from splice.app.settings import Settings, user_name
 from splice.cli.common import REFUSED, as_json, confirm, mistakes, out, stores, talk
 from splice.control.apply import Control, Plan
-from splice.core.errors import DeclarationError
+from splice.core.errors import DeclarationError, UnknownIntegration, UnknownRelease
 from splice.core.release import Release
 from splice.declare.diff import manifest_diff, source_diff
 from splice.declare.discover import find
@@ -128,7 +128,7 @@ def diff(
                     out.print(source_diff(before, plan.found.bundle))
             return
         if name is None:
-            raise DeclarationError("diff", got="no name", mend="name the integration to compare")
+            raise UnknownRelease("diff", got="no name", mend="name the integration to compare")
         first = _release(opened, control, name, old)
         second = _release(opened, control, name, new)
         for change in manifest_diff(first.manifest, second.manifest):
@@ -140,7 +140,7 @@ def diff(
 def _release(opened: wiring.Stores, control: Control, name: str, number: int | None) -> Release:
     found = control.live_release(name) if number is None else opened.releases.release(name, number)
     if found is None:
-        raise DeclarationError(
+        raise UnknownRelease(
             name, got=f"no release {number or 'live'}", mend=f"splice release list {name}"
         )
     return found
@@ -189,6 +189,15 @@ def rollback(
         out.print(f"Release {live.number} of {name} is live (was {shown}).")
 
 
+def _must_be_live(opened: wiring.Stores, name: str) -> None:
+    known = sorted(one.integration for one in opened.releases.live())
+    if name not in known:
+        raise UnknownIntegration(
+            name[:80], got="no live release of that name",
+            promised=f"one of {', '.join(known) or 'none yet'}",
+        )  # fmt: skip
+
+
 def stop(
     name: Name,
     why: Annotated[str, typer.Option("--why", help="Reason; callers are told it.")],
@@ -198,6 +207,7 @@ def stop(
     It stays off after a restart, until splice start.
     """
     with stores() as (_, opened):
+        _must_be_live(opened, name)
         opened.releases.set_stopped(name, why, by=user_name(), now_us=now_us())
     out.print(f"{name} is stopped. On again: splice start {name}")
 
@@ -205,5 +215,6 @@ def stop(
 def start(name: Name) -> None:
     """Switch an integration on again."""
     with stores() as (_, opened):
+        _must_be_live(opened, name)
         opened.releases.set_stopped(name, "", by=user_name(), now_us=now_us())
     out.print(f"{name} answers again.")

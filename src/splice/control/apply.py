@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import msgspec
 
 from splice.control.registry import Registry, split_ref
-from splice.core.errors import DeclarationError, ModelUnavailable
+from splice.core.errors import DeclarationError, ModelUnavailable, UnknownRelease
 from splice.core.release import (
     Live,
     Manifest,
@@ -219,7 +219,7 @@ class Control:
         """Makes an older release live again: the one before the live one where none is named.
 
         Raises:
-            DeclarationError: There is no such release, or nothing to roll back to.
+            UnknownRelease: There is no such release, or nothing to roll back to.
         """
         live = self.live_release(integration)
         numbers = [one.number for one in self._releases.releases(integration)]
@@ -228,7 +228,7 @@ class Control:
             number = older[0] if older else None
         if number is None or number not in numbers:
             known = ", ".join(str(n) for n in sorted(numbers)) or "none"
-            raise DeclarationError(
+            raise UnknownRelease(
                 integration,
                 got="no release to roll back to" if number is None else f"no release {number}",
                 promised=f"one of its releases: {known}",

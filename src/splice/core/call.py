@@ -11,6 +11,9 @@ import msgspec
 class Status(StrEnum):
     """How a call ended."""
 
+    # Enum's own hash is a Python function, and these are parts of keys on the path of every call.
+    __hash__ = str.__hash__
+
     ANSWERED = "answered"
     FAILED = "failed"
     REFUSED = "refused"
@@ -18,6 +21,8 @@ class Status(StrEnum):
 
 class Reason(StrEnum):
     """Why the caller got the answer that he got (bounded: it is a metric label)."""
+
+    __hash__ = str.__hash__  # as above
 
     FIRST = "first"  # the first route answered
     FALLBACK = "fallback"  # an earlier route failed

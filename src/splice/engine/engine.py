@@ -112,7 +112,13 @@ class Engine:
         try:
             look = Look(call.asked_us, self._features)
             answered = await self.run(line, call, request, look, entity)
-            answered = await self._recorded(line, call, answered)
+            if line.durable or call.key is not None:
+                answered = await self._committed(line, answered)
+            else:
+                self.recorder.put(answered.record)
+            self.metrics.called(answered.record)
+            if self._tracer is not None:
+                self._tracer.finished(answered.record)
             return answered
         except asyncio.CancelledError:
             if answered is None:
@@ -136,12 +142,15 @@ class Engine:
         """Gather, infer, decide: the part of a call that a replay repeats. Records nothing."""
         started = time.monotonic()
         run = _Run(line, call, entity, started)
-        try:
-            context = await gather(line, request, look, line.deadline_s)
-            run.context = recorded(line, context)
-        except GatherError as error:
-            return run.failed(error, Reason.CONTEXT_FAILED, look.gathered)
-        run.gathered = look.gathered
+        if line.context is None:
+            context = line.request.fields(request)
+        else:
+            run.gathered = look.gathered
+            try:
+                context = await gather(line, request, look, line.deadline_s)
+                run.context = recorded(line, context)
+            except GatherError as error:
+                return run.failed(error, Reason.CONTEXT_FAILED)
 
         question = Question(call.id, context, started + line.deadline_s, call.trace)
         inferred = await infer(line, question, started)
@@ -159,19 +168,13 @@ class Engine:
         reason = Reason.FIRST if len(inferred.attempts) == 1 else Reason.FALLBACK
         return Answered(run.record(Status.ANSWERED, reason, reply))
 
-    async def _recorded(self, line: Line, call: Call, answered: Answered) -> Answered:
+    async def _committed(self, line: Line, answered: Answered) -> Answered:
         record = answered.record
-        if line.durable or call.key is not None:
-            left = line.deadline_s - record.duration_us / 1e6
-            try:
-                await self.recorder.commit(record, max(left, _RECORD_SECONDS))
-            except NotRecorded as error:
-                answered = Answered(not_recorded(record, error), error)
-        else:
-            self.recorder.put(record)
-        self.metrics.called(answered.record)
-        if self._tracer is not None:
-            self._tracer.finished(answered.record)
+        left = line.deadline_s - record.duration_us / 1e6
+        try:
+            await self.recorder.commit(record, max(left, _RECORD_SECONDS))
+        except NotRecorded as error:
+            return Answered(not_recorded(record, error), error)
         return answered
 
     async def _end_claim(self, call: Call, key: str, answered: Answered | None) -> None:
@@ -191,6 +194,11 @@ class Engine:
 class _Run:
     """What is known of a call so far; becomes its record."""
 
+    __slots__ = (
+        "attempts", "call", "context", "entity", "gathered", "line", "prediction", "route",
+        "started", "version",
+    )  # fmt: skip
+
     def __init__(self, line: Line, call: Call, entity: str | None, started: float) -> None:
         self.line, self.call, self.entity, self.started = line, call, entity, started
         self.gathered: list[Gathered] = []
@@ -205,18 +213,18 @@ class _Run:
         """The record, as of now."""
         call = self.call
         return Record(
-            call_id=call.id,
-            integration=call.integration,
-            release=self.line.release.number,
-            asked_us=call.asked_us,
-            duration_us=int((time.monotonic() - self.started) * 1e6),
-            status=status,
-            reason=reason,
-            surface=call.surface,
-            caller=call.caller,
-            entity=self.entity,
-            key=call.key if status is Status.ANSWERED else None,
-            route=self.route,
+            call.id,
+            call.integration,
+            self.line.release.number,
+            call.asked_us,
+            int((time.monotonic() - self.started) * 1e6),
+            status,
+            reason,
+            call.surface,
+            call.caller,
+            self.entity,
+            call.key if status is Status.ANSWERED else None,
+            self.route,
             version=self.version,
             cost_nano=total_cost(self.attempts),
             input=call.body,
@@ -229,12 +237,8 @@ class _Run:
             trace=call.trace,
         )
 
-    def failed(
-        self, error: SpliceError, reason: Reason, gathered: list[Gathered] | None = None
-    ) -> Answered:
+    def failed(self, error: SpliceError, reason: Reason) -> Answered:
         """The call ended without a reply."""
-        if gathered is not None:
-            self.gathered = gathered
         problem = Problem(error.code, error.where, error.detail)
         return Answered(self.record(Status.FAILED, reason, None, problem), error)
 

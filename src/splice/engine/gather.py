@@ -20,6 +20,8 @@ _encode = msgspec.json.Encoder(enc_hook=str).encode
 class Look:
     """What `context()` asks. In a replay the recorded answers are given again."""
 
+    __slots__ = ("_asked_us", "_features", "_recorded", "gathered")
+
     def __init__(
         self,
         asked_us: int,

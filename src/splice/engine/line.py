@@ -31,31 +31,18 @@ class Step(msgspec.Struct):
 class Line(msgspec.Struct):
     """A release with its code loaded and its models in memory."""
 
+    name: str
     release: Release
     declaration: Declaration
+    request: Codec
+    reply: Codec
     steps: tuple[Step, ...]
-    instance: Any  # the user's Integration object
     context: Callable[[Any, Any], Mapping[str, Any] | Awaitable[Mapping[str, Any]]] | None
     decide: Callable[[Any, Any], Any] | None
     durable: bool
     deadline_s: float
     where: str
     stopped: str = ""
-
-    @property
-    def name(self) -> str:
-        """The name of the integration."""
-        return self.release.manifest.integration
-
-    @property
-    def request(self) -> Codec:
-        """Reads the request type."""
-        return self.declaration.request
-
-    @property
-    def reply(self) -> Codec:
-        """Writes the reply type."""
-        return self.declaration.reply
 
 
 def line_of(release: Release, declaration: Declaration, steps: tuple[Step, ...]) -> Line:
@@ -67,10 +54,12 @@ def line_of(release: Release, declaration: Declaration, steps: tuple[Step, ...])
         if len(inspect.signature(instance.decide).parameters) > 2:
             raise TypeError("decide() takes the request and the prediction")
     return Line(
+        name=release.manifest.integration,
         release=release,
         declaration=declaration,
+        request=declaration.request,
+        reply=declaration.reply,
         steps=steps,
-        instance=instance,
         context=instance.context if declaration.has_context else None,
         decide=decide,
         durable=declaration.risk is Risk.HIGH,

@@ -24,7 +24,7 @@ from splice.core.errors import (
     UnknownCall,
     UnsupportedMediaType,
 )
-from splice.core.ids import id_bytes
+from splice.core.ids import id_bytes, id_text
 from splice.declare.codec import codec
 from splice.engine import observe
 from splice.ports.stores import CallFilter
@@ -96,7 +96,7 @@ class _Pages:
         """One recorded call with its outcomes."""
         call_id = request.path_params["call_id"]
         try:
-            id_bytes(call_id)
+            call_id = id_text(id_bytes(call_id))
         except ValueError:
             raise UnknownCall(
                 call_id[:80], got="something that is not a call id", promised="a UUID"
@@ -188,12 +188,13 @@ def outcome_of(one: OutcomeIn, where: str, now_us: int) -> Outcome:
             got="neither call_id nor entity" if one.call_id is None else "both",
             promised="a call_id or an entity, one of them",
         )
-    if one.call_id is not None:
+    call_id = one.call_id
+    if call_id is not None:
         try:
-            id_bytes(one.call_id)
+            call_id = id_text(id_bytes(call_id))
         except ValueError:
             raise InputMismatch(
-                f"{where}.call_id", got=one.call_id, promised="the id of a call, a UUID"
+                f"{where}.call_id", got=call_id, promised="the id of a call, a UUID"
             ) from None
     at_us = now_us
     if one.at is not None:
@@ -208,7 +209,7 @@ def outcome_of(one: OutcomeIn, where: str, now_us: int) -> Outcome:
             raise InputMismatch(
                 f"{where}.at",
                 got=one.at.isoformat(),
-                promised="a time between the years 1 and 9999",
+                promised="a time in the years 1 to 9999",
             ) from None
     try:
         value = float(one.value) if type(one.value) is int else one.value
@@ -216,7 +217,7 @@ def outcome_of(one: OutcomeIn, where: str, now_us: int) -> Outcome:
         raise InputMismatch(
             f"{where}.value", got="a whole number of hundreds of digits", promised="at most 1.8e308"
         ) from None
-    return Outcome(one.integration, one.name, value, at_us, one.call_id, one.entity, one.source)
+    return Outcome(one.integration, one.name, value, at_us, call_id, one.entity, one.source)
 
 
 def _filter(query: dict[str, str]) -> CallFilter:
