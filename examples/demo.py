@@ -31,6 +31,9 @@ TICKETS = 40
 console = Console(highlight=False)
 Json = dict[str, Any]
 
+_PROBE = {"ticket": "probe", "text": "Is anybody there?"}
+"""Asks which release answers; it has no outcome, and so no part in the figures."""
+
 _TOML = """\
 [project]
 modules = ["credit.integration", "tickets.integration"]
@@ -135,9 +138,7 @@ class Client:
         connection = getattr(self._local, "connection", None)
         if connection is None:
             connection = self._local.connection = HTTPConnection(*self._address, timeout=120)
-        connection.request(
-            "POST", path, json.dumps(body), {"Content-Type": "application/json"}
-        )
+        connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
         return json.loads(connection.getresponse().read())
 
     def calls(self, integration: str, requests: list[Json], at_once: int) -> list[Json]:
@@ -170,7 +171,9 @@ def credit(place: Path, build: Path, client: Client) -> None:
     client.calls("credit-decision", asked[:cut], 8)
     splice(place, "models", "withdraw", "credit@1", "--why", "taken away by the demo")
     await_live(client, asked[cut], path, lambda a: a.get("reason") == "fallback")
-    console.print(f"Withdrew credit@1 after {cut} applications: the scorecard answers.", style="dim")
+    console.print(
+        f"Withdrew credit@1 after {cut} applications: the scorecard answers.", style="dim"
+    )
     client.calls("credit-decision", asked[cut + 1 :], 8)
     truth = {one["applicant"]: one["defaulted"] for one in lines(build / "credit/outcomes.jsonl")}
     _tell(
@@ -195,7 +198,7 @@ def tickets(place: Path, build: Path, client: Client) -> None:
     for text, number in ((pilot, 2), (declared, 3)):
         file.write_text(text)
         splice(place, "release", "apply", "ticket-triage", "--yes", "--why", "demo")
-        await_live(client, asked[0], path, lambda a, n=number: a.get("release") == n)
+        await_live(client, _PROBE, path, lambda a, n=number: a.get("release") == n)
         client.calls("ticket-triage", asked, 1)
     queue = {one["ticket"]: one["queue"] for one in lines(build / "tickets/outcomes.jsonl")}
     _tell(

@@ -113,7 +113,7 @@ def _figures(release: int, version: str, row: Row) -> str:
     low, high = row.interval()
     million = "unknown"
     if row.cost_nano is not None:
-        million = f"{row.cost_nano / row.calls * 1e6 / NANO:.2f}"
+        million = f"{row.cost_nano / row.calls * 1e6 / NANO:.2g}"
     right = f"{row.right / row.told:.0%} ({low * 100:.0f}-{high:.0%})"
     return _aligned(
         (f"  {_short(version)}", str(release), str(row.calls), f"{row.percentile(0.5):.2f}",
@@ -141,7 +141,9 @@ def _verdicts(rows: dict[tuple[str, int, str], Row], console: Console) -> None:
     )
     triage = [(v, r) for (i, _, v), r in rows.items() if i == "ticket-triage" and r.calls > 5]
     if len(triage) > 1:
-        best = max(triage, key=lambda pair: (pair[1].right / pair[1].told, -pair[1].percentile(0.5)))
+        best = max(
+            triage, key=lambda pair: (pair[1].right / pair[1].told, -pair[1].percentile(0.5))
+        )
         others = [pair for pair in triage if pair is not best]
         clear = all(best[1].interval()[0] > other[1].interval()[1] for other in others)
         sure = "the intervals do not overlap" if clear else "the intervals overlap: ask more"

@@ -141,10 +141,10 @@ MISTAKES = {
         "def context", "fit", "two",
     ),
     "a constructor with arguments": (
-        PURPOSE, PURPOSE + "\n    def __init__(self, path): pass", "def __init__", "arguments", "top",
+        PURPOSE, PURPOSE + "\n    def __init__(self, a): pass", "def __init__", "arguments", "top",
     ),
     "objective of text": (
-        PURPOSE, PURPOSE + '\n    objective = "less fraud"', "objective", "str", "splice.Objective(",
+        PURPOSE, PURPOSE + '\n    objective = "less"', "objective", "str", "splice.Objective(",
     ),
     "objective with bad money": (
         PURPOSE, PURPOSE + '\n    objective = splice.Objective(kpi="x", value_per_unit="1 EUR")',

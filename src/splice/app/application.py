@@ -19,8 +19,9 @@ from splice.app.replay import replay
 from splice.app.settings import Settings, load, user_name
 from splice.app.watch import Watcher
 from splice.app.workers import SHARE_SECONDS, others, share
+from splice.control.apply import Control
 from splice.core.call import Call, Outcome, Record
-from splice.core.errors import SpliceError, UnknownCall
+from splice.core.errors import SettingsError, SpliceError, UnknownCall
 from splice.declare.codec import Codec
 from splice.declare.discover import Found, find, find_live
 from splice.declare.spec import Integration, integration_name
@@ -138,7 +139,7 @@ class App:
         found = self._find()
         services = wiring.services(self.settings)
         try:
-            self._apply_found(services, found)
+            self._apply_found(services.control, found)
             watcher = Watcher(services, found if self._classes else ())
             watcher.load()
         except BaseException:
@@ -150,6 +151,8 @@ class App:
         if self._classes:
             return [find_live(cls) for cls in self._classes]
         if self._apply == "never":
+            with contextlib.suppress(SettingsError):  # a project may be all in its ledger
+                wiring.modules_of(self.settings)
             return []
         root, modules = wiring.modules_of(self.settings)
         found, mistakes = find(root, modules)
@@ -157,8 +160,16 @@ class App:
             raise mistakes[0]
         return found
 
-    def _apply_found(self, services: wiring.Services, found: Sequence[Found]) -> None:
-        control = services.control
+    def apply_at_start(self) -> None:
+        """Apply what the setting says, before workers start: each by itself would do it once."""
+        found = self._find()
+        stores = wiring.Stores(self.settings)
+        try:
+            self._apply_found(wiring.control_of(self.settings, stores), found)
+        finally:
+            stores.close()
+
+    def _apply_found(self, control: Control, found: Sequence[Found]) -> None:
         for one in found:
             name = one.declaration.name
             if self._apply == "never":

@@ -47,6 +47,11 @@ def run(root: Path, overrides: Mapping[str, str]) -> None:
     shown = f"[{host}]" if ":" in host else host
     workers = settings.server.workers
     if workers > 1:
+        app = App(settings=settings)
+        app.apply_at_start()
+        for text in app.applied:
+            _say(f"applied {text}")
+        hand_to_workers(root, {"SPLICE_PROJECT_APPLY": "never"})
         config = _config(settings, "splice.app.server:application", factory=True, workers=workers)
         _say(f"listening on http://{shown}:{port} with {workers} workers")
         from uvicorn.supervisors import Multiprocess  # only a server of several workers needs it

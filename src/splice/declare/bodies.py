@@ -47,10 +47,15 @@ def mismatch(error: Exception, where: str, names: tuple[str, ...] = ()) -> Input
     if expected := _EXPECTED.match(text):
         return InputMismatch(
             where + path,
-            got=(expected[2] or "something else").replace("`", ""),
+            got=(expected[2] or _unsaid(expected[1])).replace("`", ""),
             promised=expected[1].replace("`", ""),
         )
     return InputMismatch(where + path, got=text.replace("`", ""), promised="the declared type")
+
+
+def _unsaid(promised: str) -> str:
+    """What came, where msgspec tells only what was due."""
+    return "another length" if " of length " in promised else "a value out of these bounds"
 
 
 def malformed(error: Exception, where: str) -> MalformedBody:

@@ -240,7 +240,7 @@ def _check_media_type(name: str, content_type: bytes) -> None:
     if media != b"application/json" and not media.endswith(b"+json"):
         raise UnsupportedMediaType(
             f"{name}.input",
-            got=content_type.decode("latin-1")[:100],
+            got=content_type.decode("latin-1")[:100] or "an empty content type",
             promised="application/json",
             mend="send JSON, and say so in Content-Type",
         )

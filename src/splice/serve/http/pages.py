@@ -129,7 +129,7 @@ class _Pages:
         """One outcome or a list of them."""
         media = request.headers.get("content-type", "application/json").partition(";")[0]
         if media.strip().lower() != "application/json":
-            raise UnsupportedMediaType("outcomes", got=media[:100], promised="application/json")
+            raise UnsupportedMediaType("outcomes", got=media[:100] or "nothing", promised="application/json")
         body = await self._body(request)
         read: OutcomeIn | list[OutcomeIn] = _outcomes.decode(body, "outcomes")
         given = read if isinstance(read, list) else [read]
@@ -230,7 +230,7 @@ def _filter(query: dict[str, str]) -> CallFilter:
             id_bytes(wanted.before_id)
         except ValueError:
             raise InputMismatch(
-                "calls.query.before_id", got=wanted.before_id[:80], promised="a call id"
+                "calls.query.before_id", got=wanted.before_id[:80] or "nothing", promised="a call id"
             ) from None
     return CallFilter(**{f: getattr(wanted, f) for f in wanted.__struct_fields__})
 

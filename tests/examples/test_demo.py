@@ -1,0 +1,74 @@
+"""`make demo` is a promise: it runs to its end, and its figures come from the ledger."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    place = tmp_path_factory.mktemp("demo") / "demo"
+    command = [sys.executable, str(EXAMPLES / "demo.py"), "--place", str(place)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout, place
+
+
+def row(text: str, name: str) -> tuple[int, int]:
+    """Calls, and the share of right answers in percent."""
+    found = re.search(rf"^  {name} +\d+ +(\d+) .*?(\d+)% \(", text, re.MULTILINE)
+    assert found, text
+    return int(found[1]), int(found[2])
+
+
+@pytest.mark.model
+def test_the_demo_answers_by_model_and_rule_and_shows_what_became_of_it(
+    demo: tuple[str, Path],
+) -> None:
+    text, _ = demo
+
+    model_calls, model_right = row(text, "credit@1")
+    rule_calls, rule_right = row(text, "default_probability")
+    # The withdrawal takes hold within a second: a few more may still be the model's.
+    assert model_calls >= 200
+    assert rule_calls >= 90
+    assert model_calls + rule_calls >= 300
+    assert model_right > 75
+    assert rule_right > 55
+    assert f"all {rule_calls} as fallback" in text
+    assert "credit@1 is withdrawn: taken away by the demo" in text
+    assert "What became of it\n" in re.sub(r"[│ ]*\n", "\n", text)
+
+
+@pytest.mark.model
+def test_the_demo_lets_the_classifier_win_only_because_the_figures_do(
+    demo: tuple[str, Path],
+) -> None:
+    text, _ = demo
+
+    classifier, llm = row(text, "tickets@1"), row(text, "smollm2-135m-instruct")
+    assert classifier[0] == llm[0] == 40
+    assert classifier[1] > llm[1]
+    assert "the figures favour tickets@1" in text
+
+
+def test_the_declared_thresholds_are_those_that_training_chose(demo: tuple[str, Path]) -> None:
+    _, place = demo
+    source = (EXAMPLES / "credit" / "integration.py").read_text()
+    report = json.loads((place / "build" / "credit" / "report.json").read_text())
+
+    chosen = re.search(r"Thresholds\(approve=([\d.]+), decline=([\d.]+)\)", source)
+
+    assert chosen
+    assert (float(chosen[1]), float(chosen[2])) == (
+        report["thresholds"]["approve"],
+        report["thresholds"]["decline"],
+    )
