@@ -199,6 +199,21 @@ def test_a_mistake_is_named_with_its_line_and_its_mend(project, mistake: str) ->
     assert ran.err.endswith("\n1 mistake\n")
 
 
+def test_a_pydantic_type_without_a_schema_is_a_mistake(project) -> None:
+    model = """
+import pydantic, typing
+class Order(pydantic.BaseModel):
+    call: typing.Callable[[int], int]
+"""
+    project.write("integrations.py", HEAD + model + BODY)
+
+    ran = project("check")
+
+    assert ran.code == 1
+    assert "Screening.request" in ran.err
+    assert ran.err.endswith("\n1 mistake\n")
+
+
 def test_a_faultless_declaration_is_listed(project) -> None:
     project.write("integrations.py", HEAD + BODY)
 

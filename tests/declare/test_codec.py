@@ -142,6 +142,7 @@ def test_a_number_beyond_any_number_is_refused(kind: Any, number: str) -> None:
 
 # --- duplicate keys
 
+
 class Flat(Request):
     a: int
     b: str
@@ -218,10 +219,8 @@ def escaped(text: str, chosen: list[bool]) -> str:
 
 KEYS = st.sampled_from(["a", "b", ":", "x:y", "ä", ""])
 VALUES = st.recursive(
-    st.one_of(st.integers(-9, 9), st.text("a:\"\\", max_size=4), st.none()),
-    lambda inner: st.one_of(
-        st.lists(inner, max_size=2), st.dictionaries(KEYS, inner, max_size=2)
-    ),
+    st.one_of(st.integers(-9, 9), st.text('a:"\\', max_size=4), st.none()),
+    lambda inner: st.one_of(st.lists(inner, max_size=2), st.dictionaries(KEYS, inner, max_size=2)),
     max_leaves=4,
 )
 PAIRS = st.lists(st.tuples(KEYS, VALUES, st.lists(st.booleans(), max_size=3)), max_size=5)
@@ -263,6 +262,7 @@ def test_counting_colons_is_never_fooled(pairs: list[tuple[str, str]]) -> None:
 
 
 # --- in process, and rows of texts
+
 
 @every_kind
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
@@ -318,6 +318,7 @@ def test_a_row_of_texts_becomes_numbers(kind: Any) -> None:
 
 
 # --- replies
+
 
 class Verdict(Reply):
     risk: float
@@ -390,6 +391,7 @@ def test_a_reply_of_a_single_value_is_proved_too() -> None:
 
 
 # --- types
+
 
 class Aliased(pydantic.BaseModel):
     card: str = pydantic.Field(alias="cardNumber")

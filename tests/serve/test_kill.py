@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import os
 import signal
 import sqlite3
 import threading
@@ -33,22 +34,22 @@ class Client(threading.Thread):
         super().__init__(daemon=True)
         self._server = server
         self._path = f"/v1/integrations/{integration}/calls"
-        self._stop = threading.Event()
+        self._ended = threading.Event()
         self.journal: list[str] = []
         self.start()
 
     def run(self) -> None:
-        while not self._stop.is_set():
+        while not self._ended.is_set():
             with contextlib.closing(self._server.connection(10.0)) as one:
                 with contextlib.suppress(OSError, http.client.HTTPException):
-                    while not self._stop.is_set():
+                    while not self._ended.is_set():
                         answer = one.post(self._path, GOOD)
                         if answer.status == 200:
                             self.journal.append(answer.json["call_id"])
                 time.sleep(0.01)
 
     def end(self) -> list[str]:
-        self._stop.set()
+        self._ended.set()
         self.join(20)
         return self.journal
 
@@ -83,8 +84,6 @@ def test_a_killed_worker_is_replaced_and_nothing_that_was_answered_is_lost(own: 
             time.sleep(0.3)
             worker = max(server.pids())
             with contextlib.suppress(ProcessLookupError):
-                import os
-
                 os.kill(worker, signal.SIGKILL)
         time.sleep(1.5)
         before = sum(len(client.journal) for client in clients)

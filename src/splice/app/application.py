@@ -21,7 +21,7 @@ from splice.app.watch import Watcher
 from splice.app.workers import SHARE_SECONDS, others, share
 from splice.control.apply import Control
 from splice.core.call import Call, Outcome, Record
-from splice.core.errors import SettingsError, SpliceError, UnknownCall
+from splice.core.errors import InputMismatch, SettingsError, SpliceError, UnknownCall
 from splice.declare.codec import Codec
 from splice.declare.discover import Found, find, find_live
 from splice.declare.spec import Integration, integration_name
@@ -258,10 +258,16 @@ class App:
         engine = self.services.engine
         line = engine.line(name)
         typed = line.request.convert(request, line.where)
+        try:
+            body = line.request.encode(typed)
+        except UnicodeEncodeError:
+            raise InputMismatch(
+                line.where, got="text with half of a surrogate pair", promised="text"
+            ) from None
         call = Call(
             id=self._ids.new(),
             integration=name,
-            body=line.request.encode(typed),
+            body=body,
             asked_us=now_us(),
             surface="python",
             key=key,

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import uvicorn
 
+from splice.app import wiring
 from splice.app.application import App
 from splice.app.settings import Settings, hand_to_workers, load, project_variable
 from splice.app.workers import clear_run_folder
@@ -36,11 +37,13 @@ def run(root: Path, overrides: Mapping[str, str]) -> None:
         overrides: `SPLICE_SECTION_FIELD` to value, stronger than the file.
 
     Raises:
-        SettingsError: The port is taken.
+        SettingsError: The port is taken, or there is no such ledger.
+        StoreError: The ledger cannot be opened.
     """
     hand_to_workers(root, overrides)
     settings = load(root)
     _log_to_stderr()
+    wiring.Stores(settings).close()  # what is wrong with the ledger is told before a port is taken
     clear_run_folder(settings)
     listener = _listen(settings)
     host, port = listener.getsockname()[:2]

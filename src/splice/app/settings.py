@@ -86,6 +86,9 @@ class LedgerSettings(Section, frozen=True):
     spool: str = ".splice/spool"
     """Folder for records that the ledger cannot take for the moment."""
 
+    def __repr__(self) -> str:
+        return "LedgerSettings(…)"  # its URL may hold a password
+
 
 class ModelSettings(Section, frozen=True):
     """Models that run in this process."""
@@ -109,7 +112,7 @@ class CostSettings(Section, frozen=True):
     currency: Annotated[str, Meta(pattern="^[A-Z]{3}$")] = "EUR"
     """Currency of the account; all costs are in it."""
 
-    machine_hour: Annotated[float, Meta(ge=0)] | None = None
+    machine_hour: Annotated[float, Meta(ge=0, le=1e6)] | None = None
     """Price of an hour of this machine's core, for models that run here; left out, their cost is
     unknown, and shown as unknown."""
 
@@ -117,13 +120,13 @@ class CostSettings(Section, frozen=True):
 class PriceSettings(Section, frozen=True):
     """Price of one model, for a million tokens, in the account's currency."""
 
-    input: Annotated[float, Meta(ge=0)]
+    input: Annotated[float, Meta(ge=0, le=1e6)]
     """A million tokens read."""
 
-    output: Annotated[float, Meta(ge=0)]
+    output: Annotated[float, Meta(ge=0, le=1e6)]
     """A million tokens written."""
 
-    cached: Annotated[float, Meta(ge=0)] | None = None
+    cached: Annotated[float, Meta(ge=0, le=1e6)] | None = None
     """A million tokens read from the provider's own cache; the price of `input` if left out."""
 
 
@@ -165,6 +168,9 @@ class FeatureSettings(Section, frozen=True):
 
     views: dict[str, str] = {}
     """View name to SQL with `:entity` in it; one row is read. A column `as_of` tells the age."""
+
+    def __repr__(self) -> str:
+        return "FeatureSettings(…)"  # its URL may hold a password
 
 
 class TelemetrySettings(Section, frozen=True):
@@ -214,6 +220,8 @@ def find_root(start: Path) -> Path:
     Raises:
         SettingsError: There is none.
     """
+    if not start.exists():  # a slip in the name must not find the project above it
+        raise SettingsError(str(start), got="no such folder", mend="name the one of splice.toml")
     for folder in (start, *start.resolve().parents):
         if (folder / FILE).is_file():
             return folder.resolve()
@@ -237,8 +245,8 @@ def load(root: Path, environment: Mapping[str, str] | None = None) -> Settings:
     if file.is_file():
         try:
             plain = tomllib.loads(file.read_text("utf-8"))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise SettingsError(FILE, got=str(error), promised="TOML") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+            raise SettingsError(FILE, got=str(error), promised="TOML", mend="mend it") from None
     for forbidden in ("root", "secrets"):
         if forbidden in plain:
             raise SettingsError(f"{FILE}.{forbidden}", got="a name that cannot be set here")
@@ -247,8 +255,7 @@ def load(root: Path, environment: Mapping[str, str] | None = None) -> Settings:
     try:
         settings = msgspec.convert(plain, Settings, strict=False)
     except msgspec.ValidationError as error:
-        got = str(error).replace("`", "")
-        raise SettingsError(FILE, got=got, mend="see docs/settings.md") from None
+        raise _wrong(error, env) from None
     secrets = {
         name: env[provider.api_key_env]
         for name, provider in settings.providers.items()
@@ -271,7 +278,17 @@ def _override(plain: dict[str, Any], env: Mapping[str, str]) -> None:
             if value is not None:
                 if field.name == "modules":
                     value = value.split(",")
-                plain.setdefault(section, {})[field.name] = value
+                fields = plain.setdefault(section, {})
+                if isinstance(fields, dict):  # else the typed reader says what is wrong with it
+                    fields[field.name] = value
+
+
+def _wrong(error: msgspec.ValidationError, env: Mapping[str, str]) -> SettingsError:
+    """Names the variable that a bad value came from, or the place in the file."""
+    said, _, path = str(error).replace("`", "").partition(" - at $.")
+    variable = f"SPLICE_{path.upper().replace('.', '_')}"
+    where = variable if variable in env else f"{FILE} {path}".strip()
+    return SettingsError(where, got=said, mend="see docs/settings.md")
 
 
 def _default_providers(declared: Any, env: Mapping[str, str]) -> Any:

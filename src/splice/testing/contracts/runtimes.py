@@ -5,6 +5,7 @@ model that reads one matrix `x` of two 32-bit floats a row and gives their sum, 
 and `damaged`, files that are none: truncated, empty, of another format.
 """
 
+# ruff: noqa: S101, D102 - a suite asserts, and the name of a test is its description
 from __future__ import annotations
 
 from collections.abc import Sequence
