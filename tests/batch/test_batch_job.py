@@ -211,6 +211,13 @@ def cut_short(orders, monkeypatch, after: int) -> None:
 
 
 def test_a_resumed_job_asks_nothing_twice(orders, monkeypatch) -> None:
+    noted = (
+        "def scorecard(context):\n"
+        "    with open('asked', 'a') as asked:\n"
+        "        print(context['customer'], file=asked)\n"
+    )
+    source = orders.folder / "integrations.py"
+    source.write_text(source.read_text().replace("def scorecard(context):\n", noted))
     orders("release", "apply", "-y")
     write_orders(orders.folder / "in.csv", 50, bad=31)
     cut_short(orders, monkeypatch, after=2)
@@ -222,6 +229,8 @@ def test_a_resumed_job_asks_nothing_twice(orders, monkeypatch) -> None:
     replies = read_replies(orders.folder / "out.csv")
     assert [int(one["row"]) for one in replies] == list(range(50))
     assert calls(orders) == 49
+    asked = (orders.folder / "asked").read_text().split()
+    assert sorted(asked) == sorted(f"c{i}" for i in range(50) if i != 31)
 
 
 def test_a_kill_while_the_parts_are_put_together_doubles_nothing(orders, monkeypatch) -> None:
@@ -280,16 +289,21 @@ def test_a_job_goes_on_by_the_release_that_it_began_with(applied, orders, monkey
 
 SLOW = """
     async def context(self, order: Order, look: splice.Lookup) -> dict:
-        await asyncio.sleep(0.05)
-        return {"amount_eur": order.amount_eur}
+        await asyncio.sleep({seconds})
+        return {{"amount_eur": order.amount_eur}}
 
     def decide"""
 
 
+def slow_down(command, seconds: float) -> None:
+    """Let every call take so long: records reach the ledger while a part is in the making."""
+    file = command.folder / "integrations.py"
+    text = file.read_text().replace("    def decide", SLOW.format(seconds=seconds).lstrip("\n"))
+    file.write_text("import asyncio\n" + text)
+
+
 def test_an_interrupted_job_lets_its_running_calls_end(orders) -> None:
-    source = orders.folder / "integrations.py"
-    text = source.read_text().replace("    def decide", SLOW.lstrip("\n"))
-    source.write_text("import asyncio\n" + text)
+    slow_down(orders, 0.05)
     orders("release", "apply", "-y")
     write_orders(orders.folder / "in.csv", 300)
     arguments = ("batch", "order-screening", "in.csv", "-o", "out.csv", "--concurrency", "10")
@@ -315,22 +329,30 @@ ROWS = 20_000
 
 def test_ten_kills_lose_no_row_and_double_none(orders) -> None:
     chance = random.Random(7)
+    slow_down(orders, 0.006)
     orders("release", "apply", "-y")
     write_orders(orders.folder / "in.csv", ROWS, bad=12_345)
     arguments = [sys.executable, "-m", "splice.cli.main", "batch", "order-screening",
                  "in.csv", "-o", "out.csv"]  # fmt: skip
     parts = orders.folder / "out.csv.parts"
-    for _ in range(10):
+    for turn in range(10):
         before = len(list(parts.glob("*.jsonl")))
         running = subprocess.Popen(
-            arguments, cwd=orders.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            arguments, cwd=orders.folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
         )
-        while running.poll() is None and len(list(parts.glob("*.jsonl"))) <= before:
+        began = time.monotonic()
+        # In the middle of the next part, and now and then wherever it happens to be.
+        while running.poll() is None and (
+            len(list(parts.glob("*.jsonl"))) <= before
+            if turn % 3
+            else time.monotonic() - began < 0.4 + chance.random()
+        ):
             time.sleep(0.001)
         time.sleep(chance.random() * 0.06)
-        assert running.poll() is None, "the job ended before it could be killed"
+        ended = running.poll()
         os.kill(running.pid, signal.SIGKILL)
-        running.wait()
+        _, said = running.communicate()
+        assert ended is None, f"it ended before it could be killed: {said.decode()[-2000:]}"
 
     ran = orders("batch", "order-screening", "in.csv", "-o", "out.csv", "--json")
 

@@ -291,9 +291,14 @@ def test_a_module_that_is_not_there_is_one_mistake(command) -> None:
 
 def test_a_module_path_does_not_leave_the_project(command) -> None:
     (command.folder.parent / "outside.py").write_text(HEAD + BODY)
-    command.settings('[project]\nmodules = ["../outside"]\n')
+    outside = command.folder.parent / "outside"
 
-    assert command("check").code == 1
+    for module in ("../outside", f"..{outside}", str(outside), f".{outside}"):
+        command.settings(f'[project]\nmodules = ["{module}"]\n')
+        ran = command("check")
+
+        assert ran.code == 1
+        assert "no such module" in ran.err
 
 
 def test_a_module_without_integrations_is_said(command) -> None:

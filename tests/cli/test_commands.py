@@ -7,7 +7,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 import urllib.request
 from pathlib import Path
 
@@ -144,8 +143,8 @@ def test_wrong_usage_is_told_with_its_exit_code(
     try:
         ran = orders(*arguments)
     finally:
-        os.environ.clear()  # noqa: TID251 - serve hands its options to its workers there
-        os.environ.update(kept)  # noqa: TID251
+        os.environ.clear()  # serve hands its options to its workers there
+        os.environ.update(kept)
 
     assert ran.code == code
     assert said in " ".join(ran.err.split())

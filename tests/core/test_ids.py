@@ -67,6 +67,5 @@ def test_a_derived_id_is_the_same_again_and_another_for_another_name() -> None:
     assert derived_uuid7(1, "job", "5") == first
     assert uuid.UUID(first).version == 7
     assert id_unix_ms(first) == 1
-    others = {derived_uuid7(1, "job", "6"), derived_uuid7(1, "job2", "5"), derived_uuid7(2, "job", "5"),
-              derived_uuid7(1, "job5")}  # fmt: skip
-    assert len(others | {first}) == 5
+    named = [(1, "job", "6"), (1, "job2", "5"), (2, "job", "5"), (1, "job5")]
+    assert len({first} | {derived_uuid7(*one) for one in named}) == 5

@@ -54,7 +54,8 @@ def test_every_local_import_is_in_it_however_indirect(write: Write) -> None:
                 return lazy.VALUE
         """,
         a="import c", b="thing = 1", c="import main", typed="", lazy="VALUE = 1",
-        pkg__sub="from . import near\nfrom .deeper.leaf import z", pkg__near="from ..never import q",
+        pkg__sub="from . import near\nfrom .deeper.leaf import z",
+        pkg__near="from ..never import q",
         pkg__deeper__leaf="from ..far import w\nz = 1", pkg__far="w = 1", pkg__other="x = 1",
         pkg__unused="", space__inner__deep="", unused="",
     )  # fmt: skip

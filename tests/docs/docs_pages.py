@@ -34,11 +34,14 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import yaml
+
 from splice.app.settings import load
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-LANGUAGES = set("bash console csv diff ini json markdown python text toml yaml".split())
+LANGUAGES = {
+    "bash", "console", "csv", "diff", "ini", "json", "markdown", "python", "text", "toml", "yaml",
+}  # fmt: skip
 
 _FENCE = re.compile(r"^(\s*)```(\S*)\s*$")
 _NOTE = re.compile(r"^\s*<!-- (file|expect|exit|not run): (.+?) -->\s*$")
@@ -197,12 +200,12 @@ class Reader:
             flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT,
         )
         said = io.StringIO()
-        with contextlib.chdir(self.folder), _import_from(self.folder):
-            with contextlib.redirect_stdout(said):
-                if code.co_flags & inspect.CO_COROUTINE:
-                    self._runner.run(eval(code, self._names))
-                else:
-                    exec(code, self._names)
+        here = (contextlib.chdir(self.folder), _import_from(self.folder))
+        with here[0], here[1], contextlib.redirect_stdout(said):
+            if code.co_flags & inspect.CO_COROUTINE:
+                self._runner.run(eval(code, self._names))
+            else:
+                exec(code, self._names)
         wanted = block.notes.get("expect")
         assert wanted is None or wanted in said.getvalue(), (
             f"{block.place}: expected {wanted!r}, it printed:\n{said.getvalue()}"
@@ -274,7 +277,8 @@ class Reader:
             )  # fmt: skip
         give_up = time.monotonic() + 30
         while ready not in log.read_text():
-            assert self._server.poll() is None and time.monotonic() < give_up, log.read_text()
+            assert self._server.poll() is None, log.read_text()
+            assert time.monotonic() < give_up, log.read_text()
             time.sleep(0.02)
         return log.read_text().replace(str(self._port), "8000")
 

@@ -1,4 +1,4 @@
-"""What README.md and docs/*.md show is run: a page is a promise, from its first block to its last."""
+"""What README.md and docs/*.md show is run, from the first block of a page to its last."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from docs_pages import LANGUAGES, PAGES, ROOT, Reader, blocks, commands, matches
 
 NOT_RUN = {
-    "README.md": ["it installs into the environment that runs this", "CI runs both by themselves"],
+    "README.md": ["CI runs both by themselves", "it installs into the environment that runs this"],
     "docs/embed.md": ["Django is not among the development dependencies"],
     "docs/extend.md": ["it installs into the environment that runs this"],
 }

@@ -218,6 +218,27 @@ async def test_a_record_that_the_ledger_refuses_does_not_stand_before_later_ones
     assert sorted(r.asked_us for r in house.store.stored) == [2, 4, 5, 6]
 
 
+async def test_a_record_that_is_refused_for_the_moment_is_written_later_and_holds_up_no_other(
+    house: House,
+) -> None:
+    house.store.refusal = StoreError  # a nearly full disk: the large one does not fit, others do
+    house.store.refuses = lambda record: record.asked_us == 1
+    for n in range(3):
+        house.recorder.put(record_of(n))
+        await house.recorder.flush()
+    until(lambda: house.recorder.spooled)
+    time.sleep(0.3)  # it is tried again and again
+    house.recorder.put(record_of(3))
+    await house.recorder.flush()
+    before = [r.asked_us for r in house.store.stored]
+
+    house.store.refuses = lambda _: False
+
+    until(lambda: house.store.count() == 4)
+    assert before == [0, 2, 3]
+    until(lambda: house.recorder.spooled == 0)
+
+
 async def test_a_ledger_that_is_away_at_the_start_rejects_nothing_for_good(tmp_path: Path) -> None:
     spool, store = FileSpool(tmp_path), MemoryRecords()
     spool.save([record_of(1)])

@@ -94,7 +94,7 @@ def test_an_outcome_of_a_call_that_is_not_there_yet_is_kept(server: Server) -> N
         ({"value": 10**400}, 422, "outcomes", ""),
         ({"value": "x" * 1001}, 422, "outcomes[0].value", "length"),
         ({"at": "2030-01-01T00:00:00"}, 422, "outcomes[0].at", "2026-11-23T12:00:00Z"),
-        ({"at": "yesterday"}, 422, "outcomes[0].at", "datetime"),
+        ({"at": "yesterday"}, 422, "outcomes[0].at", "declared type"),
         ({"at": "0001-01-01T00:00:00+14:00"}, 422, "outcomes[0].at", "years 1 to 9999"),
         ({"at": "9999-12-31T23:59:59-14:00"}, 422, "outcomes[0].at", "years 1 to 9999"),
         ({"extra": 1}, 422, "outcomes[0].extra", "declared fields"),

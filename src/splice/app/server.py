@@ -6,8 +6,11 @@ import asyncio
 import gc
 import logging
 import os
+import signal
 import socket
 import sys
+import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -21,12 +24,22 @@ from splice.core.errors import SettingsError
 from splice.serve.http.lane import HttpSurface
 from splice.serve.http.quick import QuickProtocol, fits
 
+_PARENT_SECONDS = 0.5
+
 
 def application() -> HttpSurface:
     """The surface of one worker of several; it reads the project that its parent named."""
     _log_to_stderr()
     _settle_memory()
+    threading.Thread(target=_leave_with, args=(os.getppid(),), daemon=True).start()
     return App(settings=load(Path(project_variable())), shared=True).asgi()
+
+
+def _leave_with(parent: int) -> None:
+    """A worker whose parent was killed would hold the port, and nobody would know of it."""
+    while os.getppid() == parent:
+        time.sleep(_PARENT_SECONDS)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def run(root: Path, overrides: Mapping[str, str]) -> None:

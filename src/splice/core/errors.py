@@ -15,6 +15,7 @@
     ├── GatherError           context() failed
     ├── DecisionError         decide() failed, or broke its declared reply type
     └── StoreError            a store could not do what it was asked
+        └── Unstorable        it never will: what it was given is to blame
 
 An HTTP status is not here: surfaces map classes to statuses in one place each.
 """
@@ -276,3 +277,10 @@ class StoreError(SpliceError):
 
     code = "store_error"
     retryable = True
+
+
+class Unstorable(StoreError):
+    """A value that this store can never hold; it is refused by itself, and so would be again."""
+
+    code = "unstorable"
+    retryable = False

@@ -28,9 +28,10 @@ _loading = threading.RLock()
 
 
 def _module_file(root: Path, module: str) -> Path | None:
-    if not all(module.split(".")):  # joined as a path it would lead elsewhere
+    parts = module.split(".")
+    if not all(part and Path(part).name == part for part in parts):  # a path leads elsewhere
         return None
-    base = root.joinpath(*module.split("."))
+    base = root.joinpath(*parts)
     for candidate in (base / "__init__.py", base.with_suffix(".py")):
         if candidate.is_file():
             return candidate
@@ -201,11 +202,7 @@ def _bundled_path(bundle: Bundle, module: str) -> str | None:
 
 
 def _redirecting_builtins(prefix: str, bundle: Bundle) -> dict[str, Any]:
-    tops = {
-        PurePosixPath(path).parts[0].removesuffix(".py")
-        for path in bundle.files
-        if path.endswith(".py")
-    }
+    tops = {PurePosixPath(path).parts[0].removesuffix(".py") for path in bundle.files}
     plain = builtins.__import__
 
     def redirect(

@@ -91,8 +91,9 @@ class Model(msgspec.Struct, frozen=True):
 class LLM(msgspec.Struct, frozen=True):
     """A route to a language model: `provider/model`, with a prompt file and an output type.
 
-    `prompt` is a path beside the declaration. `output` is the type that the model must answer in;
-    the reply type where it is left out. `params` go to the provider as they are.
+    `prompt` is a path in the project, from the folder that imports start from. `output` is the type
+    that the model must answer in; the reply type where it is left out. `params` go to the provider
+    as they are.
     """
 
     ref: str

@@ -8,7 +8,7 @@ import time
 from typing import Any, cast
 
 from splice.core.call import Call, Record, Status
-from splice.core.errors import KeyInFlight, KeyReused, Overloaded, Stopped
+from splice.core.errors import InputMismatch, KeyInFlight, KeyReused, Overloaded, Stopped
 from splice.declare.codec import checked_entity
 from splice.engine.line import Line
 from splice.engine.record import Recorder
@@ -16,6 +16,7 @@ from splice.ports.stores import Claim, RecordStore
 
 _LEASE_SLACK_SECONDS = 10.0
 _POLL_SECONDS = 0.02
+_MAX_KEY = 255
 
 
 def may_enter(line: Line, recorder: Recorder, in_flight: int, max_in_flight: int) -> None:
@@ -64,10 +65,17 @@ class Claims:
         """None where this call shall run; else the record of the call that had the key first.
 
         Raises:
+            InputMismatch: The key is not 1 to 255 printable ASCII characters.
             KeyReused: The key was used with another body.
             KeyInFlight: The first call is still running when this one's deadline has passed.
             StoreError: The claim could not be made durable; the call must not run.
         """
+        if not 0 < len(key) <= _MAX_KEY or not (key.isascii() and key.isprintable()):
+            raise InputMismatch(
+                f"{line.name}.idempotency-key",
+                got=f"{len(key)} characters",
+                promised=f"1 to {_MAX_KEY} printable ASCII characters",
+            )
         slot = (call.integration, call.caller, key)
         body_sha256 = hashlib.sha256(call.body).digest()
         clock = asyncio.get_running_loop().time

@@ -18,7 +18,7 @@ ANSWERED = "answered"
 _SHARE_WITH_NEXT = 0.8
 
 
-class Inferred(msgspec.Struct):
+class Inferred(msgspec.Struct, gc=False):
     """The prediction with the step that gave it (both None where no route answered)."""
 
     attempts: list[Attempt]

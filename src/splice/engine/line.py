@@ -42,6 +42,7 @@ class Line(msgspec.Struct):
     durable: bool
     deadline_s: float
     where: str
+    simple: bool  # nothing of it sets a timer or waits for the world: it needs no task
     stopped: str = ""
 
 
@@ -65,4 +66,5 @@ def line_of(release: Release, declaration: Declaration, steps: tuple[Step, ...])
         durable=declaration.risk is Risk.HIGH,
         deadline_s=declaration.deadline_s,
         where=f"{declaration.name}.input",
+        simple=not declaration.has_context and all(step.immediate for step in steps),
     )

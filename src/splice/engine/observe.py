@@ -242,17 +242,17 @@ def _lines(metric: Metric, labels: Labels, cell: list[float]) -> list[str]:
     pairs = [f'{k}="{_escaped(v)}"' for k, v in zip(metric.labels, labels, strict=True)]
     if metric.kind != "histogram":
         shown = "{" + ",".join(pairs) + "}" if pairs else ""
-        return [f"{metric.name}{shown} {cell[0]:.12g}"]
+        return [f"{metric.name}{shown} {cell[0]:.15g}"]
     lines: list[str] = []
     count = 0.0
     for bound, number in zip((*SECONDS, float("inf")), cell[:-1], strict=True):
         count += number
         le = "+Inf" if bound == float("inf") else f"{bound:g}"
         inner = ",".join([*pairs, f'le="{le}"'])
-        lines.append(f"{metric.name}_bucket{{{inner}}} {count:g}")
+        lines.append(f"{metric.name}_bucket{{{inner}}} {count:.15g}")
     outer = "{" + ",".join(pairs) + "}" if pairs else ""
     lines.append(f"{metric.name}_sum{outer} {cell[-1]:.12g}")
-    lines.append(f"{metric.name}_count{outer} {count:.12g}")
+    lines.append(f"{metric.name}_count{outer} {count:.15g}")
     return lines
 
 

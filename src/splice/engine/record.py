@@ -17,7 +17,7 @@ from collections.abc import Sequence
 import msgspec
 
 from splice.core.call import Problem, Reason, Record, Status
-from splice.core.errors import NotRecorded, SpliceError, StoreError
+from splice.core.errors import NotRecorded, SpliceError, StoreError, Unstorable
 from splice.ports.spool import Spool
 from splice.ports.stores import RecordStore
 
@@ -39,13 +39,15 @@ Barrier = tuple[None, Waiter]
 class _Written(msgspec.Struct):
     """What was taken, what was not, and why.
 
-    `down` where the store is to blame; otherwise each of `refused` was refused by itself.
+    `down` where the store is to blame; otherwise each of `refused` was refused by itself, and
+    `never` has those of them that the store said it can never hold, with its word.
     """
 
     taken: Sequence[Item]
     refused: Sequence[Item] = ()
     error: StoreError | None = None
     down: bool = False
+    never: Sequence[tuple[Record, StoreError]] = ()
 
 
 class Recorder:
@@ -204,9 +206,10 @@ class Recorder:
         error = self._try(batch)
         if error is None:
             return _Written(batch)
-        if not self._is_up(batch):
+        if not isinstance(error, Unstorable) and not self._is_up(batch):
             return _Written((), batch, error, down=True)
         taken, refused, parts = list[Item](), list[Item](), _halves(batch)
+        never: list[tuple[Record, StoreError]] = []
         while parts:
             part = parts.pop(0)
             failure = self._try(part)
@@ -215,11 +218,14 @@ class Recorder:
             elif self._down is not None:  # it went away meanwhile
                 left = [item for one in (part, *parts) for item in one]
                 return _Written(taken, [*refused, *left], failure, down=True)
-            elif len(part) == 1:
-                refused.extend(part)
-            else:
+            elif len(part) > 1:
                 parts[:0] = _halves(part)
-        return _Written(taken, refused, error)
+            else:
+                refused.extend(part)
+                never += [
+                    (record, failure) for record, _ in part if isinstance(failure, Unstorable)
+                ]
+        return _Written(taken, refused, error, never=never)
 
     def _try(self, batch: Sequence[Item]) -> StoreError | None:
         began = time.monotonic()
@@ -274,27 +280,43 @@ class Recorder:
         self._tried_held = now
         try:
             while (kept := self._spool.oldest()) is not None:
-                if not self._write_again(kept[1]):
+                left = self._write_again(kept[1])
+                if left is None:
                     break
+                if left:
+                    self._spool.save(left)
                 self._spool.discard(kept[0])
+                if left:  # at the end of the line now: the next look is for the others
+                    break
             self.spooled = len(self._spool)
             held, self._held = list(self._held), deque()
-            if held and not self._write_again(held):
-                self._set_aside(held)
+            left = self._write_again(held) if held else None
+            self._set_aside(held if left is None else left)
         except Exception as error:  # noqa: BLE001 - the writer must outlive a broken spool
             log.error("the spool cannot be worked off: %s", error)
             self.trouble = self.trouble or f"spool: {error}"
 
-    def _write_again(self, records: Sequence[Record]) -> bool:
+    def _write_again(self, records: Sequence[Record]) -> list[Record] | None:
+        """Those that are still to be written; None where the ledger is down, and all of them are.
+
+        A record is given up only on the ledger's word. One that is refused for another reason may
+        fit a moment later: on a disk that is nearly full, a small record goes where a large one
+        does not.
+        """
         if self._down is not None and time.monotonic() < self._down_until:
-            return False
+            return None
         written = self._append([(record, None) for record in records])
         if written.down:
-            return False
-        for record, _ in written.refused:  # the ledger is up, and refuses just this one
-            log.error("the ledger refuses call %s: %s", record.call_id, written.error)
-            self._spool.reject(record, str(written.error))
-        return True
+            return None
+        never = {record.call_id: error for record, error in written.never}
+        left: list[Record] = []
+        for record, _ in written.refused:
+            if record.call_id not in never:
+                left.append(record)
+                continue
+            log.error("the ledger refuses call %s: %s", record.call_id, never[record.call_id])
+            self._spool.reject(record, str(never[record.call_id]))
+        return left
 
 
 def _halves(batch: Sequence[Item]) -> list[Sequence[Item]]:

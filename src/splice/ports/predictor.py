@@ -10,7 +10,7 @@ import msgspec
 from splice.core.call import Prediction, Trace
 
 
-class Question(msgspec.Struct):
+class Question(msgspec.Struct, gc=False):
     """What a route is asked.
 
     `context` is what `context()` returned. `deadline` is on the clock of `time.monotonic()`: after

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from splice.core.call import Prediction, Record, Status
-from splice.core.errors import RouteError, StoreError
+from splice.core.errors import RouteError, StoreError, Unstorable
 from splice.core.release import Signature
 from splice.ports.predictor import Question
 from splice.ports.stores import CallFilter, Claim
@@ -28,6 +28,7 @@ class MemoryRecords:
         failing: Every write raises StoreError while it is true.
         capacity: Calls it holds; a batch that would go beyond is refused as a whole.
         refuses: Says of one record whether the store refuses any batch with it in it.
+        refusal: The error that it then raises; `Unstorable` says that it always will.
         batches: Sizes of the batches that were stored, in their order.
         tries: How often `append` was asked, whatever came of it.
     """
@@ -36,6 +37,7 @@ class MemoryRecords:
         self.failing = False
         self.capacity: int | None = None
         self.refuses: Callable[[Record], bool] = _none
+        self.refusal: type[StoreError] = Unstorable
         self.batches: list[int] = []
         self.tries = 0
         self._open = threading.Event()
@@ -64,7 +66,7 @@ class MemoryRecords:
         self._write()
         with self._lock:
             if any(self.refuses(record) for record in records):
-                raise StoreError("memory", got="a record that it refuses")
+                raise self.refusal("memory", got="a record that it refuses")
             new = [record for record in records if record.call_id not in self._records]
             if self.capacity is not None and len(self._records) + len(new) > self.capacity:
                 raise StoreError("memory", got="no room for more", mend="free some")

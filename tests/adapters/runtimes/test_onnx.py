@@ -201,10 +201,10 @@ def test_a_fault_of_the_runtime_is_a_crash_with_one_line(tmp_path: Path) -> None
 def test_weights_in_another_file_are_refused_when_it_is_registered(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    ones = numpy_helper.from_array(np.ones((3, 300), np.float32), "w")
     whole = save(
-        tmp_path / "whole.onnx", [("x", T.FLOAT, [None, 3])], [("y", T.FLOAT, [None, 3])],
-        [helper.make_node("Mul", ["x", "w"], ["y"])],
-        [numpy_helper.from_array(np.ones(3, np.float32), "w")],
+        tmp_path / "whole.onnx", [("x", T.FLOAT, [None, 3])], [("y", T.FLOAT, [None, 300])],
+        [helper.make_node("MatMul", ["x", "w"], ["y"])], [ones],
     )  # fmt: skip
     file = tmp_path / "split.onnx"
     onnx.save(

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from splice.core.errors import StoreError
+from splice.core.errors import StoreError, Unstorable
 
 _MENDS = (  # words in the driver's message, what we say came, what to do
     (("database is locked", "database table is locked", "busy"),
@@ -77,9 +77,10 @@ class Place:
         except (SQLAlchemyError, sqlite3.Error, OSError) as error:
             raise self.foreign(error) from None
         except (TypeError, ValueError, OverflowError) as error:  # of a record, before any driver
-            raise self.error(
-                f"a value that cannot be stored ({_first_line(error)})",
-                "send JSON values: text without lone surrogates, numbers of at most 64 bits",
+            raise Unstorable(
+                self.where,
+                got=self._clean(f"a value that cannot be stored ({_first_line(error)})"),
+                mend="send JSON values: text without lone surrogates, numbers of at most 64 bits",
             ) from None
 
     def _clean(self, text: str) -> str:

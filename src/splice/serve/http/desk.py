@@ -65,7 +65,7 @@ class Desk(Protocol):
         ...
 
 
-class AttemptShown(msgspec.Struct, frozen=True, omit_defaults=True):
+class AttemptShown(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One try of one route; `ended` is `answered` or why it did not; `cost` is null if unknown."""
 
     route: str
@@ -77,7 +77,7 @@ class AttemptShown(msgspec.Struct, frozen=True, omit_defaults=True):
     cost: float | None = None
 
 
-class CallAnswer(msgspec.Struct, frozen=True):
+class CallAnswer(msgspec.Struct, frozen=True, gc=False):
     """The reply to a call, with which route gave it and why the earlier ones did not.
 
     `reason` is `first` (the first route answered), `fallback`, or `repeated` (the stored answer
@@ -137,15 +137,35 @@ class CallShown(msgspec.Struct, frozen=True, omit_defaults=True):
     outcomes: tuple[OutcomeShown, ...] = ()
 
 
+_HEX = "[0-9a-fA-F]"
+_UUID = Meta(
+    min_length=36,
+    max_length=36,
+    extra_json_schema={
+        "format": "uuid",
+        "pattern": f"^{_HEX}{{8}}(-{_HEX}{{4}}){{3}}-{_HEX}{{12}}$",
+    },
+)
+_ZONED = Meta(
+    extra_json_schema={  # RFC 3339, for tools to which "date-time" is only a remark
+        "pattern": "^[1-9][0-9]{3}-"
+        "((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)"
+        "|02-(0[1-9]|[12][0-9]))"
+        "[Tt]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]([.][0-9]{1,9})?"
+        "([Zz]|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$"
+    }
+)
+
+
 class OutcomeIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What really happened, told later: by the call's id, or by the entity key of its request."""
 
     integration: Annotated[str, Meta(min_length=1, max_length=63)]
     name: Annotated[str, Meta(min_length=1, max_length=63)]
     value: bool | int | float | Annotated[str, Meta(max_length=1000)]
-    call_id: Annotated[str, Meta(min_length=36, max_length=36)] | None = None
+    call_id: Annotated[str, _UUID] | None = None
     entity: Annotated[str, Meta(min_length=1, max_length=256)] | None = None
-    at: datetime | None = None
+    at: Annotated[datetime, _ZONED] | None = None
     source: Annotated[str, Meta(max_length=200)] = ""
 
 

@@ -19,11 +19,11 @@ from splice.core.call import Call, Reason, Trace
 from splice.core.errors import (
     BodyTooLarge,
     Draining,
-    InputMismatch,
     MalformedBody,
     SpliceError,
     UnsupportedMediaType,
 )
+from splice.engine.line import Line
 from splice.serve.http.desk import Desk, answer_of
 from splice.serve.http.pages import pages
 from splice.serve.http.problems import PROBLEM_JSON, problem, status_of
@@ -35,7 +35,6 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 _PREFIX, _SUFFIX = "/v1/integrations/", "/calls"
-_MAX_KEY = 255
 _json = msgspec.json.Encoder().encode
 
 
@@ -46,7 +45,7 @@ class Limits(msgspec.Struct, frozen=True):
     body_seconds: float
 
 
-class Reply(msgspec.Struct):
+class Reply(msgspec.Struct, gc=False):
     """A whole HTTP response."""
 
     status: int
@@ -127,7 +126,7 @@ class HttpSurface:
             reply = await self.answer(
                 name,
                 body,
-                None if key is None else _key(name, key),
+                None if key is None else key.decode("latin-1"),
                 trace_of(headers) if b"traceparent" in headers else None,
             )
         except SpliceError as error:
@@ -140,7 +139,12 @@ class HttpSurface:
         await send({"type": "http.response.body", "body": reply.body})
 
     async def answer(
-        self, name: str, body: bytes, key: str | None = None, trace: Trace | None = None
+        self,
+        name: str,
+        body: bytes,
+        key: str | None = None,
+        trace: Trace | None = None,
+        line: Line | None = None,
     ) -> Reply:
         """The reply to a call, whichever way its bytes came in; an error is a reply too."""
         desk = self._desk
@@ -148,7 +152,7 @@ class HttpSurface:
             if desk.draining:
                 raise Draining("server", got="a new call while shutting down")
             call = Call(desk.new_id(), name, body, time.time_ns() // 1000, "http", "", key, trace)
-            answered = await desk.engine.answer(call)
+            answered = await desk.engine.answer(call, line)
         except SpliceError as error:
             return _problem_reply(error, "")
         except Exception:
@@ -160,6 +164,14 @@ class HttpSurface:
         payload = _json(answer_of(record, self._currency))
         extra = _REPEATED if record.reason is Reason.REPEATED else _NO_HEADERS
         return Reply(200, b"application/json", payload, record.call_id, extra)
+
+    def simple_line(self, name: str) -> Line | None:
+        """The live line of an integration if a call of it needs no task of its own."""
+        desk = self._desk
+        if not desk.started or desk.draining:
+            return None
+        line = desk.engine.lines.get(name)
+        return line if line is not None and line.simple else None
 
     async def _body(self, name: str, headers: dict[bytes, bytes], receive: Receive) -> bytes:
         content_type = headers.get(b"content-type", b"application/json")
@@ -253,20 +265,6 @@ def _too_large(name: str, got: str, limit: int) -> BodyTooLarge:
         promised=f"at most {limit} bytes",
         mend="send less, or raise server.max_body_bytes",
     )
-
-
-def _key(name: str, key: bytes) -> str:
-    try:
-        text = key.decode("ascii")
-    except UnicodeDecodeError:
-        text = ""
-    if not 0 < len(text) <= _MAX_KEY or not text.isprintable():
-        raise InputMismatch(
-            f"{name}.idempotency-key",
-            got=f"{len(key)} bytes",
-            promised=f"1 to {_MAX_KEY} printable ASCII characters",
-        )
-    return text
 
 
 def _unforeseen(name: str) -> SpliceError:

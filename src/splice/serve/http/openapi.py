@@ -14,12 +14,19 @@ from splice.serve.http.problems import ProblemDetails
 
 _OWN = (CallAnswer, CallShown, OutcomeIn, OutcomesTaken, ProblemDetails)
 _REF = "#/components/schemas/"
+_ONE_OF_TWO = {
+    "oneOf": [
+        {"required": [this], "properties": {this: {"type": "string"}, that: {"type": "null"}}}
+        for this, that in (("call_id", "entity"), ("entity", "call_id"))
+    ]
+}
 
 
 def document(manifests: Sequence[Manifest], root_path: str = "") -> dict[str, Any]:
     """The document of these integrations and of the paths that every server has."""
     (_, own) = msgspec.json.schema_components(_OWN, ref_template=_REF + "{name}")
     schemas: dict[str, Any] = dict(own)
+    schemas["OutcomeIn"] = {**schemas["OutcomeIn"], **_ONE_OF_TWO}
     paths: dict[str, Any] = {}
     for manifest in sorted(manifests, key=lambda one: one.integration):
         path = f"/v1/integrations/{manifest.integration}/calls"

@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 import msgspec
+from msgspec import UNSET, UnsetType
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -119,7 +120,7 @@ class _Pages:
 
     async def calls(self, request: Request) -> Response:
         """Recorded calls, newest first, without payloads."""
-        wanted = _filter(dict(request.query_params))
+        wanted = _filter(request.query_params.multi_items())
         records = await asyncio.to_thread(self._desk.records.find, wanted)
         shown = [call_of(record, [], self._currency) for record in records]
         full = len(shown) == wanted.limit
@@ -129,7 +130,9 @@ class _Pages:
         """One outcome or a list of them."""
         media = request.headers.get("content-type", "application/json").partition(";")[0]
         if media.strip().lower() != "application/json":
-            raise UnsupportedMediaType("outcomes", got=media[:100] or "nothing", promised="application/json")
+            raise UnsupportedMediaType(
+                "outcomes", got=media[:100] or "nothing", promised="application/json"
+            )
         body = await self._body(request)
         read: OutcomeIn | list[OutcomeIn] = _outcomes.decode(body, "outcomes")
         given = read if isinstance(read, list) else [read]
@@ -220,36 +223,44 @@ def outcome_of(one: OutcomeIn, where: str, now_us: int) -> Outcome:
     return Outcome(one.integration, one.name, value, at_us, call_id, one.entity, one.source)
 
 
-def _filter(query: dict[str, str]) -> CallFilter:
+def _filter(pairs: list[tuple[str, str]]) -> CallFilter:
+    query = dict(pairs)
+    if len(query) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InputMismatch(f"calls.query.{twice[:80]}", got="it twice", promised="it once")
     try:
         wanted = msgspec.convert(query, _Query, strict=False)
     except msgspec.ValidationError as error:
         raise InputMismatch("calls.query", got=str(error).replace("`", "")) from None
-    if wanted.before_id is not None:
+    if wanted.before_id is not UNSET:
         try:
             id_bytes(wanted.before_id)
         except ValueError:
             raise InputMismatch(
-                "calls.query.before_id", got=wanted.before_id[:80] or "nothing", promised="a call id"
+                "calls.query.before_id",
+                got=wanted.before_id[:80] or "nothing",
+                promised="a call id",
             ) from None
-    return CallFilter(**{f: getattr(wanted, f) for f in wanted.__struct_fields__})
+    given = msgspec.structs.asdict(wanted)
+    return CallFilter(**{name: value for name, value in given.items() if value is not UNSET})
 
 
 class _Query(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    integration: str | None = None
-    entity: str | None = None
-    status: Status | None = None
-    route: str | None = None
-    release: int | None = None
-    since_us: int | None = None
-    before_id: str | None = None
+    integration: str | UnsetType = UNSET
+    entity: str | UnsetType = UNSET
+    status: Status | UnsetType = UNSET
+    route: str | UnsetType = UNSET
+    release: int | UnsetType = UNSET
+    since_us: int | UnsetType = UNSET
+    before_id: str | UnsetType = UNSET
     limit: int = 50
 
     def __post_init__(self) -> None:
         if not 1 <= self.limit <= 1000:
             raise ValueError("limit must be between 1 and 1000")
         for number in (self.release, self.since_us):
-            if number is not None and not 0 <= number < 1 << 62:
+            if number is not UNSET and not 0 <= number < 1 << 62:
                 raise ValueError("a number out of range")
 
 

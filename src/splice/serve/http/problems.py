@@ -26,6 +26,7 @@ STATUS: dict[type[errors.SpliceError], int] = {
     errors.RouteError: 502,
     errors.GatherError: 500,
     errors.DecisionError: 500,
+    errors.Unstorable: 422,
     errors.StoreError: 503,
     errors.DeclarationError: 500,
     errors.SettingsError: 500,

@@ -13,6 +13,7 @@ are used in this file only, and `fits()` says whether they are there.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from typing import Any, cast
 
 import httptools
@@ -23,6 +24,7 @@ from uvicorn.protocols.http.httptools_impl import (
     RequestResponseCycle,
 )
 
+from splice.engine.line import Line
 from splice.serve.http.bounds import BoundedProtocol
 from splice.serve.http.lane import HttpSurface, Reply
 
@@ -97,14 +99,15 @@ class QuickProtocol(BoundedProtocol):
         app: Any = cast("Any", self.config).loaded_app
         self._surface = app if isinstance(app, HttpSurface) else None
         self._heads = _heads_of(self.server_state)
-        self._task: asyncio.Task[None] | None = None
+        self._busy = False
+        self._task: asyncio.Task[None] | None = None  # a task that nobody holds may vanish
         self._later = b""
         self._last = 0.0
         self._closing = False
 
     def data_received(self, data: bytes) -> None:
         """Bytes came: a whole plain request is taken here, anything else by uvicorn."""
-        if self._task is not None:
+        if self._busy:
             # The answer to the one before is still to come: keep the order, and push back.
             self._later += data
             self.flow.pause_reading()
@@ -115,7 +118,7 @@ class QuickProtocol(BoundedProtocol):
                 head = self._heads.get(data[:end]) or self._learn(data[:end])
                 if head is not None and len(data) - end == head.length and self._is_idle():
                     self._in_head = False
-                    self._task = self.loop.create_task(self._answer(head.name, data[end:]))
+                    self._begin(self._surface, head.name, data[end:])
                     return
         super().data_received(data)
 
@@ -132,10 +135,19 @@ class QuickProtocol(BoundedProtocol):
             self._heads[raw] = head
         return head
 
-    async def _answer(self, name: str, body: bytes) -> None:
-        surface = self._surface
-        assert surface is not None  # noqa: S101 - the caller looked
-        reply = await surface.answer(name, body)
+    def _begin(self, surface: HttpSurface, name: str, body: bytes) -> None:
+        self._busy = True
+        line = surface.simple_line(name)
+        answering = self._answer(surface, name, body, line)
+        if line is None:
+            self._task = self.loop.create_task(answering)
+        else:
+            _drive(answering, self.loop)
+
+    async def _answer(
+        self, surface: HttpSurface, name: str, body: bytes, line: Line | None
+    ) -> None:
+        reply = await surface.answer(name, body, line=line)
         if self.flow.write_paused:
             await self.flow.drain()
         if not self.transport.is_closing():
@@ -145,7 +157,7 @@ class QuickProtocol(BoundedProtocol):
         self._done()
 
     def _done(self) -> None:
-        self._task = None
+        self._busy, self._task = False, None
         self.server_state.total_requests += 1
         self._last = self.loop.time()
         if self._closing:
@@ -163,7 +175,7 @@ class QuickProtocol(BoundedProtocol):
     def timeout_keep_alive_handler(self) -> None:
         """One timer a connection, not one a request: if it was used since, look again later."""
         idle = self.loop.time() - self._last
-        if self._task is None and idle >= self.timeout_keep_alive - 0.001:
+        if not self._busy and idle >= self.timeout_keep_alive - 0.001:
             super().timeout_keep_alive_handler()
             return
         self.timeout_keep_alive_task = self.loop.call_later(
@@ -172,10 +184,30 @@ class QuickProtocol(BoundedProtocol):
 
     def shutdown(self) -> None:
         """The server stops: a call that is running is answered first."""
-        if self._task is not None:
+        if self._busy:
             self._closing = True
         else:
             super().shutdown()
+
+
+def _drive(coroutine: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop) -> None:
+    """Runs a coroutine that only waits for futures, without a task: a task costs 2.6 us.
+
+    It begins at once. What it runs must not ask for the current task, as `asyncio.timeout` does.
+    """
+
+    def step(_: Any = None) -> None:
+        try:
+            waited = coroutine.send(None)
+        except StopIteration:
+            return
+        if waited is None:  # it yields to the loop
+            loop.call_soon(step)
+            return
+        waited._asyncio_future_blocking = False  # as a task says: I have taken it up
+        waited.add_done_callback(step)
+
+    step()
 
 
 def _bytes_of(reply: Reply, default_headers: list[tuple[bytes, bytes]]) -> bytes:

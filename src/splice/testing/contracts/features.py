@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 
-# ruff: noqa: S101, D102 - a suite asserts, and the name of a test is its description
 import pytest
 
 from splice.core.errors import StoreError

@@ -3,7 +3,7 @@
 Inherit `ModelStoreContract` and give it a fixture `models`: a store that is empty.
 """
 
-# ruff: noqa: D102, S101 (these are tests: their names are sentences)
+
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ Inherit `OutcomeStoreContract` and give it the fixtures `records` and `outcomes`
 of one ledger.
 """
 
-# ruff: noqa: D102, S101, S311 (these are tests: their names are sentences)
+
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """What every provider of language models must do, whatever runs behind it."""
 
-# ruff: noqa: S101, D102 - a suite asserts, and the name of a test is its description
+
 
 from __future__ import annotations
 

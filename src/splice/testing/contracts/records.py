@@ -3,7 +3,7 @@
 Inherit `RecordStoreContract` and give it a fixture `records`: a store that is empty.
 """
 
-# ruff: noqa: D102, S101, S311 (these are tests: their names are sentences)
+
 
 from __future__ import annotations
 

@@ -5,7 +5,6 @@ model that reads one matrix `x` of two 32-bit floats a row and gives their sum, 
 and `damaged`, files that are none: truncated, empty, of another format.
 """
 
-# ruff: noqa: S101, D102 - a suite asserts, and the name of a test is its description
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -49,9 +48,7 @@ class RuntimeContract:
     ) -> None:
         rows = [{"a": 1.0, "b": 2.0, "c": 4.0}]
 
-        sums = [
-            runtime.load(adder, names).run(rows)[0].value for names in (("a", "b"), ("c", "a"))
-        ]
+        sums = [runtime.load(adder, names).run(rows)[0].value for names in (("a", "b"), ("c", "a"))]
 
         assert sums == [3.0, 5.0]
 
@@ -93,7 +90,8 @@ class RuntimeContract:
         assert model.run([{"a": 1.0, "b": 1.0}])[0].value == 2.0
 
     @pytest.mark.parametrize(
-        "value", [[], [1.0], [1.0, 2.0, 3.0], ["1", "2"], 5.0, "12", None, [[1.0, 2.0]], [1.0, None]]
+        "value",
+        [[], [1.0], [1.0, 2.0, 3.0], ["1", "2"], 5.0, "12", None, [[1.0, 2.0]], [1.0, None]],
     )
     def test_a_list_that_does_not_fit_is_refused(
         self, runtime: ModelRuntime, adder: Path, value: Any
