@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
@@ -101,11 +102,13 @@ def command(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Command]:
     """An empty project; `command("check")` runs `splice check` in it."""
-    path = list(sys.path)
+    path, environment = list(sys.path), dict(os.environ)
     folder = tmp_path / "project"
     folder.mkdir()
     yield Command(folder, capsys, monkeypatch)
     sys.path[:] = path
+    os.environ.clear()  # `splice serve` hands its options to its workers there
+    os.environ.update(environment)
 
 
 @pytest.fixture

@@ -88,5 +88,6 @@ class Credit(splice.Integration):
 
     def decide(self, application: Application, prediction: splice.Prediction) -> CreditDecision:
         """The action by the thresholds."""
-        probability = prediction.score or 0.0
+        # Without a probability nothing speaks for the applicant: never approve by default.
+        probability = 1.0 if prediction.score is None else prediction.score
         return CreditDecision(probability, THRESHOLDS.action(probability))

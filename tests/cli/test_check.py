@@ -108,7 +108,7 @@ MISTAKES = {
         ROUTES, '[splice.LLM("local/x", 5)]', "routes =", "prompt 5", "name the file",
     ),
     "a prompt with a nul": (
-        ROUTES, r'[splice.LLM("local/x", "a\0b")]', "routes =", "null byte", "write",
+        ROUTES, r'[splice.LLM("local/x", "a\0b")]', "routes =", "null", "write",
     ),
     "a prompt of other variables": (
         ROUTES, '[splice.LLM("local/x", "other.md")]', "routes =", "{{colour}}", "context()",
@@ -219,7 +219,7 @@ def test_a_faultless_declaration_is_listed(project) -> None:
 
     ran = project("check")
 
-    assert ran == (0, "screening  limited risk, 2000 ms, rule:rule\n", "")
+    assert ran == (0, "screening  limited risk, 2 s, rule:rule\n", "")
 
 
 @pytest.mark.parametrize(

@@ -31,8 +31,9 @@ def test_releases_are_numbered_and_the_newest_is_live(applied, orders) -> None:
     second = applied("0.9 if=>0.8 if")
 
     assert "order-screening  first release: scorecard source " in first.out
-    assert first.out.endswith(
-        "Release 1 of order-screening is live. Undo: splice release rollback order-screening\n"
+    assert first.out.endswith("Release 1 of order-screening is live.\n")  # nothing to go back to
+    assert second.out.endswith(
+        "Release 2 of order-screening is live. Undo: splice release rollback order-screening\n"
     )
     assert "changes to release 1:" in second.out
     assert live(orders) == [(2, True), (1, False)]

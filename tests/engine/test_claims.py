@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +24,7 @@ from splice.core.errors import (
 )
 from splice.engine import engine as engine_module
 from splice.engine.admit import Claims
+from splice.ports.stores import Claim
 from splice.testing.fakes import After, ScriptedPredictor
 
 GOOD = Prediction(score=0.25, cost_nano=0)
@@ -131,6 +133,20 @@ async def test_a_call_that_was_refused_for_want_of_a_ledger_leaves_its_key_free(
 
     assert second.error is None
     assert second.record.reply == b'{"risk":0.25}'
+
+
+async def test_a_record_without_an_answer_is_never_given_as_the_answer_of_a_key(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = line_for(Orders, ScriptedPredictor(BadAnswer("m")))
+    line.deadline_s = 0.1
+    first = await house.ask(line)
+    await house.recorded(first.record.call_id)
+    done = Claim(first.record.call_id, hashlib.sha256(call_of(line).body).digest(), True, False)
+    monkeypatch.setattr(house.store, "claim", lambda *_: done)  # a store that knows no better
+
+    with pytest.raises(KeyInFlight):
+        await house.ask(line, key="k")
 
 
 async def test_a_call_whose_commit_may_still_happen_keeps_its_key(

@@ -267,6 +267,22 @@ async def test_a_record_that_can_be_kept_nowhere_does_not_end_the_writer(house: 
     assert [r.asked_us for r in house.store.stored] == [1, 3]
 
 
+async def test_a_record_that_can_be_kept_nowhere_takes_none_of_its_neighbours_with_it(
+    house: House,
+) -> None:
+    odd = Gathered("view", "c", {"a": object()}, "sql")
+    house.store.failing = True
+    house.store.hang()
+    for record in (record_of(1), record_of(2, gathered=(odd,)), record_of(3)):
+        house.recorder.put(record)
+    house.store.resume()
+    until(lambda: house.recorder.spooled)
+
+    house.store.failing = False
+
+    until(lambda: [r.asked_us for r in house.store.stored] == [1, 3])
+
+
 async def test_a_store_that_raises_what_it_should_not_does_not_end_the_writer(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -197,11 +197,26 @@ def test_a_release_that_cannot_be_loaded_leaves_the_one_before_answering_and_is_
 
     readiness = [pair.get("/readyz") for _ in range(20)]
 
-    assert {answer.status for answer in hundred(pair)} == {200}
-    assert {answer.status for answer in readiness} == {503}
-    (told,) = readiness[0].json["not_ready"]
-    assert told.startswith("integration orders: release 2")
-    assert "not here" in told
+    answers = hundred(pair)
+    assert {(answer.status, answer.json["release"]) for answer in answers} == {(200, 1)}
+    for answer in readiness:
+        (told,) = answer.json["degraded"]
+        assert told.startswith("integration orders: release 2")
+        assert "no such library" in told
+
+
+def test_a_release_that_cannot_be_loaded_and_has_none_before_it_is_not_ready(own: Project) -> None:
+    only_here = "import os\nif 'SPLICE_PROJECT' in os.environ:\n    raise ImportError('no such library')\n"
+    own.declare(only_here + INTEGRATIONS)
+    run(own, "release", "apply", "--yes")
+
+    with own.serve(env={"SPLICE_PROJECT_APPLY": "never"}) as server:
+        ready = server.get("/readyz")
+        answer = server.post(PATH, GOOD)
+
+    assert ready.status == 503
+    assert any("orders: release 1" in text for text in ready.json["not_ready"])
+    assert (answer.status, answer.json["code"]) == (404, "unknown_integration")
 
 
 @pytest.mark.model

@@ -345,7 +345,8 @@ class App:
         if self._services is None or self._watcher is None:
             return ["starting"]
         services, watcher = self._services, self._watcher
-        wrong = [f"integration {name}: {why}" for name, why in watcher.broken.items()]
+        lines = services.engine.lines
+        wrong = [f"integration {n}: {why}" for n, why in watcher.broken.items() if n not in lines]
         if not services.engine.lines:
             wrong.append("no integration is live: splice release apply")
         if services.recorder.full:
@@ -366,6 +367,10 @@ class App:
             wrong.append(f"ledger: {services.recorder.spooled} batches set aside")
         if self._watcher.trouble:
             wrong.append(f"releases: {self._watcher.trouble}")
+        for name, why in self._watcher.broken.items():
+            if name in services.engine.lines:
+                answering = services.engine.lines[name].release.number
+                wrong.append(f"integration {name}: {why}; release {answering} goes on answering")
         for line in services.engine.lines.values():
             if line.stopped:
                 wrong.append(f"integration {line.name}: stopped: {line.stopped}")

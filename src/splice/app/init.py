@@ -8,7 +8,7 @@ from splice.core.errors import SettingsError
 
 _TOML = """\
 # How this process runs. What the AI does is declared in integrations.py.
-# Every setting, with its default: docs/settings.md
+# Every setting, with its default: docs/reference/settings.md
 
 [project]
 modules = ["integrations"]
@@ -67,7 +67,8 @@ class OrderScreening(splice.Integration):
     routes = [splice.Rule(scorecard)]
 
     def decide(self, order: Order, prediction: splice.Prediction) -> Screening:
-        risk = prediction.score or 0.0
+        # An answer without a score tells nothing of the risk: then a person should look.
+        risk = 1.0 if prediction.score is None else prediction.score
         return Screening(risk, "review" if risk >= 0.5 else "ship")
 '''
 

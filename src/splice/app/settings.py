@@ -288,7 +288,7 @@ def _wrong(error: msgspec.ValidationError, env: Mapping[str, str]) -> SettingsEr
     said, _, path = str(error).replace("`", "").partition(" - at $.")
     variable = f"SPLICE_{path.upper().replace('.', '_')}"
     where = variable if variable in env else f"{FILE} {path}".strip()
-    return SettingsError(where, got=said, mend="see docs/settings.md")
+    return SettingsError(where, got=said, mend="see docs/reference/settings.md")
 
 
 def _default_providers(declared: Any, env: Mapping[str, str]) -> Any:

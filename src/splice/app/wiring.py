@@ -90,7 +90,12 @@ def control_of(settings: Settings, stores: Stores) -> Control:
 
 
 def _aliases(settings: Settings) -> dict[str, dict[str, str]]:
-    return {name: provider.aliases for name, provider in settings.providers.items()}
+    return {
+        name: provider.aliases
+        for name, provider in settings.providers.items()
+        # The default one, which nobody asked for by name, is there only where its library is.
+        if name != "local" or available("providers", provider.kind) is not None
+    }
 
 
 def services(settings: Settings) -> Services:

@@ -57,7 +57,7 @@ app.add_typer(models.app, name="models", help="Registered models.")
 def main() -> None:
     """Run a command; an error of ours is one message and an exit code, never a traceback."""
     try:
-        app()
+        app(prog_name="splice")
     except SpliceError as error:
         raise SystemExit(fail(error).exit_code) from None
 

@@ -25,7 +25,7 @@ def add(
         typer.Argument(help="JSONL: integration, name, value, call_id or entity, at.", exists=True),
     ],
 ) -> None:
-    """Add outcomes from a file; a repeated one is kept once.
+    """Add outcomes from a file; one with the same content and time (`at`) is kept once.
 
     A wrong line stops it and is named; the lines before it are kept, and can be sent again.
     """

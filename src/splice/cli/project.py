@@ -11,6 +11,7 @@ from splice.app import wiring
 from splice.app.init import write_project
 from splice.cli.common import REFUSED, as_json, mistakes, out, stores, talk
 from splice.core.errors import DeclarationError
+from splice.core.units import duration_text
 from splice.declare.discover import find
 
 
@@ -52,7 +53,7 @@ def check(
             routes = " -> ".join(timed.route.label for timed in declaration.routes)
             out.print(
                 f"{declaration.name}  {declaration.risk} risk, "
-                f"{declaration.deadline_s * 1000:g} ms, {routes}",
+                f"{duration_text(declaration.deadline_s)}, {routes}",
             )
         if settings.server.host not in ("127.0.0.1", "localhost", "::1"):
             talk.print(

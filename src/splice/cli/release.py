@@ -162,9 +162,11 @@ def apply(name: OptionalName = None, yes: Yes = False, why: Why = "") -> None:
             raise typer.Exit(REFUSED)
         for plan in plans:
             release = control.apply(plan, by=user_name(), why=why, now_us=now_us())
+            undo = f" Undo: splice release rollback {release.integration}"
+            is_first = plan.before is None
             out.print(
-                f"Release {release.number} of {release.integration} is live. "
-                f"Undo: splice release rollback {release.integration}",
+                f"Release {release.number} of {release.integration} is live."
+                + ("" if is_first else undo)
             )
 
 

@@ -121,11 +121,13 @@ class Control:
                 found, "routes",
                 got=f"provider {provider!r}",
                 promised=f"one of {', '.join(sorted(self._providers)) or 'none configured'}",
-                mend=f"add [providers.{provider}] to splice.toml",
+                mend="install splice-ai[llama]"
+                if provider == "local"
+                else f"add [providers.{provider}] to splice.toml",
             )  # fmt: skip
 
     def plan(self, found: Found, *, now_us: int) -> Plan:
-        """What applying would change. Registers model files that the routes need.
+        """What applying would change; nothing is kept.
 
         Raises:
             DeclarationError: The first mistake that `check` finds.
@@ -203,6 +205,8 @@ class Control:
 
     def apply(self, plan: Plan, *, by: str, why: str, now_us: int) -> Release:
         """Numbers the plan's manifest as a release and makes it live."""
+        for model in plan.new_models:
+            self._register(model, now_us)
         self._releases.put_bundle(plan.found.bundle)
         release = self._releases.add_release(plan.manifest, by=by, why=why, now_us=now_us)
         for timed, pinned in zip(
@@ -212,6 +216,14 @@ class Control:
             if isinstance(timed.route, Model) and self._registry.candidate(timed.route.ref):
                 self._registry.promote(pinned.model, pinned.model_version)
         return release
+
+    def _register(self, model: ModelVersion, now_us: int) -> None:
+        file = self._registry.candidate(model.name)
+        if file is None:
+            raise _changed(model)
+        kept = self._registry.register(model.name, file, now_us=now_us).version
+        if (kept.sha256, kept.version) != (model.sha256, model.version):
+            raise _changed(model)
 
     def rollback(
         self, integration: str, number: int | None, *, by: str, why: str, now_us: int
@@ -254,6 +266,15 @@ def _check_features(found: Found, route: Model, signature: Signature) -> None:
             promised=promised,
             mend="name each column once, in the model's order",
         )  # fmt: skip
+
+
+def _changed(model: ModelVersion) -> DeclarationError:
+    return DeclarationError(
+        model.name,
+        got="another file than the one that was shown",
+        promised=f"{model.label} of {model.sha256[:12]}",
+        mend="apply again",
+    )
 
 
 def _function_name(route: Rule) -> str:

@@ -62,11 +62,20 @@ class Registry:
                 promised="letters, digits, dots, hyphens and underscores, at most 64",
                 mend="name it like credit",
             )
+        prospect = self._prospect(name, file, now_us)
+        kept = self._models.add_model(name, file, prospect.version, aliases=aliases)
+        return Adopted(kept, prospect.is_new)
+
+    def _prospect(self, name: str, file: Path, now_us: int) -> Adopted:
+        """The version that a file is, or would become; nothing is kept."""
+        known = self.known(name, file)
+        if known is not None:
+            return Adopted(known, is_new=False)
         signature = self.inspect(file)
         raw = file.read_bytes()
         version = ModelVersion(
             name=name,
-            version=0,
+            version=1 + max((one.version for one in self._models.models(name)), default=0),
             sha256=hashlib.sha256(raw).hexdigest(),
             size=len(raw),
             format="onnx",
@@ -74,9 +83,7 @@ class Registry:
             created_us=now_us,
             source=file.name,
         )
-        known = {one.sha256 for one in self._models.models(name)}
-        kept = self._models.add_model(name, file, version, aliases=aliases)
-        return Adopted(kept, version.sha256 not in known)
+        return Adopted(version, is_new=True)
 
     def inspect(self, file: Path) -> Signature:
         """The signature of a file.
@@ -107,7 +114,9 @@ class Registry:
         return file if which == CHAMPION and file.is_file() else None
 
     def resolve(self, ref: str, *, now_us: int) -> Adopted | None:
-        """The version that a reference names; a file in the models folder is registered for it.
+        """The version that a reference names; nothing is kept.
+
+        A file in the models folder comes first: it is what applying would register.
 
         Raises:
             ModelUnavailable: The file is not a model that can be loaded.
@@ -115,6 +124,6 @@ class Registry:
         name, which = split_ref(ref)
         file = self.candidate(ref)
         if file is not None:
-            return self.register(name, file, now_us=now_us)
+            return self._prospect(name, file, now_us)
         known = self._models.resolve(name, which)
         return None if known is None else Adopted(known, is_new=False)

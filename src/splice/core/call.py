@@ -34,7 +34,6 @@ class Reason(StrEnum):
     EXHAUSTED = "exhausted"  # no route answered
     CONTEXT_FAILED = "context_failed"
     DECISION_FAILED = "decision_failed"
-    REFUSED = "refused"
     NOT_RECORDED = "not_recorded"
     CANCELLED = "cancelled"  # the caller in this process went away
 
@@ -51,8 +50,9 @@ class Prediction(msgspec.Struct, omit_defaults=True, gc=False):
     """What a model said.
 
     `value` is the answer itself: a label, a number, or the decoded output of a language model.
-    `score` is the probability of the positive class (two classes) or of `value` (more);
-    `scores` has one probability a class. `cost_nano` is what it cost; None where unknown.
+    `score` is the probability of the second class (of two) or of `value` (of more), the number
+    itself where a model gives one number, and None where a route gives no probability. `scores` has
+    one probability a class. `cost_nano` is what it cost; None where unknown.
     """
 
     value: Any = None  # the answer is of whatever type the model gives

@@ -55,7 +55,9 @@ class SpliceError(Exception):
             parts.append(f"expected {self.promised}")
         text = ", ".join(parts)
         if self.mend:
-            mend = self.mend[0].upper() + self.mend[1:]
+            # A command is shown as it is typed.
+            is_command = self.mend.startswith("splice ")
+            mend = self.mend if is_command else self.mend[0].upper() + self.mend[1:]
             text = f"{text}. {mend}" if text else mend
         return text
 

@@ -43,6 +43,11 @@ def seconds(text: str | float, where: str = "duration") -> float:
     return value
 
 
+def duration_text(value: float) -> str:
+    """Seconds as a person writes them: "200 ms", "20 s"."""
+    return f"{value * 1000:g} ms" if value < 1 else f"{value:g} s"
+
+
 class Money(msgspec.Struct, frozen=True):
     """An amount in one currency; `nano` is in billionths of one unit of it."""
 

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from splice.core.call import Prediction
-from splice.core.errors import BadAnswer, InputMismatch, MalformedBody
+from splice.core.errors import BadAnswer, InputMismatch, MalformedBody, RouteTimeout
 from splice.core.release import PinnedRoute
 from splice.declare.codec import Codec
 from splice.declare.prompts import Prompt
@@ -63,12 +63,20 @@ class Prompted:
             params=self._route.params,
             trace=question.trace,
         )
-        completion = await self._provider.complete(request)
+        try:
+            completion = await self._provider.complete(request)
+        except RouteTimeout as error:
+            error.cost_nano = self._machine_cost(started)
+            raise
         cost = completion.cost_nano
-        if cost is None and self._nano_per_second is not None:
-            cost = int((time.monotonic() - started) * self._nano_per_second)
+        if cost is None:
+            cost = self._machine_cost(started)
         value = self._decoded(completion, cost)
         return Prediction(value=value, usage=completion.usage, cost_nano=cost)
+
+    def _machine_cost(self, started: float) -> int | None:
+        rate = self._nano_per_second
+        return None if rate is None else int((time.monotonic() - started) * rate)
 
     def _decoded(self, completion: Completion, cost: int | None) -> Any:
         where = f"{self._route.label}.output"

@@ -118,7 +118,7 @@ _TITLES = {
     409: "The first call with this key is still running",
     413: "The body is too large",
     415: "The body is not declared as JSON",
-    422: "The body is JSON, but not what was declared",
+    422: "The body or the query is well formed, but not what was declared",
     500: "The integration's own code failed",
     503: "Not now: stopped, overloaded, no route answered, or the ledger is away",
 }
