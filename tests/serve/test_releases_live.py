@@ -15,6 +15,9 @@ from serve_project import INTEGRATIONS, TOML, ledger_of
 
 from splice.testing.project import Answer, Project, Server
 
+ONLY_HERE = (  # loads on the command line, and in no server
+    "import os\nif 'SPLICE_PROJECT' in os.environ: raise ImportError('no such library')\n"
+)
 GOOD = {"customer": "c-1", "amount": 5.0}
 PATH = "/v1/integrations/orders/calls"
 FOLLOW_SECONDS = 2.0  # the promise
@@ -188,10 +191,7 @@ def test_a_stop_holds_while_the_ledger_is_locked_against_writing_after_it(
 def test_a_release_that_cannot_be_loaded_leaves_the_one_before_answering_and_is_told(
     own: Project, pair: Server
 ) -> None:
-    only_here = (
-        "import os\nif 'SPLICE_PROJECT' in os.environ: raise ImportError('no such library')\n"
-    )
-    own.declare(only_here + INTEGRATIONS.replace("return 0.9 if", "return 0.8 if"))
+    own.declare(ONLY_HERE + INTEGRATIONS.replace("return 0.9 if", "return 0.8 if"))
     run(own, "release", "apply", "orders", "--yes")
     time.sleep(FOLLOW_SECONDS)
 
@@ -206,8 +206,7 @@ def test_a_release_that_cannot_be_loaded_leaves_the_one_before_answering_and_is_
 
 
 def test_a_release_that_cannot_be_loaded_and_has_none_before_it_is_not_ready(own: Project) -> None:
-    only_here = "import os\nif 'SPLICE_PROJECT' in os.environ:\n    raise ImportError('no such library')\n"
-    own.declare(only_here + INTEGRATIONS)
+    own.declare(ONLY_HERE + INTEGRATIONS)
     run(own, "release", "apply", "--yes")
 
     with own.serve(env={"SPLICE_PROJECT_APPLY": "never"}) as server:
