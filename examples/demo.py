@@ -21,8 +21,9 @@ from pathlib import Path
 from threading import local
 from typing import Any
 
-from demo_report import Part, print_explained, print_table
 from rich.console import Console
+
+from demo_report import Part, print_explained, print_table
 
 HERE = Path(__file__).resolve().parent
 TICKETS = 40

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 from rich.console import Console
 from rich.panel import Panel
+
 from splice.app.settings import load
 from splice.app.wiring import Stores
 from splice.core.call import Outcome, Record

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-import splice
 from msgspec import Meta
+
+import splice
 from tickets.rule import queue_of
 
 Queue = Literal["account", "billing", "delivery", "technical"]

@@ -85,7 +85,9 @@ class Model(msgspec.Struct, frozen=True):
     @property
     def label(self) -> str:
         """The route's name on the wire and in metrics."""
-        return f"model:{self.ref.partition('@')[0]}"
+        name, _, which = self.ref.partition("@")
+        # Two versions of one model may stand one behind the other: then each has its number.
+        return f"model:{self.ref}" if which.isdigit() else f"model:{name}"
 
 
 class LLM(msgspec.Struct, frozen=True):

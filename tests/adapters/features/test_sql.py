@@ -86,7 +86,7 @@ class TestPostgres(FeatureStoreContract):
         await made.close()
 
     def url(self) -> str:
-        found = os.environ.get("SPLICE_TEST_POSTGRES")  # noqa: TID251
+        found = os.environ.get("SPLICE_TEST_POSTGRES")
         if not found:
             pytest.skip("SPLICE_TEST_POSTGRES is not set")
         return found.replace("postgresql://", "postgresql+psycopg://")

@@ -54,7 +54,7 @@ def sqlite_url(sqlite_template: Path, tmp_path: Path) -> str:
 @pytest.fixture(scope="session")
 def postgres_server() -> str:
     """URL of a server to make databases in."""
-    given = os.environ.get("SPLICE_TEST_POSTGRES")  # noqa: TID251
+    given = os.environ.get("SPLICE_TEST_POSTGRES")
     if given:
         return given
     up = subprocess.run([SERVICES, "status", "postgres"], capture_output=True, check=False)

@@ -144,11 +144,16 @@ def _query(name: str, schema: dict[str, Any]) -> dict[str, Any]:
     return {"name": name, "in": "query", "required": False, "schema": schema}
 
 
+_ANYTHING: dict[str, Any] = {"type": "object"}
+_CALL_ID: dict[str, Any] = {"type": "string", "format": "uuid"}
+
+
 def _fixed_paths() -> dict[str, Any]:
+    return {**_call_paths(), **_outcome_paths(), **_probe_paths()}
+
+
+def _call_paths() -> dict[str, Any]:
     number = {"type": "integer", "minimum": 0, "maximum": (1 << 62) - 1}
-    call_id = {"type": "string", "format": "uuid"}
-    outcome = {"$ref": f"{_REF}OutcomeIn"}
-    outcomes = {"anyOf": [outcome, {"type": "array", "items": outcome, "maxItems": 10_000}]}
     listing = {
         "type": "object",
         "required": ["calls", "next"],
@@ -157,7 +162,6 @@ def _fixed_paths() -> dict[str, Any]:
             "next": {"type": ["string", "null"]},
         },
     }
-    anything: dict[str, Any] = {"type": "object"}
     query = [
         _query("integration", {"type": "string"}),
         _query("entity", {"type": "string"}),
@@ -165,82 +169,65 @@ def _fixed_paths() -> dict[str, Any]:
         _query("route", {"type": "string"}),
         _query("release", number),
         _query("since_us", number),
-        _query("before_id", call_id),
+        _query("before_id", _CALL_ID),
         _query("limit", {"type": "integer", "minimum": 1, "maximum": 1000, "default": 50}),
     ]
-    return {
-        "/v1/integrations": {
-            "get": {
-                "operationId": "integrations",
-                "summary": "What is live",
-                "responses": _ok("Name, release, risk and routes of each.", anything),
-            }
-        },
-        "/v1/calls": {
-            "get": {
-                "operationId": "find_calls",
-                "summary": "Recorded calls, newest first, without payloads",
-                "parameters": query,
-                "responses": {**_ok("A page of calls.", listing), **_problems(422, 503)},
-            }
-        },
-        "/v1/calls/{call_id}": {
-            "get": {
-                "operationId": "get_call",
-                "summary": "One call: asked, gathered, tried, answered, cost, and its outcomes",
-                "parameters": [
-                    {"name": "call_id", "in": "path", "required": True, "schema": call_id}
-                ],
-                "responses": {
-                    **_ok("The call.", {"$ref": f"{_REF}CallShown"}),
-                    **_problems(404, 503),
-                },
-            }
-        },
-        "/v1/outcomes": {
-            "post": {
-                "operationId": "post_outcomes",
-                "summary": "What really happened, by call id or by entity key, one or many",
-                "requestBody": {
-                    "required": True,
-                    "content": {"application/json": {"schema": outcomes}},
-                },
-                "responses": {
-                    **_ok("Kept.", {"$ref": f"{_REF}OutcomesTaken"}, 201),
-                    **_problems(400, 404, 413, 415, 422, 503),
-                },
-            }
-        },
-        "/healthz": {
-            "get": {
-                "operationId": "healthz",
-                "summary": "The process is alive",
-                "responses": _ok("Alive.", anything),
-            }
-        },
-        "/readyz": {
-            "get": {
-                "operationId": "readyz",
-                "summary": "Whether calls are answered, and what is in the way",
-                "responses": {
-                    **_ok("Ready; may be degraded.", anything),
-                    "503": {
-                        "description": "Not ready.",
-                        "content": {"application/json": {"schema": anything}},
-                    },
-                },
-            }
-        },
-        "/metrics": {
-            "get": {
-                "operationId": "metrics",
-                "summary": "Metrics in Prometheus text",
-                "responses": {
-                    "200": {
-                        "description": "All workers together.",
-                        "content": {"text/plain": {"schema": {"type": "string"}}},
-                    }
-                },
-            }
+    find = {
+        "operationId": "find_calls",
+        "summary": "Recorded calls, newest first, without payloads",
+        "parameters": query,
+        "responses": {**_ok("A page of calls.", listing), **_problems(422, 503)},
+    }
+    get = {
+        "operationId": "get_call",
+        "summary": "One call: asked, gathered, tried, answered, cost, and its outcomes",
+        "parameters": [{"name": "call_id", "in": "path", "required": True, "schema": _CALL_ID}],
+        "responses": {
+            **_ok("The call.", {"$ref": f"{_REF}CallShown"}),
+            **_problems(404, 503),
         },
     }
+    return {"/v1/calls": {"get": find}, "/v1/calls/{call_id}": {"get": get}}
+
+
+def _outcome_paths() -> dict[str, Any]:
+    outcome = {"$ref": f"{_REF}OutcomeIn"}
+    outcomes = {"anyOf": [outcome, {"type": "array", "items": outcome, "maxItems": 10_000}]}
+    post = {
+        "operationId": "post_outcomes",
+        "summary": "What really happened, by call id or by entity key, one or many",
+        "requestBody": {"required": True, "content": {"application/json": {"schema": outcomes}}},
+        "responses": {
+            **_ok("Kept.", {"$ref": f"{_REF}OutcomesTaken"}, 201),
+            **_problems(400, 404, 413, 415, 422, 503),
+        },
+    }
+    return {"/v1/outcomes": {"post": post}}
+
+
+def _probe_paths() -> dict[str, Any]:
+    live = _get("integrations", "What is live", "Name, release, risk and routes of each.")
+    alive = _get("healthz", "The process is alive", "Alive.")
+    ready = _get(
+        "readyz", "Whether calls are answered, and what is in the way", "Ready; may be degraded."
+    )
+    ready["get"]["responses"]["503"] = {
+        "description": "Not ready.",
+        "content": {"application/json": {"schema": _ANYTHING}},
+    }
+    metrics = _get("metrics", "Metrics in Prometheus text", "")
+    metrics["get"]["responses"]["200"] = {
+        "description": "All workers together.",
+        "content": {"text/plain": {"schema": {"type": "string"}}},
+    }
+    return {
+        "/v1/integrations": live,
+        "/healthz": alive,
+        "/readyz": ready,
+        "/metrics": metrics,
+    }
+
+
+def _get(operation: str, summary: str, description: str) -> dict[str, Any]:
+    responses = _ok(description, _ANYTHING)
+    return {"get": {"operationId": operation, "summary": summary, "responses": responses}}

@@ -3,8 +3,6 @@
 Inherit `ModelStoreContract` and give it a fixture `models`: a store that is empty.
 """
 
-
-
 from __future__ import annotations
 
 import hashlib

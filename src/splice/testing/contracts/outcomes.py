@@ -4,8 +4,6 @@ Inherit `OutcomeStoreContract` and give it the fixtures `records` and `outcomes`
 of one ledger.
 """
 
-
-
 from __future__ import annotations
 
 import random

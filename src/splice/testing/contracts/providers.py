@@ -1,7 +1,5 @@
 """What every provider of language models must do, whatever runs behind it."""
 
-
-
 from __future__ import annotations
 
 import asyncio

@@ -3,8 +3,6 @@
 Inherit `RecordStoreContract` and give it a fixture `records`: a store that is empty.
 """
 
-
-
 from __future__ import annotations
 
 import random

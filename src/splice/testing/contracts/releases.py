@@ -3,8 +3,6 @@
 Inherit `ReleaseStoreContract` and give it a fixture `releases`: a store that is empty.
 """
 
-
-
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
