@@ -283,3 +283,18 @@ MODELLED = (
     .replace("Screening(prediction.score", "Screening(prediction.score or 0.0")
     .replace("if prediction.score > 0.5", "if (prediction.score or 0.0) > 0.5")
 )
+
+
+def test_a_slip_in_the_declarations_on_disk_does_not_keep_the_live_release_from_answering(
+    own: Project,
+) -> None:
+    run(own, "release", "apply", "--yes")
+    own.declare("import splice\n\nclass Broken(\n")
+
+    with own.serve() as server:
+        answered = server.post("/v1/integrations/orders/calls", {"customer": "c", "amount": 1.0})
+        log = server.log
+
+    assert answered.status == 200
+    assert "not applied" in log
+    assert "integrations.py:3" in log

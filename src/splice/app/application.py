@@ -7,23 +7,23 @@ import atexit
 import contextlib
 import logging
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
 from splice.app import wiring
 from splice.app.clock import Ids, now_us
 from splice.app.replay import replay
-from splice.app.settings import Settings, load, user_name
+from splice.app.settings import Settings, load
+from splice.app.starting import Apply, apply_found, declared, tolerate
 from splice.app.watch import Watcher
 from splice.app.workers import SHARE_SECONDS, others, share
-from splice.control.apply import Control
 from splice.core.call import Call, Outcome, Record
-from splice.core.errors import InputMismatch, SettingsError, SpliceError, UnknownCall
+from splice.core.errors import InputMismatch, SpliceError, UnknownCall
 from splice.declare.codec import Codec
-from splice.declare.discover import Found, find, find_live
+from splice.declare.discover import find_live
 from splice.declare.spec import Integration, integration_name
 from splice.engine import observe
 from splice.engine.engine import Answered, Engine
@@ -32,8 +32,6 @@ from splice.ports.stores import OutcomeStore, RecordStore
 from splice.serve.http.lane import HttpSurface, Limits
 
 log = logging.getLogger("splice")
-
-Apply = Literal["first", "new", "never"]
 
 
 class App:
@@ -136,10 +134,11 @@ class App:
                 atexit.register(self._at_exit)
 
     def _open(self) -> tuple[wiring.Services, Watcher]:
-        found = self._find()
+        found, mistakes = declared(self.settings, self._classes, self._apply)
         services = wiring.services(self.settings)
         try:
-            self._apply_found(services.control, found)
+            tolerate(mistakes, services.stores.releases.live())
+            self.applied += apply_found(services.control, found, self._apply)
             watcher = Watcher(services, found if self._classes else ())
             watcher.load()
         except BaseException:
@@ -147,42 +146,16 @@ class App:
             raise
         return services, watcher
 
-    def _find(self) -> Sequence[Found]:
-        if self._classes:
-            return [find_live(cls) for cls in self._classes]
-        if self._apply == "never":
-            with contextlib.suppress(SettingsError):  # a project may be all in its ledger
-                wiring.modules_of(self.settings)
-            return []
-        root, modules = wiring.modules_of(self.settings)
-        found, mistakes = find(root, modules)
-        if mistakes:
-            raise mistakes[0]
-        return found
-
     def apply_at_start(self) -> None:
         """Apply what the setting says, before workers start: each by itself would do it once."""
-        found = self._find()
+        found, mistakes = declared(self.settings, self._classes, self._apply)
         stores = wiring.Stores(self.settings)
         try:
-            self._apply_found(wiring.control_of(self.settings, stores), found)
+            tolerate(mistakes, stores.releases.live())
+            control = wiring.control_of(self.settings, stores)
+            self.applied += apply_found(control, found, self._apply)
         finally:
             stores.close()
-
-    def _apply_found(self, control: Control, found: Sequence[Found]) -> None:
-        for one in found:
-            name = one.declaration.name
-            if self._apply == "never":
-                continue
-            live = control.live_release(name)
-            if live is not None and self._apply == "first":
-                continue
-            plan = control.plan(one, now_us=now_us())
-            if not plan.is_new or control.known(plan.manifest) is not None:
-                continue
-            release = control.apply(plan, by=user_name(), why="applied at start", now_us=now_us())
-            self.applied.append(f"{name}: release {release.number}")
-            log.info("%s: release %d applied at start", name, release.number)
 
     async def stop(self) -> None:
         """Let running calls end, write what waits, close everything."""
