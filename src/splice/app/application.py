@@ -64,7 +64,7 @@ class App:
         self._shared = shared
         self._sharing: asyncio.Task[None] | None = None
         self._apply: Apply = apply or ("new" if integrations else self.settings.project.apply)
-        self._ids = Ids()
+        self.new_id = Ids().new
         self._services: wiring.Services | None = None
         self._watcher: Watcher | None = None
         self._starting: asyncio.Lock | None = None
@@ -238,7 +238,7 @@ class App:
                 line.where, got="text with half of a surrogate pair", promised="text"
             ) from None
         call = Call(
-            id=self._ids.new(),
+            id=self.new_id(),
             integration=name,
             body=body,
             asked_us=now_us(),
@@ -364,7 +364,3 @@ class App:
             limits = Limits(server.max_body_bytes, server.body_seconds)
             self._surface = HttpSurface(self, limits, self.settings.cost.currency)
         return self._surface
-
-    def new_id(self) -> str:
-        """A fresh call id."""
-        return self._ids.new()

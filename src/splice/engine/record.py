@@ -65,7 +65,7 @@ class Recorder:
         store: RecordStore,
         spool: Spool,
         *,
-        flush_seconds: float = 0.02,
+        flush_seconds: float = 0.005,
         max_waiting: int = 50_000,
     ) -> None:
         self._store = store

@@ -1,7 +1,8 @@
 """Batched: concurrent questions to one model are run together; a lone one never waits.
 
-Questions that arrive in one tick of the event loop make one batch, run at the tick's end. There is
-no timer: a window of 1 ms would cost every caller of an idle model more than that. A model whose
+Questions that arrive in one tick of the event loop make one batch, run at the tick's end; where the
+batch before had company, in two ticks. There is no timer: a window of 1 ms would cost every caller
+of an idle model more than that. A model whose
 row takes longer than `INLINE_SECONDS` runs in a thread of its own, and what arrives meanwhile makes
 the next batch.
 """
@@ -49,6 +50,9 @@ class Batched:
         self._nano_per_second = nano_per_second
         self._waiting: list[tuple[Question, asyncio.Future[Prediction]]] = []
         self._scheduled = False
+        self._looked = False
+        self._crowd = 0  # questions in the batch before
+        self._loop: asyncio.AbstractEventLoop | None = None
         self.immediate = model.row_seconds < INLINE_SECONDS
         self._thread = (
             None if self.immediate else ThreadPoolExecutor(1, thread_name_prefix=f"run {label}")
@@ -56,7 +60,9 @@ class Batched:
 
     def predict(self, question: Question) -> asyncio.Future[Prediction]:
         """A future of the prediction, set when the batch has run."""
-        loop = asyncio.get_running_loop()
+        loop = self._loop
+        if loop is None or not loop.is_running():
+            loop = self._loop = asyncio.get_running_loop()
         future: asyncio.Future[Prediction] = loop.create_future()
         self._waiting.append((question, future))
         if not self._scheduled:
@@ -64,9 +70,24 @@ class Batched:
             loop.call_soon(self._run_waiting, loop)
         return future
 
+    def _looks_again(self, waiting: int) -> bool:
+        """Whether to wait one more tick, because the batch before this one had company.
+
+        Callers who were answered together ask again in two or three ticks, not in one: without
+        this, batches stay half as large as they could be (16 of 32 connections, measured).
+        """
+        if self._looked or self._crowd < 2 or waiting >= 2 * self._crowd:
+            self._looked, self._crowd = False, waiting
+            return False
+        self._looked = True
+        return True
+
     def _run_waiting(self, loop: asyncio.AbstractEventLoop) -> None:
         waiting = self._waiting
         if self._thread is None:
+            if self._looks_again(len(waiting)):
+                loop.call_soon(self._run_waiting, loop)
+                return
             self._waiting, self._scheduled = [], False
             for start in range(0, len(waiting), self._max_batch):
                 batch = waiting[start : start + self._max_batch]

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Protocol
 import msgspec
 from msgspec import Meta
 
-from splice.core.call import Gathered, Outcome, Problem, Record, Usage
+from splice.core.call import Attempt, Gathered, Outcome, Problem, Record, Usage
 from splice.core.units import NANO
 from splice.engine.engine import Engine
 from splice.engine.observe import Snapshot
@@ -190,14 +190,15 @@ def cost_of(nano: int | None) -> float | None:
 
 def attempts_of(record: Record) -> tuple[AttemptShown, ...]:
     """The attempts of a record as they are shown."""
-    return tuple(
-        [
-            AttemptShown(
-                one.route, one.ended, one.latency_us / 1000, one.version, one.why, one.usage,
-                None if one.cost_nano is None else one.cost_nano / NANO,
-            )
-            for one in record.attempts
-        ]
+    if len(record.attempts) == 1:
+        return (_shown(record.attempts[0]),)
+    return tuple([_shown(one) for one in record.attempts])
+
+
+def _shown(one: Attempt) -> AttemptShown:
+    return AttemptShown(
+        one.route, one.ended, one.latency_us / 1000, one.version, one.why, one.usage,
+        None if one.cost_nano is None else one.cost_nano / NANO,
     )  # fmt: skip
 
 
