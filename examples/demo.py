@@ -171,11 +171,12 @@ def credit(place: Path, build: Path, client: Client) -> None:
     cut = len(asked) * 2 // 3
     client.calls("credit-decision", asked[:cut], 8)
     splice(place, "models", "withdraw", "credit@1", "--why", "taken away by the demo")
-    await_live(client, asked[cut], path, lambda a: a.get("reason") == "fallback")
+    probe = {**asked[cut], "applicant": "probe"}  # it has no outcome, and so no part in the figures
+    await_live(client, probe, path, lambda a: a.get("reason") == "fallback")
     console.print(
         f"Withdrew credit@1 after {cut} applications: the scorecard answers.", style="dim"
     )
-    client.calls("credit-decision", asked[cut + 1 :], 8)
+    client.calls("credit-decision", asked[cut:], 8)
     truth = {one["applicant"]: one["defaulted"] for one in lines(build / "credit/outcomes.jsonl")}
     _tell(
         client,

@@ -47,7 +47,7 @@ class App:
         project: Folder of splice.toml and of `.splice/`; the working folder if left out.
         settings: Instead of reading them from `project`.
         apply: Which declarations become releases by themselves at start; see the setting
-            `project.apply`. The default is `new` for classes, and the setting's for a project.
+            `project.apply`. For classes it is `new` where the setting is not `never`.
         shared: This process is one of several workers of one server.
     """
 
@@ -63,7 +63,9 @@ class App:
         self._classes = integrations
         self._shared = shared
         self._sharing: asyncio.Task[None] | None = None
-        self._apply: Apply = apply or ("new" if integrations else self.settings.project.apply)
+        setting = self.settings.project.apply
+        by_itself: Apply = "new" if integrations and setting != "never" else setting
+        self._apply: Apply = apply or by_itself
         self.new_id = Ids().new
         self._services: wiring.Services | None = None
         self._watcher: Watcher | None = None

@@ -57,16 +57,17 @@ def run(root: Path, overrides: Mapping[str, str]) -> None:
     settings = load(root)
     _log_to_stderr()
     wiring.Stores(settings).close()  # what is wrong with the ledger is told before a port is taken
+    # Before a port is taken, and once for all workers: a mistake is told as splice check tells it.
+    starter = App(settings=settings)
+    starter.apply_at_start()
+    for text in starter.applied:
+        _say(f"applied {text}")
     clear_run_folder(settings)
     listener = _listen(settings)
     host, port = listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
     workers = settings.server.workers
     if workers > 1:
-        app = App(settings=settings)
-        app.apply_at_start()
-        for text in app.applied:
-            _say(f"applied {text}")
         hand_to_workers(root, {"SPLICE_PROJECT_APPLY": "never"})
         config = _config(settings, "splice.app.server:application", factory=True, workers=workers)
         _say(f"listening on http://{shown}:{port} with {workers} workers")
@@ -74,7 +75,7 @@ def run(root: Path, overrides: Mapping[str, str]) -> None:
 
         Multiprocess(config, sockets=[listener]).run()
         return
-    app = App(settings=settings)
+    app = App(settings=settings, apply="never")
     server = _Server(_config(settings, app.asgi()), app, f"http://{shown}:{port}")
     server.run(sockets=[listener])
     if not server.started:
@@ -92,8 +93,6 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
-            for text in self._app.applied:
-                _say(f"applied {text}")
             for line in sorted(self._app.engine.lines.values(), key=lambda one: one.name):
                 routes = " -> ".join(step.route.label for step in line.steps)
                 _say(f"{line.name}  release {line.release.number}  {routes}")
@@ -105,10 +104,12 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         # First no new calls, then the connections, then (in the lifespan) the ledger.
         self._app.draining = True
+        _say(f"stopping: {self._app.engine.in_flight if self._app.started else 0} calls in flight")
         await asyncio.sleep(0)
         await super().shutdown(sockets)
         # uvicorn raises the signal again once it is done; a drained server has ended well: 0.
         self._captured_signals.clear()
+        _say("stopped")
 
 
 def _settle_memory() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -18,6 +19,8 @@ from splice.engine.line import Line
 log = logging.getLogger("splice.releases")
 
 POLL_SECONDS = 0.5
+_AGAIN_SECONDS = 5.0
+"""How often a route whose model was not there is tried again: the file may be back."""
 
 
 class Watcher:
@@ -38,13 +41,14 @@ class Watcher:
         self._loading: asyncio.Future[None] | None = None
         # Threads of its own: a stop must be seen while the shared ones wait for a locked ledger.
         self._asking = ThreadPoolExecutor(1, thread_name_prefix="watch")
+        self._tried_again = time.monotonic()
         self.broken: dict[str, str] = {}
         self.trouble = ""
 
     def load(self) -> None:
         """Compile everything that is live. Blocks; called before the first call comes in."""
         self._take(*self._ask())
-        self._follow()
+        self._follow(self._behind())
 
     def start(self) -> None:
         """Follow from now on, in the running loop."""
@@ -87,8 +91,10 @@ class Watcher:
         """A stop takes hold at once; a new release as soon as a thread has loaded it."""
         loop = asyncio.get_running_loop()
         self._take(*await loop.run_in_executor(self._asking, self._ask))
-        if (self._loading is None or self._loading.done()) and self._behind():
-            self._loading = loop.run_in_executor(None, self._follow)
+        if self._loading is None or self._loading.done():
+            behind = self._behind()
+            if behind:
+                self._loading = loop.run_in_executor(None, self._follow, behind)
 
     def _ask(self) -> tuple[list[Live], dict[str, str]]:
         stores = self._services.stores
@@ -108,13 +114,21 @@ class Watcher:
             step.withdrawn = f"{step.route.version} is withdrawn: {why}" if why else ""
 
     def _behind(self) -> list[Live]:
+        now = time.monotonic()
+        again = now - self._tried_again > _AGAIN_SECONDS
+        if again:
+            self._tried_again = now
+        lines = self._services.engine.lines
         return [
-            one for one in self._live.values() if self._loaded.get(one.integration) != one.number
+            one
+            for one in self._live.values()
+            if self._loaded.get(one.integration) != one.number
+            or (again and one.integration in lines and _lacks_a_model(lines[one.integration]))
         ]
 
-    def _follow(self) -> None:
+    def _follow(self, behind: Sequence[Live]) -> None:
         lines = self._services.engine.lines
-        for one in self._behind():
+        for one in behind:
             try:
                 line = self._compile(one)
             except Exception as error:  # noqa: BLE001 - a release may run the user's own code
@@ -125,6 +139,7 @@ class Watcher:
                     log.error("%s cannot be loaded: %s", one.integration, why)
                 self.broken[one.integration] = why
                 continue
+            is_new = self._loaded.get(one.integration) != one.number
             self._loaded[one.integration] = one.number
             self.broken.pop(one.integration, None)
             self._mark(line)
@@ -133,7 +148,8 @@ class Watcher:
             self._mark(line)  # again: a stop that was seen meanwhile marked the line before
             metrics = self._services.engine.metrics
             metrics.set(observe.RELEASE, one.number, (one.integration,))
-            log.info("%s: release %d answers", one.integration, one.number)
+            if is_new:
+                log.info("%s: release %d answers", one.integration, one.number)
 
     def _compile(self, live: Live) -> Line:
         releases = self._services.stores.releases
@@ -160,3 +176,7 @@ class Watcher:
             return self._compile(Live(integration, number, 0))
         except LookupError:
             return None
+
+
+def _lacks_a_model(line: Line) -> bool:
+    return any(step.unavailable and step.route.sha256 for step in line.steps)

@@ -15,7 +15,7 @@ from splice.cli.common import Project, as_json, out, stores, talk
 from splice.core.call import Outcome, Record, Status
 from splice.core.errors import UnknownCall
 from splice.core.ids import id_bytes
-from splice.core.units import NANO
+from splice.core.units import NANO, duration_text
 from splice.ports.stores import CallFilter
 from splice.serve.http.desk import call_of, iso
 
@@ -115,7 +115,7 @@ def story(record: Record, outcomes: list[Outcome], currency: str) -> list[str]:
     if record.gathered:
         lines.append("Gathered")
         for one in record.gathered:
-            age = "" if one.age_s is None else f", {one.age_s:.3g} s old"
+            age = "" if one.age_s is None else f", {duration_text(one.age_s)} old"
             values = ", ".join(f"{k}={v}" for k, v in one.values.items())
             lines.append(f"  {one.view} of {one.entity}: {values} (from {one.source}{age})")
     if record.context is not None:

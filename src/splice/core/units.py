@@ -45,7 +45,12 @@ def seconds(text: str | float, where: str = "duration") -> float:
 
 def duration_text(value: float) -> str:
     """Seconds as a person writes them: "200 ms", "20 s"."""
-    return f"{value * 1000:g} ms" if value < 1 else f"{value:g} s"
+    if value < 1:
+        return f"{value * 1000:.4g} ms"
+    for unit, size in (("d", 86400.0), ("h", 3600.0), ("min", 60.0)):
+        if value >= 2 * size:
+            return f"{value / size:.3g} {unit}"
+    return f"{value:.4g} s"
 
 
 class Money(msgspec.Struct, frozen=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import difflib
 import inspect
 import re
 from collections.abc import Iterator, Mapping
@@ -22,6 +23,7 @@ from splice.declare.spec import Integration, Objective, Risk
 from splice.declare.spec import integration_name as name_of
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
+_KNOWN = tuple(name for name in vars(Integration) if not name.startswith("_"))
 MAX_DEADLINE = 600.0
 
 
@@ -88,6 +90,7 @@ class _Reader:
                 "its purpose in one sentence",
                 "say under the class line what it is for",
             )
+        self._misspelt()
         risk = self._risk()
         deadline_s = self._deadline()
         objective = self._objective()
@@ -128,6 +131,20 @@ class _Reader:
             fields=tuple(field_names(request_type)),
             places={field: (self.file, line) for field, line in {"": 0, **self._lines}.items()},
         )
+
+    def _misspelt(self) -> None:
+        """A name that is nearly one of ours: it would be ignored, and its promise with it."""
+        for field in self.cls.__dict__:
+            if field.startswith("_") or field in _KNOWN:
+                continue
+            meant = difflib.get_close_matches(field, _KNOWN, 1, 0.72)
+            if meant:
+                self.wrong(
+                    field,
+                    f"an unknown attribute, {field}",
+                    f"{meant[0]}, perhaps",
+                    f"write {meant[0]}, or begin a name of your own with _",
+                )
 
     def _risk(self) -> Risk:
         try:

@@ -6,6 +6,7 @@ from typing import Any
 
 from splice.core.call import Prediction
 from splice.core.errors import DecisionError
+from splice.engine.faults import faults
 from splice.engine.line import Line
 
 
@@ -22,7 +23,7 @@ def decide(line: Line, request: Any, prediction: Prediction) -> bytes:
         else:
             reply = line.reply.convert(prediction.value, f"{line.name}.reply")
     except Exception as error:
-        raise DecisionError(where, got=f"{type(error).__name__}: {error}") from error
+        raise DecisionError(where, got=faults.told(where, error)) from error
     try:
         return line.reply.encode_checked(reply)
     except ValueError as error:

@@ -11,6 +11,7 @@ import msgspec
 
 from splice.core.call import Gathered
 from splice.core.errors import GatherError, StoreError
+from splice.engine.faults import faults
 from splice.engine.line import Line
 from splice.ports.features import FeatureStore
 
@@ -82,7 +83,7 @@ async def gather(line: Line, request: Any, look: Look, seconds: float) -> Mappin
                 promised="a context before the deadline",
                 mend="look up less, or raise the deadline",
             ) from None
-        raise GatherError(where, got=f"{type(error).__name__}: {error}") from error
+        raise GatherError(where, got=faults.told(where, error)) from error
     if not isinstance(found, Mapping):
         raise GatherError(where, got=type(found).__name__, promised="a mapping of names to values")
     return cast("Mapping[str, Any]", found)

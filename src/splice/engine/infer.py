@@ -9,6 +9,7 @@ import msgspec
 
 from splice.core.call import Attempt, Prediction
 from splice.core.errors import RouteCrashed, RouteError
+from splice.engine.faults import faults
 from splice.engine.line import Line, Step
 from splice.ports.predictor import Question
 
@@ -65,7 +66,8 @@ async def infer(line: Line, question: Question, started: float) -> Inferred:
                 if limit is not None and limit.expired():
                     ended, why, cost = "timeout", f"no answer within {patience:.3g} s", None
                 else:  # a TimeoutError of its own is a crash as any other
-                    crash = RouteCrashed(step.route.label, got=f"{type(error).__name__}: {error}")
+                    label = step.route.label
+                    crash = RouteCrashed(label, got=faults.told(f"{line.name} {label}", error))
                     ended, why = crash.code, str(crash)
         inferred.attempts.append(
             Attempt(

@@ -78,13 +78,13 @@ class Blobs:
                     found = hashlib.file_digest(file, "sha256").hexdigest()
             except OSError as error:
                 raise ModelUnavailable(
-                    str(path),
+                    f"artifact {sha256[:12]}",
                     got=f"no readable file ({error.strerror})",
-                    mend="register the model again, or restore the folder of artifacts",
+                    mend="register the model again, or restore the folder models.store",
                 ) from error
             if found != sha256:
                 raise ModelUnavailable(
-                    str(path),
+                    f"artifact {sha256[:12]}",
                     got=f"{state.st_size} bytes of another hash, {found[:12]}…",
                     promised=f"{sha256[:12]}…",
                     mend="the file was truncated or changed: register the model again",

@@ -238,7 +238,7 @@ def _without_extra(body: bytes, known: set[str]) -> bytes:
 
 
 def _parquet_rows(file: Path, request: Codec, where: str, known: set[str] | None) -> Iterator[Row]:
-    parquet = _pyarrow_parquet()
+    parquet = pyarrow_parquet()
     try:
         table: Any = parquet.ParquetFile(file)
     except Exception as error:  # pyarrow's own errors and OSError alike
@@ -268,7 +268,12 @@ def _batches(table: Any, file: Path) -> Iterator[Any]:
         raise SettingsError(file.name, got=str(error), promised="a Parquet file") from error
 
 
-def _pyarrow_parquet() -> Any:
+def pyarrow_parquet() -> Any:
+    """Pyarrow's Parquet module.
+
+    Raises:
+        SettingsError: It is not installed.
+    """
     try:
         import pyarrow.parquet as parquet  # an optional dependency
     except ImportError as error:
@@ -284,7 +289,7 @@ def write_table(lines: Iterator[dict[str, Any]], file: Path, columns: list[str])
             writer.writerow(columns)
             writer.writerows([_cell(line.get(name)) for name in columns] for line in lines)
         return
-    parquet = _pyarrow_parquet()
+    parquet = pyarrow_parquet()
     import pyarrow as pa  # an optional dependency
 
     arrow: Any = pa

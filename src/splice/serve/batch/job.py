@@ -13,7 +13,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, cast
 
@@ -26,7 +26,7 @@ from splice.core.units import NANO
 from splice.engine.engine import Engine
 from splice.engine.line import Line
 from splice.ports.stores import RecordStore
-from splice.serve.batch.files import Row, format_of, rows, write_table
+from splice.serve.batch.files import Row, format_of, pyarrow_parquet, rows, write_table
 
 CHUNK = 1000
 _FIXED = ("row", "call_id", "status", "route", "reason", "cost", "error")
@@ -92,7 +92,8 @@ class Job:
         self._ending = False
         self.parts = target.with_name(target.name + ".parts")
         for file in (source, target):
-            format_of(file)
+            if format_of(file) == ".parquet":
+                pyarrow_parquet()  # before the first row is asked and paid, not after the last
         if target.is_dir() or target.resolve() == source.resolve():
             raise SettingsError(
                 str(target),
@@ -170,7 +171,14 @@ class Job:
         result, started = Result(), time.monotonic()
         where = f"{self._line.name}.input"
         source = rows(self._source, self._line.request, where, ignore_extra=plan.ignore_extra)
-        for number, chunk in enumerate(_chunks(source, CHUNK)):
+        chunks = _chunks(source, CHUNK)
+        try:
+            first = next(chunks, None)
+        except SettingsError:
+            if not list(self.parts.glob("*.jsonl")):  # nothing to go on with: leave nothing behind
+                shutil.rmtree(self.parts, ignore_errors=True)
+            raise
+        for number, chunk in enumerate(chain([first] if first else [], chunks)):
             part = self.parts / f"{number:08d}.jsonl"
             if part.exists():
                 lines = [msgspec.json.decode(text) for text in part.read_bytes().splitlines()]
