@@ -319,8 +319,9 @@ def test_a_program_declares_what_it_serves(tmp_path: Path, module: bool) -> None
 
     for change, number, risk in (("0.25", 1, 0.25), ("0.25", 1, 0.25), ("0.75", 2, 0.75)):
         (tmp_path / "shop/screen.py").write_text(PROGRAM.replace("0.25", change))
+        # Without bytecode: Python takes a file of the same size and second for unchanged.
         ran = subprocess.run(
-            [sys.executable, *how], cwd=tmp_path, capture_output=True, text=True, check=False
+            [sys.executable, "-B", *how], cwd=tmp_path, capture_output=True, text=True, check=False
         )
         entry = "shop.screen:Screening" if module else "screen:Screening"
         assert ran.stdout == f"True {risk} {number} {entry}\n", ran.stderr
