@@ -75,7 +75,7 @@ class LedgerSettings(Section, frozen=True):
     url: str = "sqlite:///.splice/ledger.db"
     """`sqlite:///path` (relative to splice.toml) or `postgresql://user:password@host/database`."""
 
-    flush_interval_ms: Annotated[float, Meta(ge=1, le=10_000)] = 5.0
+    flush_interval_ms: Annotated[float, Meta(ge=1, le=10_000)] = 20.0
     """How long a call of limited or minimal risk may wait in memory for others to be written with.
     A crash loses at most that much; high-risk calls reply after their commit and lose nothing."""
 

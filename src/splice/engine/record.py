@@ -24,6 +24,9 @@ from splice.ports.stores import RecordStore
 log = logging.getLogger("splice.ledger")
 
 _MAX_BATCH = 1000
+_ENOUGH = 256
+"""So many records are worth a commit of their own before the interval has passed: under load short
+writes, which hold up fewer calls; at rest few, for each commit costs as much as several calls."""
 _RETRY_SECONDS = 1.0
 _SLOW_SECONDS = 0.5
 """A store that takes longer than this to say no is locked, hung or away, whatever was written. It
@@ -65,7 +68,7 @@ class Recorder:
         store: RecordStore,
         spool: Spool,
         *,
-        flush_seconds: float = 0.005,
+        flush_seconds: float = 0.02,
         max_waiting: int = 50_000,
     ) -> None:
         self._store = store
@@ -111,6 +114,8 @@ class Recorder:
         self._items.append((record, None))
         if not self._wake.is_set():
             self._wake.set()
+        elif len(self._items) == _ENOUGH:
+            self._hurry.set()
 
     async def commit(self, record: Record, seconds: float) -> None:
         """Write it now, and return once it is durable.
