@@ -77,16 +77,6 @@ class Watcher:
                     log.warning("cannot see what is live: %s", error)
                 self.trouble = str(error) or type(error).__name__
 
-    async def refresh(self) -> None:
-        """Look once, and follow what changed.
-
-        Raises:
-            StoreError: The ledger cannot be asked; nothing changed.
-        """
-        await self._look()
-        if self._loading is not None:
-            await self._loading
-
     async def _look(self) -> None:
         """A stop takes hold at once; a new release as soon as a thread has loaded it."""
         loop = asyncio.get_running_loop()

@@ -147,7 +147,7 @@ class Engine:
         else:
             run.gathered = look.gathered
             try:
-                context = await gather(line, request, look, line.deadline_s)
+                context = await gather(line, line.context, request, look)
                 run.context = recorded(line, context)
             except GatherError as error:
                 return run.failed(error, Reason.CONTEXT_FAILED)

@@ -12,7 +12,7 @@ import msgspec
 from splice.core.call import Gathered
 from splice.core.errors import GatherError, StoreError
 from splice.engine.faults import faults
-from splice.engine.line import Line
+from splice.engine.line import Ask, Line
 from splice.ports.features import FeatureStore
 
 _encode = msgspec.json.Encoder(enc_hook=str).encode
@@ -60,18 +60,17 @@ class Look:
         return dict(found.values)
 
 
-async def gather(line: Line, request: Any, look: Look, seconds: float) -> Mapping[str, Any]:
-    """The context of a call: what `context()` returns, or the fields of the request.
+async def gather(line: Line, ask: Ask, request: Any, look: Look) -> Mapping[str, Any]:
+    """The context of a call: what `context()` (here `ask`) returns.
 
     Raises:
-        GatherError: It raised, returned no mapping, or took longer than `seconds`.
+        GatherError: It raised, returned no mapping, or took longer than the deadline.
     """
-    if line.context is None:
-        return line.request.fields(request)
+    seconds = line.deadline_s
     where = f"{line.name}.context"
     limit = asyncio.timeout(seconds)
     try:
-        found: Any = line.context(request, look)
+        found: Any = ask(request, look)
         if isawaitable(found):
             async with limit:
                 found = await found
@@ -89,14 +88,12 @@ async def gather(line: Line, request: Any, look: Look, seconds: float) -> Mappin
     return cast("Mapping[str, Any]", found)
 
 
-def recorded(line: Line, context: Mapping[str, Any]) -> bytes | None:
-    """The context as JSON, for the record; None where it is the request itself.
+def recorded(line: Line, context: Mapping[str, Any]) -> bytes:
+    """The context as JSON, for the record.
 
     Raises:
         GatherError: It cannot be written as JSON, and so could never be explained or replayed.
     """
-    if line.context is None:
-        return None
     try:
         return _encode(context if isinstance(context, dict) else dict(context))
     except (TypeError, ValueError, OverflowError, RecursionError) as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -13,6 +13,9 @@ from splice.declare.codec import Codec
 from splice.declare.reading import Declaration
 from splice.declare.spec import Risk
 from splice.ports.predictor import Predictor
+
+Ask: TypeAlias = "Callable[[Any, Any], Mapping[str, Any] | Awaitable[Mapping[str, Any]]]"
+"""The user's `context()`, bound: request and look-up to a mapping, now or later."""
 
 
 class Step(msgspec.Struct):
@@ -37,7 +40,7 @@ class Line(msgspec.Struct):
     request: Codec
     reply: Codec
     steps: tuple[Step, ...]
-    context: Callable[[Any, Any], Mapping[str, Any] | Awaitable[Mapping[str, Any]]] | None
+    context: Ask | None
     decide: Callable[[Any, Any], Any] | None
     durable: bool
     deadline_s: float

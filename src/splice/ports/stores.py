@@ -37,19 +37,6 @@ class Claim(msgspec.Struct, frozen=True):
     mine: bool
 
 
-class Summary(msgspec.Struct, frozen=True):
-    """One line of figures over recorded calls of one route (durations in microseconds)."""
-
-    integration: str
-    route: str
-    status: str
-    reason: str
-    calls: int
-    cost_nano: int | None
-    p50_us: float
-    p99_us: float
-
-
 class RecordStore(Protocol):
     """Calls, appended and never changed."""
 
