@@ -4,7 +4,6 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 UV     := VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv
-EXTRAS := onnx,text,llama,postgres,parquet,otel
 JOB    ?= serve
 
 .PHONY: help setup demo test check bench docs format services clean

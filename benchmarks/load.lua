@@ -1,17 +1,32 @@
 -- Rotates over the bodies of a file (one a line) and ends by printing one line of JSON.
--- Arguments after `--`: the file, then headers as "Name: value".
+-- Arguments after `--`: the file; a file with what every answer must have in it, one a line and in
+-- that order, or `-`; then headers as "Name: value". An answer that lacks any of it is `wrong`.
 
 local requests = {}
+local expected = {}
 local at = 0
+local threads = {}
+wrong = 0
+
+function setup(thread)
+  threads[#threads + 1] = thread
+end
 
 function init(args)
   wrk.method = "POST"
-  for i = 2, #args do
+  for i = 3, #args do
     local name, value = args[i]:match("^([^:]+):%s*(.*)$")
     wrk.headers[name] = value
   end
   for line in io.lines(args[1]) do
     requests[#requests + 1] = wrk.format(nil, nil, nil, line)
+  end
+  if args[2] ~= "-" then
+    for line in io.lines(args[2]) do
+      expected[#expected + 1] = line
+    end
+    -- Only if it is there does wrk keep bodies for it.
+    response = check
   end
 end
 
@@ -20,11 +35,27 @@ function request()
   return requests[at]
 end
 
+function check(_, _, body)
+  local from = 1
+  for i = 1, #expected do
+    local first, last = body:find(expected[i], from, true)
+    if not first then
+      wrong = wrong + 1
+      return
+    end
+    from = last + 1
+  end
+end
+
 function done(summary, latency, _)
   local errors = summary.errors
+  local all_wrong = 0
+  for _, thread in ipairs(threads) do
+    all_wrong = all_wrong + thread:get("wrong")
+  end
   io.write(string.format(
-    '{"requests": %d, "duration_us": %d, "p50_us": %.1f, "p99_us": %.1f, '
+    '{"requests": %d, "duration_us": %d, "p50_us": %.1f, "p99_us": %.1f, "wrong": %d, '
       .. '"status": %d, "connect": %d, "read": %d, "write": %d, "timeout": %d}\n',
-    summary.requests, summary.duration, latency:percentile(50), latency:percentile(99),
+    summary.requests, summary.duration, latency:percentile(50), latency:percentile(99), all_wrong,
     errors.status, errors.connect, errors.read, errors.write, errors.timeout))
 end

@@ -43,7 +43,8 @@ class Wrk:
         """One run against `target`.
 
         Raises:
-            LoadError: wrk failed, or any answer was not 2xx, late or broken off.
+            LoadError: wrk failed, or any answer was not 2xx, late, broken off or lacked what was
+                expected in it.
         """
         argv = [
             *self.argv,
@@ -55,6 +56,7 @@ class Wrk:
             target.url,
             "--",
             str(target.bodies),
+            str(target.expected or "-"),
             *(f"{name}: {value}" for name, value in target.headers.items()),
         ]
         done = subprocess.run(argv, capture_output=True, text=True, check=False)
@@ -66,18 +68,22 @@ class Wrk:
 
 @dataclass(frozen=True)
 class Target:
-    """Where the load goes: the URL, a file with one body a line, and the request's headers."""
+    """Where the load goes: the URL, a file with one body a line, and the request's headers.
+
+    `expected` is a file of what every answer must have in it, one a line and in that order.
+    """
 
     url: str
     bodies: Path
     headers: Mapping[str, str]
+    expected: Path | None = None
 
 
 def _measured(summary: Mapping[str, float], url: str) -> Measured:
     """The figures of one run, once it is certain that every request was answered well."""
     failures = {
         name: summary[name]
-        for name in ("status", "connect", "read", "write", "timeout")
+        for name in ("wrong", "status", "connect", "read", "write", "timeout")
         if summary[name]
     }
     if failures or not summary["requests"]:
@@ -90,15 +96,15 @@ def _measured(summary: Mapping[str, float], url: str) -> Measured:
     )
 
 
-def write_bodies(path: Path, bodies: Sequence[bytes]) -> None:
-    """Put `bodies` where the load script reads them, one a line.
+def write_lines(path: Path, lines: Sequence[bytes]) -> None:
+    """Put bodies, or what is expected, where the load script reads them, one a line.
 
     Raises:
-        LoadError: A body has a line break in it.
+        LoadError: One of them has a line break in it.
     """
-    if any(b"\n" in body for body in bodies):
+    if any(b"\n" in line for line in lines):
         raise LoadError("a body has a line break; the load script reads one body a line")
-    path.write_bytes(b"\n".join(bodies) + b"\n")
+    path.write_bytes(b"\n".join(lines) + b"\n")
 
 
 def find_wrk(cache: Path) -> Wrk:

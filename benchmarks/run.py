@@ -15,33 +15,36 @@ import subprocess
 import sys
 from pathlib import Path
 
+from gateway import job as gateway
 from serve import job as serve
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
 CACHE = HERE.parent / ".bench"
+JOBS = {"serve": serve, "gateway": gateway}
+VARIANTS = "-variants"
 
 
 def main(argv: list[str]) -> None:
     """Run the job that the arguments name."""
     options = _options(argv)
-    every_variant = options.job == "serve-variants"
-    names = options.subjects or ",".join(serve.SUBJECTS)
-    plan = serve.Plan(
-        subjects=serve.chosen(names.split(","), every_variant=every_variant),
-        loads=[int(load) for load in options.loads.split(",")],
-        seconds=options.seconds,
-        rounds=options.rounds,
-        named_by_variant=every_variant or ":" in names,
+    job = JOBS[options.job.removesuffix(VARIANTS)]
+    names = options.subjects.split(",") if options.subjects else list(job.SUBJECTS)
+    plan = job.planned(
+        names,
+        options.loads or job.LOADS,
+        options.seconds,
+        options.rounds,
+        every_variant=options.job.endswith(VARIANTS),
     )
     before = machine()
-    rows, meta = serve.run(plan, CACHE)
-    RESULTS.mkdir(exist_ok=True)
+    rows, meta = job.run(plan, CACHE)
+    options.results.mkdir(parents=True, exist_ok=True)
     # One row a line, so that a change reads well.
     lines = ",\n".join(f"  {json.dumps(row)}" for row in rows)
-    (RESULTS / f"{options.job}.json").write_text(f"[\n{lines}\n]\n")
+    (options.results / f"{options.job}.json").write_text(f"[\n{lines}\n]\n")
     about = json.dumps(before | meta, indent=2)
-    (RESULTS / f"{options.job}.meta.json").write_text(about + "\n")
+    (options.results / f"{options.job}.meta.json").write_text(about + "\n")
     print(f"written: {options.job}.json and {options.job}.meta.json")
 
 
@@ -63,11 +66,14 @@ def machine() -> dict[str, object]:
 def _options(argv: list[str]) -> argparse.Namespace:
     """The command line, read."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("job", choices=["serve", "serve-variants"])
+    parser.add_argument("job", choices=[name + end for name in JOBS for end in ("", VARIANTS)])
     parser.add_argument("--seconds", type=float, default=8, help="of each timed run (8)")
     parser.add_argument("--rounds", type=int, default=2, help="whose median is given (2)")
     parser.add_argument("--subjects", help="comma-separated, NAME or NAME:VARIANT (all)")
-    parser.add_argument("--loads", default="1,32,128", help="connections, comma-separated")
+    parser.add_argument("--loads", help="comma-separated (those of the job)")
+    parser.add_argument(
+        "--results", type=Path, default=RESULTS, help="folder to write to (benchmarks/results)"
+    )
     return parser.parse_args(argv)
 
 

@@ -18,12 +18,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from load import Measured, Target, Wrk, find_wrk, write_bodies
-from serve.environments import environment, versions
-from serve.processes import end, family_seconds
+from environments import environment, versions
+from load import Measured, Target, Wrk, find_wrk, write_lines
+from processes import family_seconds, on_core
 from serve.subject import HERE, Bench, Command, Row, Subject, free_port, own_python
 
 SUBJECTS = ("raw", "splice", "fastapi", "bentoml", "mlserver")
+LOADS = "1,32,128"
 WARM_UP_SECONDS = 2.0
 START_SECONDS = 60.0
 TOLERANCE = 1e-5
@@ -55,6 +56,7 @@ class Plan:
     subjects: Sequence[tuple[Subject, str]]
     """Each subject with the variant of it to run."""
     loads: Sequence[int]
+    """The connections of each."""
     seconds: float
     rounds: int
     named_by_variant: bool
@@ -63,6 +65,19 @@ class Plan:
     def name(self, subject: Subject, variant: str) -> str:
         """What the rows call this subject."""
         return f"{subject.name}:{variant}" if self.named_by_variant else subject.name
+
+
+def planned(
+    names: Sequence[str], loads: str, seconds: float, rounds: int, *, every_variant: bool
+) -> Plan:
+    """The plan that a command line describes; `loads` are connections, comma-separated."""
+    return Plan(
+        subjects=chosen(names, every_variant=every_variant),
+        loads=[int(load) for load in loads.split(",")],
+        seconds=seconds,
+        rounds=rounds,
+        named_by_variant=every_variant or any(":" in name for name in names),
+    )
 
 
 def chosen(names: Sequence[str], *, every_variant: bool) -> list[tuple[Subject, str]]:
@@ -114,7 +129,7 @@ def _measured(
     All its answers have been found right before.
     """
     bodies = command.cwd / "bodies.txt"
-    write_bodies(bodies, [command.make_body(row) for row in asked.rows])
+    write_lines(bodies, [command.make_body(row) for row in asked.rows])
     target = Target(f"http://127.0.0.1:{port}{command.path}", bodies, command.headers)
     answered = len(asked.rows)
     with _serving(command, port, asked.rows[0]) as server:
@@ -133,7 +148,7 @@ def _model(cache: Path) -> tuple[Path, Asked]:
     """The ONNX file, and what is asked of it."""
     directory = cache / "model"
     if not (directory / "rows.json").exists():
-        python = environment("model", cache)
+        python = environment("model", HERE / "requirements-model.txt", cache)
         subprocess.run([str(python), str(HERE / "make_model.py"), str(directory)], check=True)
     written = json.loads((directory / "rows.json").read_text())
     return directory / "model.onnx", Asked(written["rows"], written["probabilities"])
@@ -141,29 +156,17 @@ def _model(cache: Path) -> tuple[Path, Asked]:
 
 def _python(subject: Subject, cache: Path) -> Path:
     """The interpreter that the subject's server runs on."""
-    return environment(subject.needs, cache) if subject.needs else own_python()
+    if not subject.needs:
+        return own_python()
+    return environment(subject.needs, HERE / f"requirements-{subject.needs}.txt", cache)
 
 
 @contextmanager
 def _serving(command: Command, port: int, row: Row) -> Generator[subprocess.Popen[bytes]]:
     """The server of `command`, from when it answers to when it has ended."""
-    # A fair subject has its compiled bytecode: the switch that forbids writing it is taken away.
-    argv = ["taskset", "-c", SERVER_CORE, "env", "-u", "PYTHONDONTWRITEBYTECODE"]
-    argv += [f"{name}={value}" for name, value in command.env.items()]
-    with (command.cwd / LOG).open("wb") as sink:
-        server = subprocess.Popen(
-            [*argv, *command.argv],
-            cwd=command.cwd,
-            stdin=subprocess.DEVNULL,
-            stdout=sink,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,  # a stop typed at the terminal is ours to pass on
-        )
-        try:
-            _wait_for(server, command, port, row)
-            yield server
-        finally:
-            end(server)
+    with on_core(SERVER_CORE, command.argv, command.cwd, command.env, LOG) as server:
+        _wait_for(server, command, port, row)
+        yield server
 
 
 def _wait_for(server: subprocess.Popen[bytes], command: Command, port: int, row: Row) -> None:

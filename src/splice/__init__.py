@@ -15,8 +15,12 @@ from splice.core.call import Prediction
 from splice.core.errors import SpliceError
 from splice.declare.spec import (
     LLM,
+    Cache,
+    Cheapest,
+    Conversation,
     Entity,
     Integration,
+    Log,
     Lookup,
     Model,
     Objective,
@@ -24,6 +28,7 @@ from splice.declare.spec import (
     Request,
     Risk,
     Rule,
+    Spend,
 )
 
 if TYPE_CHECKING:  # the application is loaded on first use: a declaration does not need it
@@ -33,8 +38,12 @@ __version__ = "0.1.0"
 __all__ = [
     "LLM",
     "App",
+    "Cache",
+    "Cheapest",
+    "Conversation",
     "Entity",
     "Integration",
+    "Log",
     "Lookup",
     "Model",
     "Objective",
@@ -43,6 +52,7 @@ __all__ = [
     "Request",
     "Risk",
     "Rule",
+    "Spend",
     "SpliceError",
 ]
 

@@ -81,13 +81,14 @@ def test_a_bad_variable_is_named_and_not_the_file(tmp_path: Path, value: str) ->
 
 def test_every_setting_has_a_default_and_a_reason(tmp_path: Path) -> None:
     made = settings(tmp_path)
-    source = Path(__import__("splice.app.settings", fromlist=["x"]).__file__).read_text()
+    source = Path(__import__("splice.app.sections", fromlist=["x"]).__file__).read_text()
 
     for section in msgspec.structs.fields(Settings):
         part = getattr(made, section.name)
         if isinstance(part, Section):
             for field in msgspec.structs.fields(part):
-                after = source.split(f"    {field.name}: ", 1)[1].split("\n", 1)[1].lstrip()
+                own = source.split(f"class {type(part).__name__}(", 1)[1]
+                after = own.split(f"    {field.name}: ", 1)[1].split("\n", 1)[1].lstrip()
                 assert after.startswith('"""'), f"{section.name}.{field.name} gives no reason"
 
 
@@ -104,7 +105,7 @@ def test_no_secret_is_in_any_text_of_the_settings(tmp_path: Path) -> None:
         OPENAI_API_KEY=SECRET,
     )
 
-    assert made.secrets == {"x": SECRET, "openai": SECRET}
+    assert made.secrets == {"X_KEY": SECRET, "OPENAI_API_KEY": SECRET}
     for part in (made, *(getattr(made, f.name) for f in msgspec.structs.fields(Settings))):
         if part is not made.secrets:
             assert SECRET not in repr(part)

@@ -22,7 +22,7 @@ from splice.core.errors import (
     NotRecorded,
     StoreError,
 )
-from splice.engine import engine as engine_module
+from splice.engine import floor as engine_module
 from splice.engine.admit import Claims
 from splice.ports.stores import Claim
 from splice.testing.fakes import After, ScriptedPredictor

@@ -21,7 +21,7 @@ from engine_house import (
 from splice.adapters.spools.files import FileSpool
 from splice.core.call import Gathered, Prediction, Reason, Record, Status
 from splice.core.errors import NotRecorded, Overloaded, StoreError
-from splice.engine import engine as engine_module
+from splice.engine import floor as engine_module
 from splice.engine import record as record_module
 from splice.engine.record import Recorder
 from splice.testing.fakes import MemoryRecords, ScriptedPredictor

@@ -29,7 +29,8 @@ from splice.engine import observe
 from splice.engine.engine import Answered, Engine
 from splice.engine.observe import Snapshot
 from splice.ports.stores import OutcomeStore, RecordStore
-from splice.serve.http.lane import HttpSurface, Limits
+from splice.serve.http.body import Limits
+from splice.serve.http.lane import HttpSurface
 
 log = logging.getLogger("splice")
 
@@ -129,11 +130,25 @@ class App:
             if self._services is None:
                 services, watcher = await asyncio.to_thread(self._open)
                 services.recorder.start()
+                await self._restore(services)
                 watcher.start()
                 self._watcher, self._services = watcher, services
                 if self._shared:
                     self._sharing = asyncio.get_running_loop().create_task(self._share())
                 atexit.register(self._at_exit)
+
+    async def _restore(self, services: wiring.Services) -> None:
+        """Budgets know what was spent before this process.
+
+        Where they cannot, the first call asks again.
+        """
+        lines = services.engine.lines.values()
+        declared = [one for line in lines for one in line.declaration.options.budgets]
+        if services.engine.purse is not None:
+            try:
+                await services.engine.purse.restore(declared)
+            except SpliceError as error:
+                log.warning("budgets cannot be restored yet: %s", error)
 
     def _open(self) -> tuple[wiring.Services, Watcher]:
         found, mistakes = declared(self.settings, self._classes, self._apply)
@@ -364,5 +379,7 @@ class App:
         if self._surface is None:
             server = self.settings.server
             limits = Limits(server.max_body_bytes, server.body_seconds)
-            self._surface = HttpSurface(self, limits, self.settings.cost.currency)
+            self._surface = HttpSurface(
+                self, limits, self.settings.cost.currency, self.settings.gateway.max_body_bytes
+            )
         return self._surface

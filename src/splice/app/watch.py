@@ -15,6 +15,7 @@ from splice.declare.discover import Found, reopen
 from splice.declare.reading import Declaration
 from splice.engine import observe
 from splice.engine.line import Line
+from splice.ports.keys import Access
 
 log = logging.getLogger("splice.releases")
 
@@ -86,12 +87,16 @@ class Watcher:
             if behind:
                 self._loading = loop.run_in_executor(None, self._follow, behind)
 
-    def _ask(self) -> tuple[list[Live], dict[str, str]]:
+    def _ask(self) -> tuple[list[Live], dict[str, str], Access]:
         stores = self._services.stores
-        return stores.releases.live(), stores.models.withdrawn()
+        return stores.releases.live(), stores.models.withdrawn(), stores.keys.access()
 
-    def _take(self, live: Sequence[Live], withdrawn: dict[str, str]) -> None:
+    def _take(self, live: Sequence[Live], withdrawn: dict[str, str], access: Access) -> None:
         self._withdrawn = withdrawn
+        engine = self._services.engine
+        engine.keyring.replace(access.keys)
+        if engine.purse is not None:
+            engine.purse.replace(access.budgets)
         self._live = {one.integration: one for one in live}
         for line in list(self._services.engine.lines.values()):
             self._mark(line)

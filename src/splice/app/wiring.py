@@ -2,30 +2,43 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
-from splice.adapters.providers.openai import OpenAISettings
-from splice.adapters.providers.prices import Price
 from splice.adapters.spools.files import FileSpool
 from splice.app.plugins import available, plugin
-from splice.app.settings import PriceSettings, ProviderSettings, Settings
+from splice.app.providers import close as close_providers
+from splice.app.providers import providers as make_providers
+from splice.app.settings import Settings
 from splice.control.apply import Control
 from splice.control.registry import Registry
 from splice.core.errors import SettingsError
 from splice.core.units import NANO
 from splice.engine.compile import Compiler, Machine
 from splice.engine.engine import Engine
+from splice.engine.keyring import Keyring
 from splice.engine.record import Recorder
+from splice.engine.reuse import Reuse
+from splice.engine.routing.balanced import Balanced
+from splice.engine.spend import Purse
+from splice.ports.caches import Cache, SemanticCache
 from splice.ports.features import FeatureStore
-from splice.ports.providers import Provider
+from splice.ports.keys import KeyStore, Spending
+from splice.ports.masking import Masker
+from splice.ports.meters import Meter
 from splice.ports.runtimes import ModelRuntime
 from splice.ports.stores import ModelStore, OutcomeStore, RecordStore, ReleaseStore
 from splice.ports.telemetry import Tracer
+
+log = logging.getLogger("splice")
+
+_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 class Stores:
@@ -39,6 +52,7 @@ class Stores:
         self.outcomes: OutcomeStore = self._ledger.outcomes
         self.releases: ReleaseStore = self._ledger.releases
         self.models: ModelStore = self._ledger.models
+        self.keys: KeyStore = self._ledger.keys
 
     def check(self) -> str:
         """Empty where the ledger can be reached, else what is wrong."""
@@ -59,15 +73,20 @@ class Services(msgspec.Struct):
     compiler: Compiler
     engine: Engine
     recorder: Recorder
-    providers: dict[str, Provider]
+    providers: dict[str, Balanced]
+    meter: Meter
     features: FeatureStore | None
     tracer: Tracer | None
 
     async def close(self) -> int:
         """Write what waits, then let go of everything. Returns how many records were lost."""
+        await self.engine.rest()
+        if self.engine.purse is not None:
+            await self.engine.purse.close()
         lost = self.recorder.stop()
-        for provider in self.providers.values():
-            await provider.close()
+        await close_providers(self.providers)
+        await self.engine.reuse.close()
+        await self.meter.close()
         if self.features is not None:
             await self.features.close()
         if self.tracer is not None:
@@ -103,7 +122,8 @@ def services(settings: Settings) -> Services:
     stores = Stores(settings)
     runtime = available("runtimes", "onnx")
     runtimes: dict[str, ModelRuntime] = {} if runtime is None else {"onnx": runtime()}
-    providers = _providers(settings)
+    providers = make_providers(settings)
+    meter = _meter(settings)
     features = _features(settings)
     tracer = _tracer(settings)
     recorder = Recorder(
@@ -119,12 +139,25 @@ def services(settings: Settings) -> Services:
         nano_per_second=None if hour is None else hour * NANO / 3600,
         local_providers=frozenset(n for n, p in settings.providers.items() if p.kind == "llama"),
     )
+
+    async def spent(since_us: int) -> Spending:
+        return await asyncio.to_thread(stores.keys.spending, since_us)
+
     engine = Engine(
         stores.records,
         recorder,
         features=features,
         tracer=tracer,
         max_in_flight=settings.server.max_in_flight,
+        keyring=Keyring(mode=_key_mode(settings), pepper=pepper_of(settings), clock=meter.now_us),
+        purse=Purse(
+            meter,
+            when_away=settings.meters.when_away,
+            unknown_price=settings.meters.unknown_price,
+            currency=settings.cost.currency,
+            spent=spent,
+        ),
+        reuse=_reuse(settings),
     )
     registry = registry_of(settings, stores)
     return Services(
@@ -132,57 +165,67 @@ def services(settings: Settings) -> Services:
         stores=stores,
         control=Control(stores.releases, registry, _aliases(settings)),
         registry=registry,
-        compiler=Compiler(stores.models, runtimes, providers, machine),
+        compiler=Compiler(stores.models, runtimes, providers, machine, _masker(settings)),
         engine=engine,
         recorder=recorder,
         providers=providers,
+        meter=meter,
         features=features,
         tracer=tracer,
     )
 
 
-def _providers(settings: Settings) -> dict[str, Provider]:
-    made: dict[str, Provider] = {}
-    for name, provider in settings.providers.items():
-        extra = "splice-ai[llama]" if provider.kind == "llama" else ""
-        try:
-            kind = plugin("providers", provider.kind, extra)
-        except SettingsError:
-            if name == "local":  # the default one, which nobody asked for by name
-                continue
-            raise
-        made[name] = kind(**_provider_arguments(name, provider, settings))
-    return made
+def pepper_of(settings: Settings) -> bytes:
+    """The secret that is mixed into the hashes of keys; empty where none is set.
 
-
-def _provider_arguments(
-    name: str, provider: ProviderSettings, settings: Settings
-) -> Mapping[str, Any]:
-    if provider.kind == "llama":
-        path = settings.path(provider.model_path) if provider.model_path else None
-        return {"name": name, "model_path": path, "threads": provider.threads}
-    if not provider.base_url:
+    Raises:
+        SettingsError: A variable is named for it, and it is not set.
+    """
+    variable = settings.access.pepper_env
+    if variable and variable not in settings.secrets:
         raise SettingsError(
-            f"providers.{name}.base_url", got="nothing", promised="the URL of its API",
-            mend='write it like base_url = "https://host/v1"',
-        )  # fmt: skip
-    return {
-        "name": name,
-        "base_url": provider.base_url,
-        "api_key": settings.secrets.get(name),
-        "settings": OpenAISettings(
-            dialect="json_schema" if provider.json_schema else "json_object"
-        ),
-        "prices": {model: _price(price) for model, price in provider.prices.items()},
-    }
+            "access.pepper_env", got=f"no variable {variable}", promised="the pepper of the keys"
+        )
+    return settings.secrets.get(variable, "").encode()
 
 
-def _price(price: PriceSettings) -> Price:
-    return Price(
-        input_nano=round(price.input * NANO),
-        output_nano=round(price.output * NANO),
-        cached_nano=None if price.cached is None else round(price.cached * NANO),
-    )
+def _key_mode(settings: Settings) -> Literal["open", "required", "auto"]:
+    if settings.access.keys == "auto" and settings.server.host not in _LOOPBACK:
+        return "required"
+    return settings.access.keys
+
+
+def _masker(settings: Settings) -> Callable[[tuple[str, ...]], Masker]:
+    """Makes maskers; its library is loaded when the first declaration asks for one."""
+
+    def make(rules: tuple[str, ...]) -> Masker:
+        masking = plugin("masking", "re2", "splice-ai[masking]")
+        return masking(rules, settings.masking.rules)
+
+    return make
+
+
+def _meter(settings: Settings) -> Meter:
+    url = settings.meters.url
+    if url.startswith("memory:"):
+        if settings.server.workers > 1:
+            log.warning("each of %d workers has budgets of its own", settings.server.workers)
+        return plugin("meters", "memory")()
+    return plugin("meters", url.partition(":")[0], "splice-ai[redis]")(url)
+
+
+def _reuse(settings: Settings) -> Reuse:
+    url = settings.cache.url
+    exact: Cache
+    if url.startswith("memory:"):
+        exact = plugin("caches", "memory")(settings.cache.memory_mb << 20)
+    else:
+        exact = plugin("caches", url.partition(":")[0], "splice-ai[redis]")(url)
+    semantic: SemanticCache | None = None
+    if settings.cache.encoder:
+        near = plugin("caches", "semantic", "splice-ai[onnx,text]")
+        semantic = near(settings.path(settings.cache.encoder))
+    return Reuse(exact, semantic)
 
 
 def _features(settings: Settings) -> FeatureStore | None:

@@ -128,9 +128,13 @@ def story(record: Record, outcomes: list[Outcome], currency: str) -> list[str]:
         if attempt.usage is not None:
             tokens = (attempt.usage.input_tokens, attempt.usage.output_tokens)
             what += f", {tokens[0]} tokens in, {tokens[1]} out"
+            what += " (estimated)" if attempt.usage.estimated else ""
+        if attempt.first_token_us is not None:
+            what += f", first token after {attempt.first_token_us / 1000:.3g} ms"
         lines.append(what)
         if attempt.why:
             lines.append(f"     because {attempt.why}")
+    lines += [f"  Note: {note}" for note in record.notes]
     if record.prediction is not None:
         lines += ["Predicted", *_fields(record.prediction, skip=("cost_nano", "usage"))]
     if record.status is Status.ANSWERED:
@@ -151,6 +155,9 @@ _REASONS = {
     "first": "the first route answered",
     "fallback": "the routes before it did not",
     "repeated": "the stored answer of the same idempotency key",
+    "cached": "the kept answer to the very same question",
+    "similar": "the kept answer to a question that means the same",
+    "shared": "the answer to the same question, asked by another at the same time",
 }
 
 

@@ -185,7 +185,8 @@ class Control:
         digest = prompt.sha256 if prompt else ""
         return PinnedRoute(
             label=route.label, kind="llm", position=position, timeout_s=timed.timeout_s,
-            version=f"{model} prompt {digest[:12]}", model=model, provider=provider,
+            version=f"{model} prompt {digest[:12]}" if prompt else model,
+            model=model, provider=provider,
             prompt=route.prompt, prompt_sha256=digest, params=route.params,
         ), None  # fmt: skip
 

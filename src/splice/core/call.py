@@ -11,6 +11,8 @@ from typing import Any
 
 import msgspec
 
+from splice.core.access import ANYONE, Principal
+
 
 class Status(StrEnum):
     """How a call ended."""
@@ -32,18 +34,33 @@ class Reason(StrEnum):
     FALLBACK = "fallback"  # an earlier route failed
     REPEATED = "repeated"  # the stored answer of the same idempotency key
     EXHAUSTED = "exhausted"  # no route answered
+    REJECTED = "rejected"  # the provider says that the request itself is wrong
     CONTEXT_FAILED = "context_failed"
     DECISION_FAILED = "decision_failed"
+    CACHED = "cached"  # the same was asked before, and its answer is still kept
+    SIMILAR = "similar"  # nearly the same was asked before (semantic cache)
+    SHARED = "shared"  # the same was being asked, and this call waited for its answer
+    BROKEN = "broken"  # a stream that ended before its time
+    DISCONNECTED = "disconnected"  # the client went away in the middle of a stream
+    OVER_BUDGET = "over_budget"  # refused: a budget has no room
+    METER_AWAY = "meter_away"  # refused: budgets cannot be checked
     NOT_RECORDED = "not_recorded"
     CANCELLED = "cancelled"  # the caller in this process went away
 
 
 class Usage(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """Tokens that a language model read and wrote, as its provider counted them."""
+    """Tokens that a language model read and wrote, as its provider counted them.
+
+    `input_tokens` are all that it read: also those from the provider's cache (`cached_tokens`) and
+    those written into it (`cache_write_tokens`). `estimated` where the provider did not say, as of
+    a stream that was cut short, and we counted by the length of the texts.
+    """
 
     input_tokens: int | None = None
     output_tokens: int | None = None
     cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    estimated: bool = False
 
 
 class Prediction(msgspec.Struct, omit_defaults=True, gc=False):
@@ -77,7 +94,8 @@ class Attempt(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
     `route` is the route's label, `version` what exactly was run (model version and hash, or model
     and prompt version). `ended` is `answered` or the code of a `RouteError`. Times are in
-    microseconds, `started_us` from the start of the call. `cost_nano` is None where unknown.
+    microseconds, `started_us` from the start of the call; `first_token_us` is when, in the attempt,
+    the first token of a stream came. `cost_nano` is None where unknown.
     """
 
     route: str
@@ -88,6 +106,7 @@ class Attempt(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     why: str = ""
     usage: Usage | None = None
     cost_nano: int | None = None
+    first_token_us: int | None = None
 
 
 class Trace(msgspec.Struct, frozen=True, gc=False):
@@ -110,6 +129,7 @@ class Call(msgspec.Struct, gc=False):
     caller: str = ""
     key: str | None = None  # idempotency key
     trace: Trace | None = None
+    principal: Principal = ANYONE
 
 
 class Problem(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -149,6 +169,7 @@ class Record(msgspec.Struct, omit_defaults=True, gc=False):
     reply: bytes | None = None
     problem: Problem | None = None
     trace: Trace | None = None
+    notes: tuple[str, ...] = ()  # what a reader must know: a budget that could not be checked, …
 
 
 class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -5,9 +5,11 @@
     ├── SettingsError         splice.toml or SPLICE_* is wrong
     ├── RequestError          the caller's mistake
     │   ├── MalformedBody  InputMismatch  BodyTooLarge  UnsupportedMediaType
-    │   └── UnknownIntegration  UnknownCall  UnknownRelease  KeyReused  KeyInFlight
+    │   ├── UnknownIntegration  UnknownCall  UnknownRelease  KeyReused  KeyInFlight
+    │   └── UnknownModel  UnknownKey  ProviderRejected
     ├── RefusedError          rightly asked, but not answered
-    │   └── Stopped  Draining  Overloaded  NotRecorded
+    │   ├── Stopped  Draining  Overloaded  NotRecorded
+    │   └── NotAllowed  OverBudget  RateLimited  MeterAway
     ├── RouteError            one attempt failed; the next route is tried
     │   ├── RouteTimeout  ModelUnavailable  ModelMismatch  BadAnswer  ProviderFailed
     │   └── ProviderLimited  RouteCrashed
@@ -36,7 +38,7 @@ class SpliceError(Exception):
     """
 
     code: ClassVar[str] = "splice_error"
-    retryable: ClassVar[bool] = False
+    retryable: bool = False
 
     def __init__(self, where: str, *, got: str = "", promised: str = "", mend: str = "") -> None:
         super().__init__(where, got, promised, mend)
@@ -158,6 +160,30 @@ class KeyInFlight(RequestError):
     retryable = True
 
 
+class UnknownModel(RequestError):
+    """The model named is no alias, no integration, and no model that this key may name."""
+
+    code = "unknown_model"
+
+
+class UnknownKey(RequestError):
+    """No API key, or one that is unknown, expired, revoked, or used from elsewhere."""
+
+    code = "unknown_key"
+
+
+class ProviderRejected(RequestError):
+    """The provider says that the request itself is wrong; `got` holds its own words.
+
+    `param` is the field that it names, `vendor_code` its own code for the mistake; None where it
+    gives none.
+    """
+
+    code = "provider_rejected"
+    param: str | None = None
+    vendor_code: str | None = None
+
+
 class RefusedError(SpliceError):
     """Rightly asked, but not answered: by policy, by switch, or to keep a promise."""
 
@@ -193,6 +219,39 @@ class NotRecorded(RefusedError):
     code = "not_recorded"
     retryable = True
     unsure: bool = False
+
+
+class NotAllowed(RefusedError):
+    """The API key does not reach this integration, model or page."""
+
+    code = "not_allowed"
+
+
+class OverBudget(RefusedError):
+    """A budget has no room for what this call may cost."""
+
+    code = "over_budget"
+
+
+class RateLimited(RefusedError):
+    """The key asked more, or for more tokens, than its limit allows in a minute."""
+
+    code = "rate_limited"
+    retryable = True
+
+    def __init__(
+        self, where: str, *, retry_after: float, got: str = "", promised: str = ""
+    ) -> None:
+        mend = "try again when the minute is over"
+        super().__init__(where, got=got, promised=promised, mend=mend)
+        self.retry_after = retry_after
+
+
+class MeterAway(RefusedError):
+    """Budgets cannot be checked now, and this process answers nothing unchecked."""
+
+    code = "meter_away"
+    retryable = True
 
 
 class RouteError(SpliceError):

@@ -64,6 +64,13 @@ class Money(msgspec.Struct, frozen=True):
         """The amount in whole units of the currency."""
         return self.nano / NANO
 
+    @property
+    def exact(self) -> str:
+        """The amount in words, with cents or as many digits as it has: "EUR 0.002"."""
+        whole, rest = divmod(abs(self.nano), NANO)
+        decimals = f"{rest:09}".rstrip("0").ljust(2, "0")
+        return f"{self.currency} {'-' if self.nano < 0 else ''}{whole:,}.{decimals}"
+
     def __str__(self) -> str:
         return f"{self.currency} {self.amount:,.2f}"
 

@@ -17,13 +17,17 @@ import msgspec
 from splice.core.errors import DeclarationError, InputMismatch
 from splice.core.units import money, seconds
 from splice.declare.bodies import mismatch, refuse_not_finite
+from splice.declare.chats import ChatReply, ChatRequest
 from splice.declare.codec import Codec, codec, entity_field, field_names
+from splice.declare.options import Options, read_options
 from splice.declare.routes import ReadText, RouteReader, TimedRoute
-from splice.declare.spec import Integration, Objective, Risk
+from splice.declare.spec import Conversation, Integration, Objective, Risk
 from splice.declare.spec import integration_name as name_of
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
-_KNOWN = tuple(name for name in vars(Integration) if not name.startswith("_"))
+_KNOWN = tuple(
+    name for kind in (Integration, Conversation) for name in vars(kind) if not name.startswith("_")
+)
 MAX_DEADLINE = 600.0
 
 
@@ -43,6 +47,7 @@ class Declaration(msgspec.Struct, frozen=True):
     has_context: bool
     has_decide: bool
     fields: tuple[str, ...]  # of the request, as context() and the routes see them
+    options: Options = Options()
     places: dict[str, tuple[str, int]] = {}  # attribute to file and line; "" is the class
 
 
@@ -94,6 +99,7 @@ class _Reader:
         risk = self._risk()
         deadline_s = self._deadline()
         objective = self._objective()
+        options = read_options(cls, self.name, risk, self.wrong)
         request, request_type = self._types("request")
         reply, _ = self._types("reply")
         entity = self._entity(request_type)
@@ -110,9 +116,7 @@ class _Reader:
                 "gather what it needs in context()",
             )
         fields = None if has_context or request is None else field_names(request_type)
-        routes = RouteReader(
-            deadline_s, reply, fields, self.prompts, self.wrong, self.mistakes
-        ).read(cls.routes)
+        routes = self._routes(deadline_s, reply, fields, options)
         if self.mistakes or request is None or reply is None:
             return None
         return Declaration(
@@ -129,8 +133,18 @@ class _Reader:
             has_context=has_context,
             has_decide=has_decide,
             fields=tuple(field_names(request_type)),
+            options=options,
             places={field: (self.file, line) for field, line in {"": 0, **self._lines}.items()},
         )
+
+    def _routes(
+        self, deadline_s: float, reply: Codec | None, fields: list[str] | None, options: Options
+    ) -> list[TimedRoute]:
+        talks = options.conversation
+        reader = RouteReader(
+            deadline_s, reply, fields, self.prompts, self.wrong, self.mistakes, talks
+        )
+        return reader.read(self.cls.routes)
 
     def _misspelt(self) -> None:
         """A name that is nearly one of ours: it would be ignored, and its promise with it."""
@@ -214,6 +228,8 @@ class _Reader:
 
     def _types(self, which: str) -> tuple[Codec | None, Any]:
         kind: Any = getattr(self.cls, which) or self._annotated(which)
+        if kind is None and issubclass(self.cls, Conversation):
+            kind = ChatRequest if which == "request" else ChatReply
         if kind is None and self._unresolved:
             return None, None
         if kind is None:
@@ -333,7 +349,7 @@ def integrations_in(module: ModuleType) -> list[type[Integration]]:
         value
         for value in dict.fromkeys(one for one in vars(module).values() if isinstance(one, type))
         if issubclass(value, Integration)
-        and value is not Integration
+        and value not in (Integration, Conversation)
         and value.__module__ == module.__name__
         and not value.__dict__.get("abstract", False)
     ]

@@ -12,6 +12,7 @@ import msgspec
 from splice.core.errors import DeclarationError
 from splice.core.units import seconds
 from splice.declare.codec import Codec, codec
+from splice.declare.options import Patience, read_patience
 from splice.declare.prompts import Prompt, parse_prompt
 from splice.declare.spec import LLM, Model, Route, Rule
 
@@ -32,6 +33,7 @@ class TimedRoute(msgspec.Struct, frozen=True):
     timeout_s: float
     prompt: Prompt | None = None
     output: Codec | None = None
+    patience: Patience = Patience()
 
 
 class RouteReader:
@@ -44,6 +46,7 @@ class RouteReader:
         prompts: Reads the text of a prompt by its path.
         wrong: Notes a mistake of the field `routes`.
         mistakes: Takes mistakes inside a prompt file.
+        conversation: The callers bring the messages: a route needs no prompt and no output.
     """
 
     def __init__(
@@ -54,6 +57,7 @@ class RouteReader:
         prompts: ReadText,
         wrong: Wrong,
         mistakes: list[DeclarationError],
+        conversation: bool = False,
     ) -> None:
         self._deadline_s = deadline_s
         self._reply = reply
@@ -61,6 +65,7 @@ class RouteReader:
         self._prompts = prompts
         self._wrong = wrong
         self._mistakes = mistakes
+        self._conversation = conversation
 
     def read(self, given: Any) -> list[TimedRoute]:
         """The routes that are without fault; a mistake is noted for each of the others."""
@@ -70,7 +75,14 @@ class RouteReader:
             )
             return []
         declared = cast("Sequence[Any]", given)
-        if not declared:
+        if self._conversation and not all(isinstance(one, LLM) for one in declared):
+            self._wrong(
+                "routes",
+                "a route that is no language model",
+                "splice.LLM routes only, in a Conversation",
+                "declare a splice.Integration for what a model or a rule answers",
+            )
+        if not declared and not self._conversation:
             self._wrong(
                 "routes",
                 "none",
@@ -177,9 +189,13 @@ class RouteReader:
                 "provider/model",
                 'write it like "openai/gpt-5-mini"; providers are in splice.toml',
             )
+        patience = read_patience(route, self._wrong, conversation=self._conversation)
+        if self._conversation:
+            prompt = self._prompt(route) if route.prompt else None
+            return TimedRoute(route, timeout_s, prompt, None, patience)
         output = self._output(route)
         prompt = self._prompt(route)
-        return None if prompt is None else TimedRoute(route, timeout_s, prompt, output)
+        return None if prompt is None else TimedRoute(route, timeout_s, prompt, output, patience)
 
     def _output(self, route: LLM) -> Codec | None:
         if route.output is None:

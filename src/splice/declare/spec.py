@@ -95,14 +95,26 @@ class LLM(msgspec.Struct, frozen=True):
 
     `prompt` is a path in the project, from the folder that imports start from. `output` is the type
     that the model must answer in; the reply type where it is left out. `params` go to the provider
-    as they are.
+    as they are. In a `Conversation` both may be left out: the caller brings the messages. A prompt
+    then is put before them, and `params` stand where the caller says nothing.
+
+    `retries` is how often the provider is asked again when it fails for the moment: 0 where left
+    out, 2 in a conversation. `first_token` and `between_tokens` bound the silence of a stream.
+    `hedge` starts a second try beside the first when nothing has come for so long: it costs twice,
+    and cuts the slowest answers. `quality` is how good you measured the route to be, from 0 to 1,
+    for `Cheapest`.
     """
 
     ref: str
-    prompt: str
+    prompt: str = ""
     output: Any = None  # any type that msgspec or pydantic can decode
     timeout: str | float | None = None
     params: dict[str, Any] = {}  # the provider's own names and values
+    retries: int | None = None
+    first_token: str | float | None = None
+    between_tokens: str | float | None = None
+    hedge: str | float | None = None
+    quality: float | None = None
 
     @property
     def label(self) -> str:
@@ -129,6 +141,57 @@ class Rule(msgspec.Struct, frozen=True):
 Route = Model | LLM | Rule
 
 
+class Cache(msgspec.Struct, frozen=True, kw_only=True):
+    """Answers kept and given again. Left out, nothing is.
+
+    `exact` is how long the answer to the very same question is kept. `semantic` is how long it is
+    kept for a question that means the same; it passes two checks, and can still be wrong: see the
+    measured rates in the guide, and keep it to where a wrong answer is harmless. `cosine` is the
+    least nearness of the first check. Answers are never shared between tenants unless
+    `across_tenants` says so.
+    """
+
+    exact: str | float | None = None
+    semantic: str | float | None = None
+    cosine: float = 0.86
+    across_tenants: bool = False
+
+
+class Log(msgspec.Struct, frozen=True, kw_only=True):
+    """What of a call's texts is recorded; that it happened, its cost and its end always are.
+
+    `keep` is the share of calls whose request and reply are kept: 1 is all, 0 is none. `mask` names
+    what is masked in them: `email`, `phone`, `iban`, `card`, `ip`, `secret`, a rule of
+    `splice.toml`, or `all` for every built-in rule. Masking fails closed: what cannot be masked is
+    not kept.
+    """
+
+    keep: float = 1.0
+    mask: tuple[str, ...] = ()
+
+
+class Spend(msgspec.Struct, frozen=True):
+    """The most that an integration may spend in a period: `Spend("EUR 200", per="month")`.
+
+    `per` is `hour`, `day`, `week`, `month` or `total`.
+    """
+
+    amount: str
+    per: str = "month"
+
+
+class Cheapest(msgspec.Struct, frozen=True, kw_only=True):
+    """Try the routes in the order of their price, instead of the order they are written in.
+
+    Routes that do not meet the floor come last: those whose declared `quality` is lower, and those
+    whose measured median latency is above `within`. A route whose price is unknown comes after
+    those whose price is known.
+    """
+
+    within: str | float | None = None
+    quality: float | None = None
+
+
 class Integration:
     """One AI capability inside one business workflow. Subclass it; the docstring is its purpose.
 
@@ -140,6 +203,12 @@ class Integration:
         routes: Ways to answer, in order of trust.
         request: The request type, where `context` and `decide` do not name it.
         reply: The reply type, where `decide` does not name it.
+        cache: Which answers are kept and given again; none where it is left out.
+        log: What of a call's texts is recorded; all where it is left out.
+        budget: The most that it may spend, each in its period.
+        choose: In which order the routes are tried; as written where it is left out.
+        coalesce: Whether simultaneous identical questions of one tenant share one answer.
+        aliases: Further names under which OpenAI and Anthropic clients find it as a model.
     """
 
     name: ClassVar[str] = ""
@@ -150,6 +219,12 @@ class Integration:
     routes: ClassVar[list[Route] | tuple[Route, ...]] = ()
     request: ClassVar[Any] = None
     reply: ClassVar[Any] = None
+    cache: ClassVar[Cache | None] = None
+    log: ClassVar[Log | None] = None
+    budget: ClassVar[tuple[Spend, ...] | list[Spend] | Spend] = ()
+    choose: ClassVar[Cheapest | None] = None
+    coalesce: ClassVar[bool] = False
+    aliases: ClassVar[tuple[str, ...] | list[str]] = ()
 
     def context(self, request: Any, look: Lookup, /) -> Any:
         """What the routes see: a mapping. May be `async`. Left out, it is the request's fields."""
@@ -158,6 +233,20 @@ class Integration:
     def decide(self, request: Any, prediction: Any, /) -> Any:
         """What the business does with the prediction: a reply. Left out, it is `value` itself."""
         raise NotImplementedError
+
+
+class Conversation(Integration):
+    """An integration whose callers bring the messages: chats, agents, assistants, embeddings.
+
+    OpenAI and Anthropic clients call it by its name or an alias in `model`; its routes are all
+    `LLM`. It needs neither `context` nor `decide`.
+
+    Attributes:
+        models: Patterns of `provider/model` that a caller may name himself where his key allows it,
+            such as `"openai/*"`. Such a call has that one route.
+    """
+
+    models: ClassVar[tuple[str, ...] | list[str]] = ()
 
 
 def integration_name(cls: type[Integration]) -> str:

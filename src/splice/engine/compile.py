@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 
 import msgspec
 
-from splice.core.errors import ModelUnavailable, SpliceError
+from splice.core.errors import ModelUnavailable, SettingsError, SpliceError
 from splice.core.release import PinnedRoute, Release
+from splice.declare.options import CONVERSATION_RETRIES, Patience
 from splice.declare.reading import Declaration
 from splice.declare.routes import TimedRoute
 from splice.declare.spec import LLM, Rule
 from splice.engine.line import Line, Step, line_of
+from splice.engine.routing.balanced import Balanced
 from splice.engine.routing.batched import Batched
 from splice.engine.routing.prompted import Prompted
+from splice.engine.routing.relayed import Relayed
 from splice.engine.routing.ruled import Ruled
+from splice.engine.seal import Seal
+from splice.ports.masking import Masker
 from splice.ports.predictor import Predictor
-from splice.ports.providers import Provider
 from splice.ports.runtimes import ModelRuntime
 from splice.ports.stores import ModelStore
 
@@ -35,6 +40,12 @@ class Machine(msgspec.Struct, frozen=True):
     local_providers: frozenset[str] = frozenset()
 
 
+def _no_masker(rules: tuple[str, ...]) -> Masker:
+    raise SettingsError(
+        f"log.mask {', '.join(rules)}", got="no masker", mend="install splice-ai[masking]"
+    )
+
+
 class Compiler:
     """Turns releases into lines. A model that several releases use is in memory once."""
 
@@ -42,52 +53,95 @@ class Compiler:
         self,
         models: ModelStore,
         runtimes: Mapping[str, ModelRuntime],
-        providers: Mapping[str, Provider],
+        providers: Mapping[str, Balanced],
         machine: Machine,
+        masker: Callable[[tuple[str, ...]], Masker] = _no_masker,
     ) -> None:
         self._models = models
         self._runtimes = runtimes
         self._providers = providers
         self._machine = machine
+        self._masker = masker
         self._loaded: weakref.WeakValueDictionary[tuple[str, tuple[str, ...]], Batched] = (
             weakref.WeakValueDictionary()
         )
 
     def compile(self, release: Release, declaration: Declaration) -> Line:
-        """The line. A route whose model cannot be loaded is part of it, marked unavailable."""
+        """The line. A route whose model cannot be loaded is part of it, marked unavailable.
+
+        Raises:
+            SettingsError: It wants texts masked, and the masker cannot be had.
+        """
         pairs = zip(release.manifest.routes, declaration.routes, strict=True)
         withdrawn = self._models.withdrawn()
         steps = tuple(self._step(pinned, timed, withdrawn) for pinned, timed in pairs)
-        return line_of(release, declaration, steps)
+        log = declaration.options.log
+        seal = None
+        if log is not None:
+            seal = Seal(log, self._masker(log.mask) if log.mask else None)
+        direct = None
+        if declaration.options.models:
+            direct = partial(self._direct, declaration.deadline_s)
+        return line_of(release, declaration, steps, seal, direct)
 
-    def _step(self, pinned: PinnedRoute, timed: TimedRoute, withdrawn: Mapping[str, str]) -> Step:
+    def _direct(self, deadline_s: float, model: str) -> Step:
+        """The route to a model that a caller names himself: `provider/model`."""
+        provider, _, name = model.partition("/")
+        pinned = PinnedRoute(
+            label=f"llm:{model}", kind="llm", position=0, timeout_s=deadline_s,
+            version=name, model=name, provider=provider,
+        )  # fmt: skip
+        timed = TimedRoute(LLM(model), deadline_s, patience=Patience(CONVERSATION_RETRIES))
+        return self._step(pinned, timed, {}, conversation=True)
+
+    def _step(
+        self,
+        pinned: PinnedRoute,
+        timed: TimedRoute,
+        withdrawn: Mapping[str, str],
+        *,
+        conversation: bool = False,
+    ) -> Step:
         why = withdrawn.get(pinned.sha256, "") if pinned.sha256 else ""
+        quality = timed.route.quality if isinstance(timed.route, LLM) else None
         try:
-            predictor, immediate = self._predictor(pinned, timed)
+            predictor, immediate = self._predictor(pinned, timed, conversation=conversation)
         except SpliceError as error:
             return Step(pinned, None, immediate=True, unavailable=str(error), withdrawn=why)
-        return Step(pinned, predictor, immediate, withdrawn=why)
+        return Step(pinned, predictor, immediate, withdrawn=why, quality=quality)
 
-    def _predictor(self, pinned: PinnedRoute, timed: TimedRoute) -> tuple[Predictor, bool]:
+    def _predictor(
+        self, pinned: PinnedRoute, timed: TimedRoute, *, conversation: bool
+    ) -> tuple[Predictor, bool]:
         route = timed.route
         if isinstance(route, Rule):
             return Ruled(route.function), True
         if isinstance(route, LLM):
-            provider = self._providers.get(pinned.provider)
-            if provider is None or timed.prompt is None or timed.output is None:
-                raise ModelUnavailable(
-                    pinned.label,
-                    got=f"no provider {pinned.provider}",
-                    promised=f"one of {', '.join(self._providers) or 'none configured'}",
-                    mend=f"add [providers.{pinned.provider}] to splice.toml",
-                )
-            local = pinned.provider in self._machine.local_providers
-            rate = self._machine.nano_per_second if local else None
-            return Prompted(
-                provider, pinned, timed.prompt, timed.output, nano_per_second=rate
-            ), False
+            return self._llm(pinned, timed, conversation=conversation), False
         batched = self.model(pinned)
         return batched, batched.immediate
+
+    def _llm(self, pinned: PinnedRoute, timed: TimedRoute, *, conversation: bool) -> Predictor:
+        balanced = self._providers.get(pinned.provider)
+        if balanced is None:
+            raise ModelUnavailable(
+                pinned.label,
+                got=f"no provider {pinned.provider}",
+                promised=f"one of {', '.join(self._providers) or 'none configured'}",
+                mend=f"add [providers.{pinned.provider}] to splice.toml",
+            )
+        if conversation or timed.output is None or timed.prompt is None:
+            return Relayed(balanced, pinned, timed.patience, timed.prompt)
+        local = pinned.provider in self._machine.local_providers
+        rate = self._machine.nano_per_second if local else None
+        return Prompted(
+            balanced,
+            pinned,
+            timed.prompt,
+            timed.output,
+            patience=timed.patience,
+            nano_per_second=rate,
+        )
 
     def model(self, pinned: PinnedRoute) -> Batched:
         """The model of a route, in memory.

@@ -1,39 +1,40 @@
-"""The way of one call, from top to bottom: admit, gather, infer, decide, record, reply."""
+"""The way of one call, from top to bottom: admit, reuse, gather, infer, decide, record, reply."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from typing import Any
 
 import msgspec
 
 from splice.core.call import Attempt, Call, Gathered, Problem, Reason, Record, Status
+from splice.core.chat import Asked
 from splice.core.errors import (
     DecisionError,
     ExhaustedError,
     GatherError,
+    KeyReused,
     NotRecorded,
     SpliceError,
-    UnknownIntegration,
 )
-from splice.engine import observe
-from splice.engine.admit import Claims, entity_of, may_enter
+from splice.engine.admit import entity_of
+from splice.engine.converse import Conversations, Spoken
 from splice.engine.decide import decide
 from splice.engine.gather import Look, gather, recorded
 from splice.engine.infer import infer, total_cost
 from splice.engine.line import Line
-from splice.engine.record import Recorder, not_recorded
-from splice.engine.routing.prompted import output_plain
-from splice.ports.features import FeatureStore
+from splice.engine.record import not_recorded
+from splice.engine.reuse import Asker
+from splice.engine.routing.prompted import Prompted, output_plain
+from splice.engine.routing.relayed import Relayed
+from splice.engine.spend import NO_RESERVATION
+from splice.engine.tokens import BYTES_A_TOKEN
+from splice.engine.typed_chat import completion_of, request_of
 from splice.ports.predictor import Question
-from splice.ports.stores import RecordStore
-from splice.ports.telemetry import Tracer
 
 _encode = msgspec.json.Encoder(enc_hook=str).encode
-_RECORD_SECONDS = 5.0
-"""A high-risk call waits at least this long for its commit, even at the end of its deadline: an
-answer that is ready is worth the wait, and a hung disk must still give the caller a word."""
 
 
 class Answered(msgspec.Struct):
@@ -43,98 +44,98 @@ class Answered(msgspec.Struct):
     error: SpliceError | None = None
 
 
-class Engine:
-    """Answers calls by the lines that are live.
+class _Kept(msgspec.Struct, gc=False):
+    """What a cache keeps of an answer."""
 
-    Args:
-        records: The ledger, for idempotency keys.
-        recorder: Takes finished calls to the ledger.
-        features: What `context()` can look up; None where nothing is configured.
-        tracer: Is told of finished calls; None where no endpoint is set.
-        max_in_flight: Calls at once; beyond it new ones are refused.
-    """
+    route: str
+    version: str
+    reply: bytes
+    prediction: bytes
 
-    def __init__(
-        self,
-        records: RecordStore,
-        recorder: Recorder,
-        *,
-        features: FeatureStore | None = None,
-        tracer: Tracer | None = None,
-        max_in_flight: int = 1000,
-    ) -> None:
-        self._claims = Claims(records)
-        self._features = features
-        self._tracer = tracer
-        self._max_in_flight = max_in_flight
-        self.recorder = recorder
-        self.metrics = observe.Metrics()
-        self.lines: dict[str, Line] = {}
-        self.in_flight = 0
 
-    def line(self, integration: str) -> Line:
-        """The live line of an integration.
+_KEPT = msgspec.json.Decoder(_Kept)
 
-        Raises:
-            UnknownIntegration: It has no live release here.
-        """
-        line = self.lines.get(integration)
-        if line is None:
-            raise UnknownIntegration(
-                integration[:80],
-                got="no live release of that name",
-                promised=f"one of {', '.join(sorted(self.lines)) or 'none yet'}",
-                mend="splice release list shows what is live",
-            )
-        return line
+
+class Engine(Conversations):
+    """Answers calls by the lines that are live; see `Floor` for the arguments."""
 
     async def answer(self, call: Call, line: Line | None = None) -> Answered:
         """Answers one call by the release that is live as it comes in, or by the line given.
 
         Raises:
             RequestError: It is not a call of that integration; nothing was recorded.
-            RefusedError: It may not run now; nothing was recorded.
+            RefusedError: It may not run now.
         """
         line = line or self.line(call.integration)
         try:
-            may_enter(line, self.recorder, self.in_flight, self._max_in_flight)
+            self.admit(line, call)
             request = line.request.decode(call.body, line.where)
             entity = entity_of(line, request)
-            first = None if call.key is None else await self._first(line, call, call.key)
+            first = None if call.key is None else await self.claimed(line, call, call.key)
             if first is not None:
                 return _repeated(first)
+            reserved = NO_RESERVATION
+            if self.purse is not None:
+                reserved = await self.reserve(line, call, *_estimate(line, call))
         except SpliceError as error:
-            self.metrics.add(observe.REFUSED, (line.name, error.code))
+            self.refused(line.name, error)
             raise
 
         self.in_flight += 1
         answered: Answered | None = None
         try:
-            look = Look(call.asked_us, self._features)
-            answered = await self.run(line, call, request, look, entity)
-            if line.durable or call.key is not None:
-                answered = await self._committed(line, answered)
-            else:
-                self.recorder.put(answered.record)
-            self.metrics.called(answered.record)
-            if self._tracer is not None:
-                self._tracer.finished(answered.record)
+            answered = await self._typed_reused(line, call, request, entity)
+            if self.purse is not None:
+                await self.purse.settle(reserved, answered.record.cost_nano, _tokens(answered))
+            error = await self.finish(line, call, answered.record)
+            if error is not None:
+                answered = Answered(not_recorded(answered.record, error), error)
             return answered
         except asyncio.CancelledError:
             if answered is None:
-                self.recorder.put(_cancelled(line, call, entity))
+                self.finish_now(line, _cancelled(line, call, entity))
             raise
         finally:
             self.in_flight -= 1
             if call.key is not None:
-                await self._end_claim(call, call.key, answered)
+                error = None if answered is None else answered.error
+                unsure = isinstance(error, NotRecorded) and error.unsure
+                await self.end_claim(
+                    call, answered=answered is not None and error is None, unsure=unsure
+                )
 
-    async def _first(self, line: Line, call: Call, key: str) -> Record | None:
-        self.in_flight += 1  # it waits for another call, and takes as much room as one that runs
-        try:
-            return await self._claims.take(line, call, key)
-        finally:
-            self.in_flight -= 1
+    async def converse_typed(self, line: Line, call: Call, asked: Asked) -> Spoken:
+        """A typed integration asked as if it were a model."""
+        fields = asked.fields if asked.as_chat is None else asked.as_chat()
+        typed = msgspec.structs.replace(call, body=request_of(line, fields))
+        answered = await self.answer(typed, line)
+        record, error = answered.record, answered.error
+        reply = None if error is not None else completion_of(record)
+        return Spoken(
+            call.id, line.name, record.release, record.route, record.reason, record.cost_nano,
+            reply, error=error,
+        )  # fmt: skip
+
+    async def _typed_reused(
+        self, line: Line, call: Call, request: Any, entity: str | None
+    ) -> Answered:
+        """What was answered to the very same question a while ago, or a new answer."""
+        options = line.declaration.options
+        if options.exact_s is None:
+            return await self.run(line, call, request, Look(call.asked_us, self._features), entity)
+        asker = Asker(call.principal.tenant, line.name, line.release.number)
+        key = self.reuse.typed_key(asker, options, call.body)
+        kept = None if key is None else await self.reuse.find_bytes(key)
+        if kept is not None:
+            # What cannot be read was kept by another version, or by another hand: no answer.
+            with contextlib.suppress(msgspec.DecodeError):
+                return _Run(line, call, entity, time.monotonic()).kept(_KEPT.decode(kept))
+        answered = await self.run(line, call, request, Look(call.asked_us, self._features), entity)
+        record = answered.record
+        if key is not None and answered.error is None and record.reply is not None:
+            value = _Kept(record.route, record.version, record.reply, record.prediction or b"")
+            await self.reuse.keep_bytes(key, _encode(value), options.exact_s)
+        return answered
 
     async def run(
         self, line: Line, call: Call, request: Any, look: Look, entity: str | None
@@ -167,28 +168,6 @@ class Engine:
             return run.failed(error, Reason.DECISION_FAILED)
         reason = Reason.FIRST if len(inferred.attempts) == 1 else Reason.FALLBACK
         return Answered(run.record(Status.ANSWERED, reason, reply))
-
-    async def _committed(self, line: Line, answered: Answered) -> Answered:
-        record = answered.record
-        left = line.deadline_s - record.duration_us / 1e6
-        try:
-            await self.recorder.commit(record, max(left, _RECORD_SECONDS))
-        except NotRecorded as error:
-            return Answered(not_recorded(record, error), error)
-        return answered
-
-    async def _end_claim(self, call: Call, key: str, answered: Answered | None) -> None:
-        # Whether a late commit still stores an answer nobody can tell: then the lease ends the
-        # claim, for a second execution would be worse than a wait.
-        error = None if answered is None else answered.error
-        unsure = isinstance(error, NotRecorded) and error.unsure
-        if unsure or (answered is not None and error is None):
-            self._claims.ended(call, key)
-            return
-        try:
-            await self._claims.give_back(call, key)
-        except SpliceError:  # the lease will end it
-            self._claims.ended(call, key)
 
 
 class _Run:
@@ -237,6 +216,11 @@ class _Run:
             trace=call.trace,
         )
 
+    def kept(self, kept: _Kept) -> Answered:
+        """The call is answered by what was kept of an earlier one."""
+        self.route, self.version, self.prediction = kept.route, kept.version, kept.prediction
+        return Answered(self.record(Status.ANSWERED, Reason.CACHED, kept.reply))
+
     def failed(self, error: SpliceError, reason: Reason) -> Answered:
         """The call ended without a reply."""
         problem = Problem(error.code, error.where, error.detail)
@@ -264,5 +248,30 @@ def _cancelled(line: Line, call: Call, entity: str | None) -> Record:
     return run.record(Status.FAILED, Reason.CANCELLED, None, problem)
 
 
+def _estimate(line: Line, call: Call) -> tuple[int | None, int]:
+    """What a call may cost at most, and its tokens, before it runs."""
+    read = len(call.body) // BYTES_A_TOKEN
+    dearest: int | None = 0
+    most = 0
+    for step in line.steps:
+        if isinstance(step.predictor, (Prompted, Relayed)):
+            cost, tokens = step.predictor.most(read)
+            dearest = None if cost is None or dearest is None else max(dearest, cost)
+            most = max(most, tokens)
+    return dearest, most
+
+
+def _tokens(answered: Answered) -> int:
+    usages = [one.usage for one in answered.record.attempts if one.usage is not None]
+    return sum((one.input_tokens or 0) + (one.output_tokens or 0) for one in usages)
+
+
 def _repeated(record: Record) -> Answered:
+    if record.reply is None:
+        raise KeyReused(
+            f"{record.integration}.idempotency-key",
+            got="a key whose answer was given, but not kept",
+            promised="a key whose answer is kept: this integration does not log every reply",
+            mend="take a fresh key, or set log.keep to 1",
+        )
     return Answered(msgspec.structs.replace(record, reason=Reason.REPEATED))

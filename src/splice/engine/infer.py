@@ -11,12 +11,17 @@ from splice.core.call import Attempt, Prediction
 from splice.core.errors import RouteCrashed, RouteError
 from splice.engine.faults import faults
 from splice.engine.line import Line, Step
-from splice.ports.predictor import Question
+from splice.ports.predictor import Note, Question
 
 ANSWERED = "answered"
 
 # A route never takes the whole of what is left of the deadline while another stands behind it.
 _SHARE_WITH_NEXT = 0.8
+
+
+def share_of(position: int, routes: int) -> float:
+    """The share of the time left that the route at a position may take."""
+    return 1.0 if position == routes - 1 else _SHARE_WITH_NEXT
 
 
 class Inferred(msgspec.Struct, gc=False):
@@ -28,20 +33,18 @@ class Inferred(msgspec.Struct, gc=False):
 
 
 async def infer(line: Line, question: Question, started: float) -> Inferred:
-    """Tries each route once until one answers or the deadline has passed.
+    """Tries each route until one answers or the deadline has passed.
 
-    Args:
-        line: The compiled release.
-        question: The context and the deadline (on `time.monotonic()`).
-        started: When the call began, on the same clock.
+    `started` is when the call began, on `time.monotonic()`, the clock of the question's deadline.
     """
     inferred = Inferred([])
     last = len(line.steps) - 1
     for position, step in enumerate(line.steps):
         begun = time.monotonic()
+        if not step.immediate:  # a route that waits may try more than once, and says so
+            question.note = _noting(inferred.attempts, step, started)
         left = question.deadline - begun
-        if position < last:
-            left *= _SHARE_WITH_NEXT
+        left = left * _SHARE_WITH_NEXT if position < last else left
         ended, why, prediction, cost, limit = ANSWERED, "", None, 0, None
         if step.predictor is None or step.unavailable or step.withdrawn:
             ended, why = "model_unavailable", step.withdrawn or step.unavailable
@@ -86,6 +89,27 @@ async def infer(line: Line, question: Question, started: float) -> Inferred:
             inferred.step = step
             break
     return inferred
+
+
+def _noting(attempts: list[Attempt], step: Step, started: float) -> Note:
+    def note(began: float, error: RouteError | None) -> None:
+        ended = "outrun" if error is None else error.code
+        why = "another try answered first" if error is None else str(error)
+        cost = None if error is None else error.cost_nano
+        attempts.append(
+            Attempt(
+                step.route.label,
+                ended,
+                int((began - started) * 1e6),
+                int((time.monotonic() - began) * 1e6),
+                step.route.version,
+                why,
+                None,
+                cost,
+            )
+        )
+
+    return note
 
 
 def total_cost(attempts: list[Attempt]) -> int | None:

@@ -12,6 +12,7 @@ from splice.core.release import PinnedRoute, Release
 from splice.declare.codec import Codec
 from splice.declare.reading import Declaration
 from splice.declare.spec import Risk
+from splice.engine.seal import Seal
 from splice.ports.predictor import Predictor
 
 Ask: TypeAlias = "Callable[[Any, Any], Mapping[str, Any] | Awaitable[Mapping[str, Any]]]"
@@ -29,6 +30,7 @@ class Step(msgspec.Struct):
     immediate: bool
     unavailable: str = ""
     withdrawn: str = ""
+    quality: float | None = None
 
 
 class Line(msgspec.Struct):
@@ -47,9 +49,17 @@ class Line(msgspec.Struct):
     where: str
     simple: bool  # nothing of it sets a timer or waits for the world: it needs no task
     stopped: str = ""
+    seal: Seal | None = None  # None where all is recorded as it is
+    direct: Callable[[str], Step] | None = None  # the route to a model that the caller names
 
 
-def line_of(release: Release, declaration: Declaration, steps: tuple[Step, ...]) -> Line:
+def line_of(
+    release: Release,
+    declaration: Declaration,
+    steps: tuple[Step, ...],
+    seal: Seal | None = None,
+    direct: Callable[[str], Step] | None = None,
+) -> Line:
     """The line of a release whose declaration is loaded and whose routes are ready."""
     instance = declaration.cls()
     decide: Callable[[Any, Any], Any] | None = None
@@ -69,5 +79,17 @@ def line_of(release: Release, declaration: Declaration, steps: tuple[Step, ...])
         durable=declaration.risk is Risk.HIGH,
         deadline_s=declaration.deadline_s,
         where=f"{declaration.name}.input",
-        simple=not declaration.has_context and all(step.immediate for step in steps),
+        simple=_is_simple(declaration, steps),
+        seal=seal,
+        direct=direct,
+    )
+
+
+def _is_simple(declaration: Declaration, steps: tuple[Step, ...]) -> bool:
+    options = declaration.options
+    waits = options.exact_s is not None or options.coalesce
+    return (
+        bool(steps)
+        and not (declaration.has_context or waits)
+        and all(step.immediate for step in steps)
     )

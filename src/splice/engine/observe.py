@@ -56,6 +56,12 @@ ATTEMPT_DURATION = Metric(
     "One try of a route.",
     ("integration", "route"),
 )
+FIRST_TOKEN = Metric(
+    "splice_first_token_seconds",
+    "histogram",
+    "From asking a route until the first token of its stream.",
+    ("integration", "route"),
+)
 COST = Metric(
     "splice_cost_total",
     "counter",
@@ -91,7 +97,7 @@ LEDGER_ERRORS = Metric(
 RELEASE = Metric("splice_release", "gauge", "Number of the live release.", ("integration",))
 
 METRICS = (
-    CALLS, CALL_DURATION, ATTEMPTS, ATTEMPT_DURATION, COST, TOKENS, REFUSED, OUTCOMES,
+    CALLS, CALL_DURATION, ATTEMPTS, ATTEMPT_DURATION, FIRST_TOKEN, COST, TOKENS, REFUSED, OUTCOMES,
     IN_FLIGHT, LEDGER_WAITING, LEDGER_SPOOLED, LEDGER_ERRORS, RELEASE,
 )  # fmt: skip
 _BY_NAME = {metric.name: metric for metric in METRICS}
@@ -111,6 +117,7 @@ class Metrics:
         self._durations: dict[Labels, list[float]] = {}
         self._attempts: dict[Labels, list[float]] = {}
         self._attempt_durations: dict[Labels, list[float]] = {}
+        self._first_tokens: dict[Labels, list[float]] = {}
         self._others: dict[str, dict[Labels, list[float]]] = {}
         # Most calls make one attempt: they share one cell for all that is counted of them, which
         # is taken apart when somebody asks. [calls, cost, call durations, attempt durations]
@@ -128,6 +135,8 @@ class Metrics:
             route = attempt.route
             _add(self._attempts, (name, route, attempt.ended))
             _observe(self._attempt_durations, (name, route), attempt.latency_us / 1e6)
+            if attempt.first_token_us is not None:
+                _observe(self._first_tokens, (name, route), attempt.first_token_us / 1e6)
             if attempt.cost_nano:
                 self.add(COST, (name, route), attempt.cost_nano / NANO)
             if attempt.usage is not None:
@@ -170,6 +179,7 @@ class Metrics:
             CALL_DURATION.name: self._durations,
             ATTEMPTS.name: self._attempts,
             ATTEMPT_DURATION.name: self._attempt_durations,
+            FIRST_TOKEN.name: self._first_tokens,
             **self._others,
         }
         plain: Snapshot = {

@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol, TypeAlias
 
 import msgspec
 
 from splice.core.call import Prediction, Trace
+from splice.core.errors import RouteError
+
+Note: TypeAlias = "Callable[[float, RouteError | None], None]"
+
+
+def _nobody(began: float, error: RouteError | None) -> None:
+    """Nobody wants to know."""
 
 
 class Question(msgspec.Struct, gc=False):
     """What a route is asked.
 
     `context` is what `context()` returned. `deadline` is on the clock of `time.monotonic()`: after
-    it nobody waits for the answer.
+    it nobody waits for the answer. `note` is told of tries that another one followed: when each
+    began on that clock, and its error (None where a faster one overtook it).
     """
 
     call_id: str
     context: Mapping[str, Any]  # features are of whatever types the model reads
     deadline: float
     trace: Trace | None = None
+    note: Note = _nobody
 
 
 Answer: TypeAlias = "Prediction | Awaitable[Prediction]"

@@ -7,6 +7,8 @@ from typing import Any, Literal, Protocol
 import msgspec
 
 from splice.core.call import Trace, Usage
+from splice.core.chat import Dialect, WireReply, WireRequest
+from splice.core.prices import Price
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -41,8 +43,65 @@ class Completion(msgspec.Struct, frozen=True):
     cost_nano: int | None = None
 
 
+class Stream(Protocol):
+    """One answer as it comes: server-sent events in the dialect of the request."""
+
+    @property
+    def started(self) -> bool:
+        """Whether something of the answer itself has come (text, a tool call), not only a head."""
+        ...
+
+    async def next(self) -> bytes | None:
+        """The next bytes, always whole events; None after the regular end. For one reader.
+
+        Raises:
+            ProviderFailed: It broke, or the provider said that it failed.
+            RouteTimeout: Nothing came for `between_s`, or `timeout_s` passed.
+        """
+        ...
+
+    def reply(self) -> WireReply:
+        """What has come so far as one answer.
+
+        Where the provider did not count its tokens, they are estimated, and say so.
+        """
+        ...
+
+    def hang_up(self) -> None:
+        """Stop the provider at once; harmless after the end."""
+        ...
+
+
 class Provider(Protocol):
     """One place that runs language models."""
+
+    @property
+    def dialects(self) -> frozenset[Dialect]:
+        """What `send` and `open` take; `chat` is always among them."""
+        ...
+
+    def price(self, model: str) -> Price | None:
+        """What a model costs; None where that is unknown."""
+        ...
+
+    async def send(self, request: WireRequest) -> WireReply:
+        """The answer to a request as a client would send it.
+
+        Raises:
+            RequestError: The provider says that the request itself is wrong (400, 413, 422); its
+                own words are in `got`. Another route would not help.
+            RouteError: As in `complete`.
+        """
+        ...
+
+    async def open(self, request: WireRequest) -> Stream:
+        """The same as a stream; returns once the provider has begun to answer.
+
+        Raises:
+            RequestError: As in `send`.
+            RouteError: As in `complete`.
+        """
+        ...
 
     async def complete(self, request: CompletionRequest) -> Completion:
         """The completion.

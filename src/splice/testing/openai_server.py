@@ -1,7 +1,8 @@
 """A small OpenAI-compatible server that behaves as told: answers, delays, limits and faults.
 
-It thinks nothing: it is for what a real model never does on demand. Runs in a thread of its own, on
-the loopback interface, on a free port.
+Chat completions, responses and embeddings, whole and as streams. It thinks nothing: it is for what
+a real model never does on demand. Runs in a thread of its own, on the loopback interface, on a
+free port.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, Self
 
 import msgspec
 import uvicorn
@@ -22,6 +23,19 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
+
+from splice.testing.openai_shapes import (
+    DONE,
+    chat_events,
+    chat_reply,
+    embeddings,
+    event,
+    example_of,
+    response,
+    response_events,
+)
+
+__all__ = ["USAGE", "Asked", "OpenAIServer", "Scripted", "example_of"]
 
 USAGE: dict[str, Any] = {  # as the wire has it
     "prompt_tokens": 12,
@@ -38,6 +52,11 @@ class Scripted(msgspec.Struct, frozen=True, kw_only=True):
     with the last message in capitals. `raw` is sent as the body as it is. With `cut` the body stops
     after so many bytes and the connection is closed. `message` replaces the whole message, `body`
     the whole completion.
+
+    A stream comes in events of a word each, `pause_s` apart. `raw` is then the whole stream;
+    `events` is how many come before it just ends, `breaks` says that the connection is closed
+    there, and `error` is an error that comes in their place. `usage` of None is a server that does
+    not count.
     """
 
     text: str | None = None
@@ -50,6 +69,10 @@ class Scripted(msgspec.Struct, frozen=True, kw_only=True):
     cut: int | None = None
     finish_reason: str = "stop"
     usage: dict[str, Any] | None = msgspec.field(default_factory=lambda: dict(USAGE))
+    pause_s: float = 0.0
+    events: int | None = None
+    breaks: bool = False
+    error: dict[str, Any] | None = None  # any JSON
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -59,34 +82,6 @@ class Asked(msgspec.Struct, frozen=True):
     headers: dict[str, str]
     body: dict[str, Any]  # any JSON
     client: tuple[str, int]
-
-
-def example_of(schema: Mapping[str, Any], root: Mapping[str, Any] | None = None) -> Any:
-    """The plainest value that satisfies a JSON Schema of the kind that replies have."""
-    root = root if root is not None else schema
-    if "$ref" in schema:
-        name = str(schema["$ref"]).rsplit("/", 1)[-1]
-        return example_of(root["$defs"][name], root)
-    for key in ("const", "default"):
-        if key in schema:
-            return schema[key]
-    if "enum" in schema:
-        return schema["enum"][0]
-    for key in ("anyOf", "oneOf", "allOf"):
-        if key in schema:  # null where it may be: another option may lead back here
-            options = cast("list[Mapping[str, Any]]", schema[key])
-            return example_of(min(options, key=lambda o: o.get("type") != "null"), root)
-    told: Any = schema.get("type", "object" if "properties" in schema else "string")
-    kind = str(cast("list[Any]", told)[0] if isinstance(told, list) else told)
-    if kind == "object":
-        named = cast("Mapping[str, Mapping[str, Any]]", schema.get("properties", {}))
-        return {name: example_of(below, root) for name, below in named.items()}
-    if kind == "array":
-        return [example_of(schema["items"], root)] * int(schema.get("minItems", 0))
-    if kind in ("number", "integer"):
-        return schema.get("minimum", 0)
-    plain: dict[str, Any] = {"boolean": False, "null": None}
-    return plain.get(kind, "x" * int(schema.get("minLength", 1)))
 
 
 class OpenAIServer:
@@ -103,7 +98,8 @@ class OpenAIServer:
         self._models = models
         self._script: deque[Scripted] = deque()
         self._lock = threading.Lock()
-        routes = [Route("/v1/chat/completions", self._complete, methods=["POST"])]
+        paths = ("chat/completions", "responses", "embeddings")
+        routes = [Route(f"/v1/{path}", self._answer, methods=["POST"]) for path in paths]
         if models is not None:
             routes.append(Route("/v1/models", self._list))
         self._app = Starlette(routes=routes)
@@ -154,12 +150,15 @@ class OpenAIServer:
         listed = [{"id": name, "object": "model"} for name in self._models or ()]
         return JSONResponse({"object": "list", "data": listed})
 
-    async def _complete(self, request: Request) -> Response:
+    async def _answer(self, request: Request) -> Response:
         raw = await request.body()
         try:
             asked = json.loads(raw)
         except ValueError:
             return JSONResponse({"error": {"message": "the body is not JSON"}}, 400)
+        if "messages" in asked and not isinstance(asked["messages"], list):
+            told = {"message": "messages is no list", "param": "messages", "code": "wrong_type"}
+            return JSONResponse({"error": told}, 400)
         client = request.client
         address = (client.host, client.port) if client else ("", 0)
         with self._lock:
@@ -167,12 +166,37 @@ class OpenAIServer:
             answer = self._script.popleft() if self._script else self.always
         if answer.delay_s and not await self._waited(request, answer.delay_s):
             return Response(status_code=499)
-        body = _body_of(answer, asked)
+        path = request.url.path.removeprefix("/v1/")
+        if asked.get("stream") is True and answer.status == 200 and answer.body is None:
+            headers = {"content-type": "text/event-stream", **answer.headers}
+            return StreamingResponse(self._events(answer, asked, path), 200, headers)
+        body = _body_of(answer, asked, path)
         headers = {"content-type": "application/json", **answer.headers}
         if answer.cut is None:
             return Response(body, answer.status, headers)
         headers["content-length"] = str(len(body))
         return StreamingResponse(_cut(body[: answer.cut]), answer.status, headers)
+
+    async def _events(
+        self, answer: Scripted, asked: Mapping[str, Any], path: str
+    ) -> AsyncIterator[bytes]:
+        """A stream; it notes a caller who leaves before its end."""
+        ended = False
+        try:
+            for number, one in enumerate(_events_of(answer, asked, path)):
+                if number == answer.events:
+                    if answer.error is not None:
+                        yield event({"error": answer.error})
+                    break
+                yield one
+                await asyncio.sleep(answer.pause_s)
+            ended = True
+        finally:
+            if not ended:
+                with self._lock:
+                    self.disconnects += 1
+        if answer.breaks:
+            raise _HangUp
 
     async def _waited(self, request: Request, seconds: float) -> bool:
         """Whether the client was still there at the end of the delay."""
@@ -195,30 +219,49 @@ async def _cut(part: bytes) -> AsyncIterator[bytes]:
     raise _HangUp
 
 
-def _body_of(answer: Scripted, asked: Mapping[str, Any]) -> bytes:
+def _events_of(answer: Scripted, asked: Mapping[str, Any], path: str) -> Iterator[bytes]:
+    model = asked.get("model", "")
+    if answer.raw is not None:
+        yield answer.raw
+    elif path == "responses":
+        yield from response_events(model, _text_of(answer, asked), answer.usage)
+    else:
+        options: dict[str, Any] = asked.get("stream_options") or {}
+        counted = bool(options.get("include_usage"))
+        messages = _messages_of(answer, asked)
+        yield from chat_events(model, messages, answer.finish_reason, answer.usage, counted)
+        yield DONE
+
+
+def _body_of(answer: Scripted, asked: Mapping[str, Any], path: str) -> bytes:
     if answer.raw is not None:
         return answer.raw
     if answer.body is not None:
         return json.dumps(answer.body).encode()
     if answer.status != 200:
         return json.dumps({"error": {"message": answer.text or "as scripted"}}).encode()
-    message = answer.message or {"role": "assistant", "content": _text_of(answer, asked)}
-    completion: dict[str, Any] = {
-        "id": "chatcmpl-scripted",
-        "object": "chat.completion",
-        "created": 0,
-        "model": asked.get("model", ""),
-        "choices": [{"index": 0, "message": message, "finish_reason": answer.finish_reason}],
-    }
-    if answer.usage is not None:
-        completion["usage"] = answer.usage
-    return json.dumps(completion).encode()
+    model = asked.get("model", "")
+    if path == "embeddings":
+        reply = embeddings(model, asked, answer.usage)
+    elif path == "responses":
+        reply = response(model, _text_of(answer, asked), answer.usage)
+    else:
+        reply = chat_reply(model, _messages_of(answer, asked), answer.finish_reason, answer.usage)
+    return json.dumps(reply).encode()
+
+
+def _messages_of(answer: Scripted, asked: Mapping[str, Any]) -> list[dict[str, Any]]:
+    message = answer.message
+    if message is None:
+        message = {"role": "assistant", "content": _text_of(answer, asked), "refusal": None}
+    return [message] * int(asked.get("n") or 1)
 
 
 def _text_of(answer: Scripted, asked: Mapping[str, Any]) -> str:
     if answer.text is not None:
         return answer.text
-    wanted = asked.get("response_format", {})
+    wanted: dict[str, Any] = asked.get("response_format") or {}
     if wanted.get("type") == "json_schema":
         return json.dumps(example_of(wanted["json_schema"]["schema"]))
-    return str(asked["messages"][-1]["content"]).upper()
+    said = asked["messages"][-1]["content"] if "messages" in asked else asked.get("input")
+    return str(said).upper()

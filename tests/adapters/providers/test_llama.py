@@ -86,7 +86,8 @@ async def test_a_child_killed_while_idle_fails_no_call(provider: LlamaProvider) 
     pid = provider.pid or 0
 
     os.kill(pid, signal.SIGKILL)
-    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    with contextlib.suppress(ChildProcessError):  # the provider was faster, and has buried it
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
 
     assert (await provider.complete(ask())).text
 

@@ -43,6 +43,7 @@ class Payload(msgspec.Struct, array_like=True, frozen=True):
     problem: Problem | None
     trace: Trace | None
     key: str | None
+    notes: tuple[str, ...] = ()
 
 
 class Packed(msgspec.Struct):
@@ -121,7 +122,7 @@ class Packer:
             )
             item = _PLAIN + encode(
                 (r.input, r.gathered, r.context, r.attempts, r.prediction, r.reply, r.problem,
-                 r.trace, r.key)
+                 r.trace, r.key, r.notes)
             )  # fmt: skip
             items.append(item)
             size += len(item)

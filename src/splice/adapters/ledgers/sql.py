@@ -1,4 +1,4 @@
-"""The ledger: four stores in one SQL database, and a folder for the bytes of models."""
+"""The ledger: five stores in one SQL database, and a folder for the bytes of models."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from sqlalchemy.exc import ArgumentError
 
 from splice.adapters.ledgers.blobs import Blobs
 from splice.adapters.ledgers.database import Database
+from splice.adapters.ledgers.keys import SqlKeys
 from splice.adapters.ledgers.migrate import HEAD, migrate, schema_version
 from splice.adapters.ledgers.models import SqlModels
 from splice.adapters.ledgers.outcomes import SqlOutcomes
@@ -26,6 +27,7 @@ class Ledger:
         self.outcomes = SqlOutcomes(database, self.records)
         self.releases = SqlReleases(database)
         self.models = SqlModels(database, Blobs(blobs))
+        self.keys = SqlKeys(database)
 
     def migrate(self) -> None:
         """Bring the schema up to date, one process at a time."""

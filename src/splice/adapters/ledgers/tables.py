@@ -188,3 +188,29 @@ aliases = Table(
     Column("alias", Words, primary_key=True),
     Column("version", Integer, nullable=False),
 )  # fmt: skip
+
+api_keys = Table(
+    "api_keys", metadata,
+    Column("id", Words, primary_key=True),
+    Column("name", Words, nullable=False),
+    Column("digest", Words, nullable=False),
+    Column("team", Words, nullable=False),
+    Column("tenant", Words, nullable=False),
+    Column("integrations", Words, nullable=False),  # JSON, and so the next two
+    Column("models", Words, nullable=False),
+    Column("addresses", Words, nullable=False),
+    Column("expires_us", BigInteger),
+    Column("revoked_us", BigInteger),
+    Column("requests_per_minute", BigInteger),
+    Column("tokens_per_minute", BigInteger),
+    Column("created_us", BigInteger, nullable=False),
+    Column("by", Words, nullable=False),
+)  # fmt: skip
+
+budgets = Table(
+    "budgets", metadata,
+    Column("scope", Words, primary_key=True),
+    Column("of", Words, primary_key=True),
+    Column("period", Words, primary_key=True),
+    Column("amount_nano", BigInteger, nullable=False),
+)  # fmt: skip

@@ -12,45 +12,31 @@ import asyncio
 import socket
 import ssl
 import threading
-import time
 import weakref
 from collections.abc import AsyncGenerator, Mapping
-from typing import Literal, cast
+from typing import cast
 from urllib.parse import urlsplit
 
-import httptools
 import msgspec
 
-from splice.core.errors import SettingsError
+from splice.adapters.providers.answers import Fault, HttpFault, HttpReply, HttpStream
+from splice.adapters.providers.connection import NEVER, Connection
+from splice.core.errors import InputMismatch, SettingsError
 
-_HEAD_LIMIT = 64 * 1024
+__all__ = ["Fault", "Http", "HttpFault", "HttpReply", "HttpStream", "Origin", "origin_of"]
+
 _IDLE_S = 30.0  # shorter than the keep-alive of common servers but uvicorn's 5 s, hence the retry
-_IDLE_MOST = 128
+_IDLE_MOST = 512
+_HEADS_MOST = 256
+BODY_LIMIT = 64 * 1024 * 1024
+"""Bytes of the longest answer that is read, streams included."""
 
-Fault = Literal[
-    "refused", "unknown host", "tls", "connect timeout", "broken", "garbled", "too large"
-]
-
-
-class HttpFault(Exception):
-    """The exchange failed below HTTP; `unread` says that no byte of an answer had come."""
-
-    def __init__(self, fault: Fault, detail: str, *, unread: bool = False) -> None:
-        super().__init__(fault, detail)
-        self.fault: Fault = fault
-        self.detail = detail
-        self.unread = unread
-
-
-class HttpReply(msgspec.Struct, frozen=True):
-    """Status, headers (names in lower case, the last of a name wins) and the whole body."""
-
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-    def __repr__(self) -> str:  # a traceback with local variables must not hold what was said
-        return f"HttpReply({self.status}, {len(self.body)} bytes)"
+# What says where a message begins and ends, or whose connection it is, is ours to say.
+_OURS = frozenset({
+    "connection", "content-length", "content-type", "expect", "host", "keep-alive",
+    "proxy-authorization", "proxy-connection", "te", "trailer", "traceparent", "transfer-encoding",
+    "upgrade", "accept-encoding",
+})  # fmt: skip
 
 
 class Origin(msgspec.Struct, frozen=True):
@@ -93,130 +79,46 @@ def origin_of(url: str, where: str) -> Origin:
     return Origin(parts.hostname, port or (443 if tls else 80), tls, parts.path.rstrip("/"))
 
 
-class _Connection(asyncio.Protocol):
-    """One connection; carries one exchange at a time."""
-
-    def __init__(self, body_limit: int) -> None:
-        self._body_limit = body_limit
-        self._transport: asyncio.Transport | None = None
-        self._waiter: asyncio.Future[HttpReply] | None = None
-        self.usable = True
-        self.idle_since = 0.0
-        self._reset()
-
-    def _reset(self) -> None:
-        self._parser = httptools.HttpResponseParser(self)
-        self._headers: dict[str, str] = {}
-        self._chunks: list[bytes] = []
-        self._size = 0
-        self._received = 0
-        self._headed = False
-        self._until_close = False
-        self._done = False
-
-    async def exchange(self, head: bytes, body: bytes) -> HttpReply:
-        """Send one request and wait for its whole answer; a cancelled wait hangs up."""
-        if self._transport is None or self._transport.is_closing():
-            raise HttpFault("broken", "the connection was closed while idle", unread=True)
-        self._reset()
-        self._waiter = asyncio.get_running_loop().create_future()
-        try:
-            self._transport.write(head + body)
-            return await self._waiter
-        except BaseException:
-            self.abort()
-            raise
-        finally:
-            self._waiter = None
-
-    def abort(self) -> None:
-        """Hang up at once."""
-        self.usable = False
-        if self._transport is not None:
-            self._transport.abort()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)  # uvloop has a class of its own
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.usable = False
-        if self._headed and self._until_close and not self._done and exc is None:
-            self._complete()
-        else:
-            what = "in the middle of its answer" if self._received else "without an answer"
-            self._fail("broken", f"the server hung up {what}", unread=not self._received)
-
-    def data_received(self, data: bytes) -> None:
-        if self._waiter is None:
-            self.abort()  # nothing was asked: what comes now would be taken for the next answer
-            return
-        self._received += len(data)
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._fail("garbled", "the server switched to another protocol")
-        except httptools.HttpParserError as error:
-            self._fail("garbled", f"not HTTP/1.1: {error}")
-        if not self._headed and self._received > _HEAD_LIMIT:
-            self._fail("too large", f"headers of more than {_HEAD_LIMIT} bytes")
-
-    def on_message_begin(self) -> None:
-        if self._done:  # a second answer to one question: whose would it be?
-            self.usable = False
-        self._headers = {}
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
-
-    def on_headers_complete(self) -> None:
-        self._headed = True
-        sized = "content-length" in self._headers or "transfer-encoding" in self._headers
-        self._until_close = not sized
-        encoding = self._headers.get("content-encoding", "identity")
-        if encoding.lower() != "identity":
-            self._fail("garbled", "a compressed body, which was not asked for")
-
-    def on_body(self, chunk: bytes) -> None:
-        self._size += len(chunk)
-        if self._size > self._body_limit:
-            self._fail("too large", f"a body of more than {self._body_limit} bytes")
-        else:
-            self._chunks.append(chunk)
-
-    def on_message_complete(self) -> None:
-        if self._parser.get_status_code() < 200:  # an interim answer; the real one follows
-            self._headed = False
-            return
-        self._complete()
-
-    def _complete(self) -> None:
-        if self._done:
-            return
-        self._done = True
-        self.usable = self.usable and not self._until_close and self._parser.should_keep_alive()
-        reply = HttpReply(self._parser.get_status_code(), self._headers, b"".join(self._chunks))
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(reply)
-
-    def _fail(self, fault: Fault, detail: str, *, unread: bool = False) -> None:
-        self.usable = False
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_exception(HttpFault(fault, detail, unread=unread))
-        if self._transport is not None:
-            self._transport.abort()
-
-
 class _Pool:
     """The idle connections of one event loop."""
 
-    def __init__(self) -> None:
-        self.idle: list[_Connection] = []
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = weakref.ref(loop)
+        self.idle: list[Connection] = []
+        self.every: set[Connection] = set()
+        self.closed = False
         self.keeper = self._keep()
 
-    def drain(self) -> None:
-        """Hang them all up; only in the loop that they belong to."""
+    def take(self, now: float) -> Connection | None:
+        """The connection that was used last, unless it has been idle for long."""
         while self.idle:
-            self.idle.pop().abort()
+            connection = self.idle.pop()
+            if connection.usable and now - connection.idle_since < _IDLE_S:
+                return connection
+            connection.abort()
+        return None
+
+    def give_back(self, connection: Connection) -> None:
+        """Keep a connection for later."""
+        if len(self.idle) < _IDLE_MOST and not self.closed:
+            connection.idle_since = connection.loop.time()
+            self.idle.append(connection)
+        else:
+            connection.abort()
+
+    def forget(self, connection: Connection) -> None:
+        """A connection was lost."""
+        self.every.discard(connection)
+        if connection in self.idle:
+            self.idle.remove(connection)
+
+    def drain(self) -> None:
+        """Hang up those that nobody waits for; only in the loop that they belong to."""
+        self.closed = True
+        self.idle.clear()
+        for connection in list(self.every):
+            if not connection.waited_for:
+                connection.abort()
 
     async def _keep(self) -> AsyncGenerator[None]:
         """Drains the pool when its loop shuts down: a loop then closes its async generators.
@@ -230,81 +132,173 @@ class _Pool:
 
 
 class Http:
-    """Requests to one origin. For use from any event loop: each has connections of its own."""
+    """Requests to one origin. For use from any event loop: each has connections of its own.
+
+    Args:
+        origin: Where to.
+        headers: Sent with every request.
+        body_limit: The most bytes of one answer, whole or streamed.
+        connect_s: Seconds for a new connection, TLS included.
+        ca_file: Certificates to trust instead of the system's.
+    """
 
     def __init__(
         self,
         origin: Origin,
         headers: Mapping[str, str],
         *,
-        body_limit: int,
+        body_limit: int = BODY_LIMIT,
         connect_s: float,
         ca_file: str | None = None,
     ) -> None:
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         self._origin = origin
         self._common = f"host: {origin.host_header}\r\n{lines}".encode("latin-1")
+        self._own = _OURS | {name.lower() for name in headers}
+        self._heads: dict[str, bytes] = {}
         self._body_limit = body_limit
         self._connect_s = connect_s
         self._tls = ssl.create_default_context(cafile=ca_file) if origin.tls else None
         if self._tls is not None:
             self._tls.set_alpn_protocols(["http/1.1"])
         self._lock = threading.Lock()
+        self._recent: _Pool | None = None
         self._pools: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Pool] = (
             weakref.WeakKeyDictionary()
         )
 
-    async def get(self, path: str) -> HttpReply:
+    async def get(self, path: str, timeout_s: float | None = None) -> HttpReply:
         """The answer to a GET of a path below the base URL.
 
         Raises:
-            HttpFault: There was no whole answer.
+            HttpFault: There was no whole answer, or not within `timeout_s`.
         """
-        return await self._send("GET", path, b"", b"")
+        head = self._head("GET", path) + b"\r\n"
+        return cast("HttpReply", await self._ask(head, b"", timeout_s, live=False))
 
-    async def post(self, path: str, body: bytes, trace: str = "") -> HttpReply:
+    async def post(
+        self,
+        path: str,
+        body: bytes,
+        trace: str = "",
+        headers: Mapping[str, str] | None = None,
+        timeout_s: float | None = None,
+    ) -> HttpReply:
         """The answer to a POST of JSON; `trace` becomes the `traceparent` header.
 
-        Raises:
-            HttpFault: There was no whole answer.
-        """
-        extra = f"content-type: application/json\r\ncontent-length: {len(body)}\r\n"
-        if trace:
-            extra += f"traceparent: {trace}\r\n"
-        return await self._send("POST", path, extra.encode("latin-1"), body)
+        `headers` are sent beside the common ones, which they never replace.
 
-    async def _send(self, method: str, path: str, extra: bytes, body: bytes) -> HttpReply:
-        start = f"{method} {self._origin.path}{path} HTTP/1.1\r\n".encode("latin-1")
-        head = start + self._common + extra + b"\r\n"
-        pool = await self._pool()
-        kept = self._take(pool)
-        if kept is not None:
+        Raises:
+            HttpFault: There was no whole answer, or not within `timeout_s`.
+            InputMismatch: One of `headers` cannot be sent.
+        """
+        head = self._post_head(path, body, trace, headers)
+        return cast("HttpReply", await self._ask(head, body, timeout_s, live=False))
+
+    async def open(
+        self,
+        path: str,
+        body: bytes,
+        trace: str = "",
+        headers: Mapping[str, str] | None = None,
+        timeout_s: float | None = None,
+    ) -> HttpStream:
+        """The same as a stream, once its status and headers have come.
+
+        `timeout_s` is for the whole of it; `HttpStream.watch` bounds its silences.
+
+        Raises:
+            HttpFault: There was no answer, or not within `timeout_s`.
+            InputMismatch: One of `headers` cannot be sent.
+        """
+        head = self._post_head(path, body, trace, headers)
+        return cast("HttpStream", await self._ask(head, body, timeout_s, live=True))
+
+    def _post_head(
+        self, path: str, body: bytes, trace: str, headers: Mapping[str, str] | None
+    ) -> bytes:
+        if not trace and not headers:
+            return b"%bcontent-length: %d\r\n\r\n" % (self._head("POST", path), len(body))
+        more = f"traceparent: {trace}\r\n" if trace else ""
+        for name, value in (headers or {}).items():
+            more += self._line(name, value)
+        start = self._head("POST", path)
+        return b"%bcontent-length: %d\r\n%b\r\n" % (start, len(body), more.encode("ascii"))
+
+    def _line(self, name: str, value: str) -> str:
+        """One header of a caller; empty where it is not for callers to say."""
+        if not sendable(name, value):
+            raise InputMismatch(
+                f"headers.{name!r}"[:100],
+                got="a name or a value that no header can carry",
+                promised="printable ASCII without spaces around it",
+            )
+        return "" if name.lower() in self._own else f"{name}: {value}\r\n"
+
+    def _head(self, method: str, path: str) -> bytes:
+        """Request line and common headers, made once a path."""
+        key = method + path
+        head = self._heads.get(key)
+        if head is None:
+            if not path.startswith("/") or not path.isascii() or not path.isprintable():
+                raise ValueError("a path that no request line can carry")
+            if " " in path:
+                raise ValueError("a path with a space")
+            kind = "content-type: application/json\r\n" if method == "POST" else ""
+            start = f"{method} {self._origin.path}{path} HTTP/1.1\r\n"
+            head = start.encode("ascii") + self._common + kind.encode("ascii")
+            if len(self._heads) >= _HEADS_MOST:  # paths with names of models in them add up
+                self._heads = {}
+            self._heads[key] = head
+        return head
+
+    async def _ask(
+        self, head: bytes, body: bytes, timeout_s: float | None, *, live: bool
+    ) -> HttpReply | HttpStream:
+        loop = asyncio.get_running_loop()
+        pool = self._recent
+        if pool is None or pool.loop() is not loop:
+            pool = await self._pool(loop)
+        now = loop.time()
+        until = NEVER if timeout_s is None else now + timeout_s
+        if until <= now:
+            raise HttpFault("late", "no time was left", unread=True)
+        kept = pool.take(now)
+        while True:
+            connection = kept or await self._connect(pool, loop, until)
+            waiter = connection.ask(head, body, until, live=live)
             try:
-                return await self._exchange(pool, kept, head, body)
+                return await waiter
             except HttpFault as fault:
                 # A server may close an idle connection just as we write. No byte came, so one more
                 # try on a fresh connection: at worst a completion is made, and paid, twice.
-                if not fault.unread:
+                if kept is None or not fault.unread:
                     raise
-        return await self._exchange(pool, await self._connect(), head, body)
+                kept = None
+            except BaseException:
+                connection.drop(waiter)
+                if waiter.done() and not waiter.cancelled():
+                    waiter.exception()  # asyncio would complain that nobody looked at it
+                raise
 
-    async def _exchange(
-        self, pool: _Pool, connection: _Connection, head: bytes, body: bytes
-    ) -> HttpReply:
-        reply = await connection.exchange(head, body)
-        self._give_back(pool, connection)
-        return reply
-
-    async def _connect(self) -> _Connection:
-        loop = asyncio.get_running_loop()
+    async def _connect(
+        self, pool: _Pool, loop: asyncio.AbstractEventLoop, until: float
+    ) -> Connection:
         origin = self._origin
         at = f"{origin.host}:{origin.port}"
+        left = until - loop.time()
+
+        def protocol() -> Connection:
+            return Connection(loop, self._body_limit, pool.give_back, pool.forget)
+
         try:
-            async with asyncio.timeout(self._connect_s):
+            async with asyncio.timeout(min(self._connect_s, left)):
                 _, connection = await loop.create_connection(
-                    lambda: _Connection(self._body_limit), origin.host, origin.port, ssl=self._tls
+                    protocol, origin.host, origin.port, ssl=self._tls
                 )
         except TimeoutError:
+            if left <= self._connect_s:
+                raise HttpFault("late", "the deadline passed") from None
             raise HttpFault("connect timeout", f"{at} after {self._connect_s:g} s") from None
         except socket.gaierror as error:
             raise HttpFault("unknown host", f"{origin.host} ({error.strerror})") from None
@@ -313,41 +307,40 @@ class Http:
             raise HttpFault("tls", f"{at}: {error}") from None
         except OSError as error:
             raise HttpFault("refused", f"{at} ({error.strerror or error})") from None
+        pool.every.add(connection)
         return connection
 
-    async def _pool(self) -> _Pool:
-        loop = asyncio.get_running_loop()
+    async def _pool(self, loop: asyncio.AbstractEventLoop) -> _Pool:
         with self._lock:
             pool = self._pools.get(loop)
-            if pool is not None:
+            if pool is not None and not pool.closed:
+                self._recent = pool
                 return pool
-            pool = self._pools[loop] = _Pool()
+            pool = self._recent = self._pools[loop] = _Pool(loop)
         await anext(pool.keeper)
         return pool
-
-    def _take(self, pool: _Pool) -> _Connection | None:
-        while pool.idle:
-            connection = pool.idle.pop()
-            if connection.usable and time.monotonic() - connection.idle_since < _IDLE_S:
-                return connection
-            connection.abort()
-        return None
-
-    def _give_back(self, pool: _Pool, connection: _Connection) -> None:
-        if connection.usable and len(pool.idle) < _IDLE_MOST:
-            connection.idle_since = time.monotonic()
-            pool.idle.append(connection)
-        else:
-            connection.abort()
 
     async def close(self) -> None:
         """Hang up every idle connection, whichever loop it belongs to."""
         with self._lock:
             pools = list(self._pools.items())
             self._pools.clear()
+            self._recent = None
         here = asyncio.get_running_loop()
         for loop, pool in pools:
             if loop is here:
                 await pool.keeper.aclose()
+                pool.drain()
             elif not loop.is_closed():
                 loop.call_soon_threadsafe(pool.drain)
+
+
+def sendable(name: str, value: str) -> bool:
+    """Whether a header can be sent as it is, and only as itself."""
+    return (
+        value.isascii()
+        and value.isprintable()
+        and value == value.strip()
+        and name.isascii()
+        and name.replace("-", "").replace("_", "").isalnum()
+    )

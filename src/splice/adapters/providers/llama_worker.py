@@ -15,6 +15,7 @@ import signal
 import sys
 import tempfile
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, BinaryIO, cast
 
@@ -53,30 +54,31 @@ class Worker:
         number = int(frame["id"])
         if frame["do"] == "complete":
             stop = self._cancelled[number] = threading.Event()
-            self._pool.submit(self._complete, number, frame["body"], stop)
+            chunks = bool(frame.get("chunks"))
+            self._pool.submit(self._complete, number, frame["body"], stop, chunks)
         elif (cancelled := self._cancelled.get(number)) is not None:
             cancelled.set()
 
-    def _complete(self, number: int, body: Frame, stop: threading.Event) -> None:
+    def _complete(self, number: int, body: Frame, stop: threading.Event, chunks: bool) -> None:
+        heard = Heard(stop, (lambda c: self.say({"id": number, "chunk": c})) if chunks else None)
         try:
-            answer = {"cancelled": True} if stop.is_set() else self._answer(body, stop)
+            answer = {"cancelled": True} if stop.is_set() else self._answer(body, heard)
         except Exception as error:  # noqa: BLE001 - the task ends here; the parent raises it
             answer = {"error": str(error) or type(error).__name__}
         self._cancelled.pop(number, None)
         self.say({"id": number, **answer})
 
-    def _answer(self, body: Frame, stop: threading.Event) -> Frame:
+    def _answer(self, body: Frame, heard: Heard) -> Frame:
         schema = body.pop("schema", None)
         asked: Frame = {"max_tokens": self._max_tokens, **body}
         asked |= {"stream": True, "stream_options": {"include_usage": True}}
         asked["return_progress"] = True  # calls back after every batch of the prompt, too
         if schema is not None:
             asked["grammar"] = _grammar(schema)
-        heard = Heard(stop)
         self._server.handle_chat_completions(asked, heard.hear)
         if heard.error:
-            return {"error": heard.error}
-        if stop.is_set():
+            return {"error": heard.error, "code": heard.code}
+        if heard.stopped:
             return {"cancelled": True}
         return {"text": heard.text, "finish_reason": heard.finish_reason, "usage": heard.usage}
 
@@ -92,19 +94,28 @@ class _Choice(msgspec.Struct):
 
 class _Fault(msgspec.Struct):
     message: str = "an error without a message"
+    code: int = 0
 
 
 class _Chunk(msgspec.Struct):
     choices: list[_Choice] = []
     usage: dict[str, Any] | None = None  # handed on as llama.cpp counted it
     error: _Fault | None = None
+    prompt_progress: Any = None
 
 
 class Heard:
-    """Collects the chunks of one streamed answer; asks llama.cpp to stop once nobody waits."""
+    """Collects the chunks of one streamed answer; asks llama.cpp to stop once nobody waits.
 
-    def __init__(self, stop: threading.Event) -> None:
+    `pass_on` gets each chunk of the answer as it comes.
+    """
+
+    def __init__(
+        self, stop: threading.Event, pass_on: Callable[[object], None] | None = None
+    ) -> None:
         self._stop = stop
+        self._pass_on = pass_on
+        self.code = 0
         self.text = ""
         self.finish_reason = ""
         self.error = ""
@@ -113,12 +124,21 @@ class Heard:
     def hear(self, chunk: object) -> bool:
         """Take one chunk, or several; True stops llama.cpp."""
         for part in cast("list[object]", chunk if isinstance(chunk, list) else [chunk]):
-            self._take(msgspec.convert(part, _Chunk))
+            known = msgspec.convert(part, _Chunk)
+            self._take(known)
+            if self._pass_on is not None and not self.error and known.prompt_progress is None:
+                self._pass_on(part)
         return bool(self.error) or self._stop.is_set()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether nobody waits any more."""
+        return self._stop.is_set()
 
     def _take(self, chunk: _Chunk) -> None:
         if chunk.error is not None:
             self.error = chunk.error.message
+            self.code = chunk.error.code
         for choice in chunk.choices:
             self.text += (choice.delta.content if choice.delta is not None else None) or ""
             self.finish_reason = choice.finish_reason or self.finish_reason

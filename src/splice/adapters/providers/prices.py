@@ -1,35 +1,7 @@
-"""What a provider asks for a million tokens, and what one call therefore cost."""
+"""Prices of models: see `splice.core.prices`."""
 
 from __future__ import annotations
 
-import msgspec
+from splice.core.prices import Price, cost_nano
 
-from splice.core.call import Usage
-
-_MILLION = 1_000_000
-
-
-class Price(msgspec.Struct, frozen=True, kw_only=True):
-    """Billionths of the account's currency for a million tokens.
-
-    `cached_nano` is for input tokens that the provider read from its cache; without it they cost
-    as much as the others.
-    """
-
-    input_nano: int
-    output_nano: int
-    cached_nano: int | None = None
-
-
-def cost_nano(price: Price | None, usage: Usage) -> int | None:
-    """The cost of one call, rounded half up; None where the price or a count is unknown."""
-    if price is None or usage.input_tokens is None or usage.output_tokens is None:
-        return None
-    cached = min(usage.cached_tokens or 0, usage.input_tokens)
-    cached_price = price.input_nano if price.cached_nano is None else price.cached_nano
-    total = (
-        (usage.input_tokens - cached) * price.input_nano
-        + cached * cached_price
-        + usage.output_tokens * price.output_nano
-    )
-    return (total + _MILLION // 2) // _MILLION
+__all__ = ["Price", "cost_nano"]

@@ -11,7 +11,11 @@ from splice.core.call import Prediction
 from splice.core.errors import BadAnswer, InputMismatch, MalformedBody, RouteTimeout
 from splice.core.release import PinnedRoute
 from splice.declare.codec import Codec
+from splice.declare.options import Patience
 from splice.declare.prompts import Prompt
+from splice.engine.routing.balanced import Balanced
+from splice.engine.routing.tried import Tried
+from splice.engine.tokens import BYTES_A_TOKEN, UNSAID_OUTPUT_TOKENS, estimate_nano
 from splice.ports.predictor import Question
 from splice.ports.providers import Completion, CompletionRequest, Message, Provider
 
@@ -20,7 +24,8 @@ class Prompted:
     """A Predictor over a provider.
 
     Args:
-        provider: Completes the prompt.
+        balanced: Completes the prompt.
+        patience: How often it is asked when it fails for the moment.
         route: Model name and generation parameters.
         prompt: The prompt; its variables are taken from the context.
         output: The type that the answer must have.
@@ -31,19 +36,22 @@ class Prompted:
 
     def __init__(
         self,
-        provider: Provider,
+        balanced: Balanced,
         route: PinnedRoute,
         prompt: Prompt,
         output: Codec,
         *,
+        patience: Patience | None = None,
         nano_per_second: float | None = None,
     ) -> None:
-        self._provider = provider
+        self._balanced = balanced
+        self._patience = patience or Patience()
         self._route = route
         self._prompt = prompt
         self._output = output
         self._nano_per_second = nano_per_second
         self._schema = output.schema()
+        self._prompt_tokens = sum(len(part.text) for part in prompt.parts) // BYTES_A_TOKEN
 
     async def predict(self, question: Question) -> Prediction:
         """The decoded answer as the prediction's value.
@@ -55,16 +63,24 @@ class Prompted:
         """
         turns = self._prompt.fill(question.context)
         started = time.monotonic()
-        request = CompletionRequest(
-            model=self._route.model,
-            messages=tuple(Message(role, text) for role, text in turns),
-            timeout_s=max(0.001, min(self._route.timeout_s, question.deadline - started)),
-            schema=self._schema,
-            params=self._route.params,
-            trace=question.trace,
-        )
+        messages = tuple(Message(role, text) for role, text in turns)
+        until = min(question.deadline, started + self._route.timeout_s)
+        tried = Tried[Completion](self._balanced, self._patience, until, question.note)
+
+        async def ask(provider: Provider, left: float) -> Completion:
+            return await provider.complete(
+                CompletionRequest(
+                    model=self._route.model,
+                    messages=messages,
+                    timeout_s=max(0.001, left),
+                    schema=self._schema,
+                    params=self._route.params,
+                    trace=question.trace,
+                )
+            )
+
         try:
-            completion = await self._provider.complete(request)
+            completion = await tried.answer(ask)
         except RouteTimeout as error:
             error.cost_nano = self._machine_cost(started)
             raise
@@ -73,6 +89,14 @@ class Prompted:
             cost = self._machine_cost(started)
         value = self._decoded(completion, cost)
         return Prediction(value=value, usage=completion.usage, cost_nano=cost)
+
+    def most(self, input_tokens: int) -> tuple[int | None, int]:
+        """What a call may cost at most (None where unknown), and its tokens."""
+        written = self._route.params.get("max_tokens", UNSAID_OUTPUT_TOKENS)
+        output = written if isinstance(written, int) else UNSAID_OUTPUT_TOKENS
+        read = input_tokens + self._prompt_tokens
+        price = self._balanced.provider.price(self._route.model)
+        return estimate_nano(price, read, output), read + output
 
     def _machine_cost(self, started: float) -> int | None:
         rate = self._nano_per_second

@@ -35,12 +35,12 @@ _TOO_SLOW = ProblemDetails(
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """uvicorn's protocol, with bounds of its application: `max_body_bytes`, `body_seconds`."""
+    """uvicorn's protocol, with bounds of its application: `max_message_bytes`, `body_seconds`."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         app: Any = cast("Any", self.config).loaded_app
-        self._max_message = MAX_HEAD + _FRAMING * getattr(app, "max_body_bytes", 1 << 20)
+        self._max_message = MAX_HEAD + _FRAMING * getattr(app, "max_message_bytes", 1 << 20)
         self._max_seconds: float = getattr(app, "body_seconds", 15.0)
         self._in_message = False
         self._in_head = False

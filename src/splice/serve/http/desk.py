@@ -66,7 +66,10 @@ class Desk(Protocol):
 
 
 class AttemptShown(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """One try of one route; `ended` is `answered` or why it did not; `cost` is null if unknown."""
+    """One try of one route; `ended` is `answered` or why it did not; `cost` is null if unknown.
+
+    `first_token_ms` is when, in this try, the first token of a stream came.
+    """
 
     route: str
     ended: str
@@ -75,6 +78,7 @@ class AttemptShown(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     why: str = ""
     usage: Usage | None = None
     cost: float | None = None
+    first_token_ms: float | None = None
 
 
 class CallAnswer(msgspec.Struct, frozen=True, gc=False):
@@ -134,6 +138,7 @@ class CallShown(msgspec.Struct, frozen=True, omit_defaults=True):
     cost: float | None = None
     currency: str = ""
     problem: Problem | None = None
+    notes: tuple[str, ...] = ()
     outcomes: tuple[OutcomeShown, ...] = ()
 
 
@@ -199,6 +204,7 @@ def _shown(one: Attempt) -> AttemptShown:
     return AttemptShown(
         one.route, one.ended, one.latency_us / 1000, one.version, one.why, one.usage,
         None if one.cost_nano is None else one.cost_nano / NANO,
+        None if one.first_token_us is None else one.first_token_us / 1000,
     )  # fmt: skip
 
 
@@ -254,6 +260,7 @@ def call_of(record: Record, outcomes: list[Outcome], currency: str) -> CallShown
         cost=cost_of(record.cost_nano),
         currency=currency,
         problem=record.problem,
+        notes=record.notes,
         outcomes=tuple(
             OutcomeShown(o.name, o.value, iso(o.at_us), o.call_id, o.entity, o.source)
             for o in outcomes

@@ -6,8 +6,8 @@ path. What it answers is described by `openapi.py`, as the rest is.
 
 from __future__ import annotations
 
-import asyncio
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
@@ -15,19 +15,17 @@ from typing import Any
 import msgspec
 from starlette.types import ASGIApp
 
+from splice.core.access import ANYONE, Principal
 from splice.core.call import Call, Reason, Trace
-from splice.core.errors import (
-    BodyTooLarge,
-    Draining,
-    MalformedBody,
-    SpliceError,
-    UnsupportedMediaType,
-)
+from splice.core.errors import Draining, RateLimited, SpliceError, UnknownKey, UnsupportedMediaType
 from splice.engine.line import Line
+from splice.serve.http.body import BodyReader, ClientGone, Limits
 from splice.serve.http.desk import Desk, answer_of
+from splice.serve.http.gateway import Gateway
 from splice.serve.http.pages import pages
 from splice.serve.http.problems import PROBLEM_JSON, problem, status_of
 from splice.serve.http.trace import trace_of
+from splice.serve.tokens import token_of
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -36,13 +34,6 @@ Send = Callable[[Message], Awaitable[None]]
 
 _PREFIX, _SUFFIX = "/v1/integrations/", "/calls"
 _json = msgspec.json.Encoder().encode
-
-
-class Limits(msgspec.Struct, frozen=True):
-    """What one request may take: bytes of its body, and seconds for the body to arrive."""
-
-    body_bytes: int
-    body_seconds: float
 
 
 class Reply(msgspec.Struct, gc=False):
@@ -71,10 +62,6 @@ _REPEATED = [(b"idempotent-replayed", b"true")]
 _NO_HEADERS: list[tuple[bytes, bytes]] = []
 
 
-class _Gone(Exception):
-    """The client went away before its request was whole."""
-
-
 class HttpSurface:
     """An ASGI application.
 
@@ -82,16 +69,20 @@ class HttpSurface:
         desk: The process behind it.
         limits: Bounds on one request.
         currency: Currency of costs.
+        gateway_bytes: Longest body of the OpenAI and Anthropic surfaces, where it is another.
     """
 
-    def __init__(self, desk: Desk, limits: Limits, currency: str) -> None:
+    def __init__(
+        self, desk: Desk, limits: Limits, currency: str, gateway_bytes: int | None = None
+    ) -> None:
         self._desk = desk
-        self._limits = limits
         self._currency = currency
-        self._reading: dict[asyncio.Task[Any], float] = {}
-        self._sweeper: asyncio.TimerHandle | None = None
+        self._reader = BodyReader(limits.body_seconds)
         self.max_body_bytes = limits.body_bytes
+        self.max_gateway_bytes = gateway_bytes or limits.body_bytes
+        self.max_message_bytes = max(limits.body_bytes, self.max_gateway_bytes)
         self.body_seconds = limits.body_seconds
+        self.gateway = Gateway(desk, self._reader, self.max_gateway_bytes)
         self._pages: ASGIApp = pages(desk, limits.body_bytes, limits.body_seconds, currency)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -110,6 +101,12 @@ class HttpSurface:
                 return
             if not self._desk.started:
                 await self._desk.start()
+            surface = self.gateway.surface(path)
+            if surface is not None:
+                await self.gateway(surface, path, scope, receive, send)
+                return
+            if path.startswith("/v1/") and not await self._known(scope, send):
+                return
         elif scope["type"] == "lifespan":
             await self._lifespan(receive, send)
             return
@@ -120,18 +117,25 @@ class HttpSurface:
         try:
             if not self._desk.started:
                 await self._desk.start()
-            self._desk.engine.line(name)
-            body = await self._body(name, headers, receive)
+            engine = self._desk.engine
+            address = scope["client"][0] if scope.get("client") else ""
+            principal = engine.keyring.principal(token_of(headers), address)
+            engine.line(name)
+            content_type = headers.get(b"content-type", b"application/json")
+            if content_type != b"application/json":
+                _check_media_type(name, content_type)
+            body = await self._reader.read(name, headers, receive, self.max_body_bytes)
             key = headers.get(b"idempotency-key")
             reply = await self.answer(
                 name,
                 body,
                 None if key is None else key.decode("latin-1"),
                 trace_of(headers) if b"traceparent" in headers else None,
+                principal=principal,
             )
         except SpliceError as error:
             reply = _problem_reply(error, "")
-        except _Gone:
+        except ClientGone:
             return
         await send(
             {"type": "http.response.start", "status": reply.status, "headers": reply.headers()}
@@ -145,13 +149,17 @@ class HttpSurface:
         key: str | None = None,
         trace: Trace | None = None,
         line: Line | None = None,
+        principal: Principal = ANYONE,
     ) -> Reply:
         """The reply to a call, whichever way its bytes came in; an error is a reply too."""
         desk = self._desk
         try:
             if desk.draining:
                 raise Draining("server", got="a new call while shutting down")
-            call = Call(desk.new_id(), name, body, time.time_ns() // 1000, "http", "", key, trace)
+            call = Call(
+                desk.new_id(), name, body, time.time_ns() // 1000, "http", principal.caller, key,
+                trace, principal,
+            )  # fmt: skip
             answered = await desk.engine.answer(call, line)
         except SpliceError as error:
             return _problem_reply(error, "")
@@ -165,6 +173,16 @@ class HttpSurface:
         extra = _REPEATED if record.reason is Reason.REPEATED else _NO_HEADERS
         return Reply(200, b"application/json", payload, record.call_id, extra)
 
+    async def answer_for(
+        self, token: str, address: str, name: str, body: bytes, line: Line | None
+    ) -> Reply:
+        """The reply to a plain call of whoever holds a key."""
+        try:
+            principal = self._desk.engine.keyring.principal(token, address)
+        except SpliceError as error:
+            return _problem_reply(error, "")
+        return await self.answer(name, body, line=line, principal=principal)
+
     def simple_line(self, name: str) -> Line | None:
         """The live line of an integration if a call of it needs no task of its own."""
         desk = self._desk
@@ -173,62 +191,20 @@ class HttpSurface:
         line = desk.engine.lines.get(name)
         return line if line is not None and line.simple else None
 
-    async def _body(self, name: str, headers: dict[bytes, bytes], receive: Receive) -> bytes:
-        content_type = headers.get(b"content-type", b"application/json")
-        if content_type != b"application/json":
-            _check_media_type(name, content_type)
-        limit = self._limits.body_bytes
-        length = headers.get(b"content-length")
-        if length is not None and not (length.isdigit() and int(length[:13]) <= limit):
-            raise _too_large(name, length.decode("latin-1") + " bytes", limit)
-
-        task = asyncio.current_task()
-        if task is None:
-            raise RuntimeError("an ASGI application runs in a task")
-        self._reading[task] = time.monotonic()
-        if self._sweeper is None:
-            self._sweeper = asyncio.get_running_loop().call_later(1.0, self._sweep)
+    async def _known(self, scope: Scope, send: Send) -> bool:
+        """Whether whoever asks for a page may ask at all; `scope` then says who he is."""
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        address = scope["client"][0] if scope.get("client") else ""
         try:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise _Gone
-            body: bytes = message.get("body", b"")
-            if not message.get("more_body", False) and len(body) <= limit:
-                return body
-            chunks, size = [body], len(body)
-            while message.get("more_body", False):
-                if size > limit:
-                    raise _too_large(name, f"more than {size} bytes", limit)
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise _Gone
-                chunks.append(message.get("body", b""))
-                size += len(chunks[-1])
-            if size > limit:
-                raise _too_large(name, f"{size} bytes", limit)
-            return b"".join(chunks)
-        except asyncio.CancelledError:
-            if task in self._reading:  # not by us
-                raise
-            task.uncancel()
-            raise MalformedBody(
-                f"{name}.input",
-                got=f"no whole body within {self._limits.body_seconds:g} s",
-                promised="the bytes that the headers announced",
-                mend="send them, or fewer",
-            ) from None
-        finally:
-            self._reading.pop(task, None)
-
-    def _sweep(self) -> None:
-        """One timer for all slow senders: a timer a request would cost each of the fast ones."""
-        overdue = time.monotonic() - self._limits.body_seconds
-        for task in [task for task, since in self._reading.items() if since < overdue]:
-            del self._reading[task]
-            task.cancel()
-        self._sweeper = None
-        if self._reading:
-            self._sweeper = asyncio.get_running_loop().call_later(1.0, self._sweep)
+            principal = self._desk.engine.keyring.principal(token_of(headers), address)
+        except SpliceError as error:
+            reply = _problem_reply(error, "")
+            start = {"type": "http.response.start", "status": reply.status}
+            await send({**start, "headers": reply.headers()})
+            await send({"type": "http.response.body", "body": reply.body})
+            return False
+        scope["splice.principal"] = principal
+        return True
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         while True:
@@ -258,15 +234,6 @@ def _check_media_type(name: str, content_type: bytes) -> None:
         )
 
 
-def _too_large(name: str, got: str, limit: int) -> BodyTooLarge:
-    return BodyTooLarge(
-        f"{name}.input",
-        got=got,
-        promised=f"at most {limit} bytes",
-        mend="send less, or raise server.max_body_bytes",
-    )
-
-
 def _unforeseen(name: str) -> SpliceError:
     return SpliceError(
         name[:80], got="an error that nobody foresaw", mend="the log of the server tells which"
@@ -276,6 +243,10 @@ def _unforeseen(name: str) -> SpliceError:
 def _problem_reply(error: SpliceError, call_id: str) -> Reply:
     status = status_of(error)
     extra: list[tuple[bytes, bytes]] = []
+    if isinstance(error, RateLimited):
+        extra.append((b"retry-after", b"%d" % max(1, math.ceil(error.retry_after))))
+    if isinstance(error, UnknownKey):
+        extra.append((b"www-authenticate", b"Bearer"))
     if status == 503:
         extra.append((b"retry-after", b"1"))
     if isinstance(error, Draining):

@@ -15,11 +15,13 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from splice.core.access import ANYONE, Principal
 from splice.core.call import Outcome, Status
 from splice.core.errors import (
     BodyTooLarge,
     InputMismatch,
     MalformedBody,
+    NotAllowed,
     RequestError,
     SpliceError,
     UnknownCall,
@@ -39,6 +41,12 @@ _outcomes = codec(OutcomeIn | list[OutcomeIn])
 
 def _json(value: Any, status: int = 200) -> Response:
     return Response(msgspec.json.encode(value), status, media_type="application/json")
+
+
+def _may_see(request: Request, integration: str) -> bool:
+    """Whether whoever asks may know of an integration's calls."""
+    principal: Principal = request.scope.get("splice.principal", ANYONE)
+    return principal.key is None or principal.key.may_call(integration)
 
 
 class _Pages:
@@ -69,9 +77,10 @@ class _Pages:
         manifests = [line.release.manifest for line in self._desk.engine.lines.values()]
         return _json(document(manifests, request.scope.get("root_path", "")))
 
-    async def integrations(self, _: Request) -> Response:
+    async def integrations(self, request: Request) -> Response:
         """What is live: name, purpose, release, risk, routes."""
         lines = sorted(self._desk.engine.lines.values(), key=lambda one: one.name)
+        lines = [line for line in lines if _may_see(request, line.name)]
         shown = [
             {
                 "name": line.name,
@@ -110,7 +119,7 @@ class _Pages:
             return call_of(record, self._desk.outcomes.outcomes_of(record), self._currency)
 
         shown = await asyncio.to_thread(read)
-        if shown is None:
+        if shown is None or not _may_see(request, shown.integration):
             raise UnknownCall(
                 call_id,
                 got="no such call in the ledger",
@@ -122,9 +131,14 @@ class _Pages:
         """Recorded calls, newest first, without payloads."""
         wanted = _filter(request.query_params.multi_items())
         records = await asyncio.to_thread(self._desk.records.find, wanted)
-        shown = [call_of(record, [], self._currency) for record in records]
-        full = len(shown) == wanted.limit
-        return _json({"calls": shown, "next": shown[-1].call_id if full and shown else None})
+        full = len(records) == wanted.limit
+        last = records[-1].call_id if records else None
+        shown = [
+            call_of(record, [], self._currency)
+            for record in records
+            if _may_see(request, record.integration)
+        ]
+        return _json({"calls": shown, "next": last if full else None})
 
     async def outcome(self, request: Request) -> Response:
         """One outcome or a list of them."""
@@ -143,6 +157,10 @@ class _Pages:
         now_us = time.time_ns() // 1000
         for one in given:
             self._desk.engine.line(one.integration)
+            if not _may_see(request, one.integration):
+                raise NotAllowed(
+                    one.integration, got="a key that does not reach it", mend="ask for another"
+                )
         told = [outcome_of(one, f"outcomes[{i}]", now_us) for i, one in enumerate(given)]
         new = await asyncio.to_thread(self._desk.outcomes.append_outcomes, told, now_us)
         for one in told:

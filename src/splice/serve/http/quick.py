@@ -13,6 +13,7 @@ are used in this file only, and `fits()` says whether they are there.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Coroutine
 from typing import Any, cast
 
@@ -26,9 +27,15 @@ from uvicorn.protocols.http.httptools_impl import (
 
 from splice.engine.line import Line
 from splice.serve.http.bounds import BoundedProtocol
+from splice.serve.http.gateway import EVENT_STREAM, Gateway
 from splice.serve.http.lane import HttpSurface, Reply
+from splice.serve.tokens import token_of
+from splice.serve.wire import EventStream, Surface, WireAnswer, WireCall
 
-_START = b"POST /v1/integrations/"
+log = logging.getLogger("splice.http")
+
+_START = b"POST /v1/"
+_NATIVE = b"/v1/integrations/"
 _MAX_HEADS = 512
 _MAX_HEAD = 4096  # bytes: what is remembered must be few, or callers could fill the memory
 _NOT_PLAIN = frozenset(
@@ -42,10 +49,16 @@ _NEEDED = (
 
 
 class _Head(msgspec.Struct, frozen=True):
-    """What is known of a plain head: the integration it calls, and how long its body is."""
+    """What is known of a plain head: what it calls, how long its body is, and who asks.
+
+    `surface` is None for a native call of the integration `name`; else `name` is the path.
+    """
 
     name: str
     length: int
+    token: str
+    headers: dict[bytes, bytes]
+    surface: Surface | None = None
 
 
 class _HeadReader:
@@ -62,7 +75,9 @@ class _HeadReader:
         self.headers.append((name.lower(), value))
 
 
-def read_head(head: bytes, max_body: int) -> _Head | None:
+def read_head(
+    head: bytes, max_body: int, gateway: Gateway | None = None, max_gateway: int = 0
+) -> _Head | None:
     """The plain head in these bytes (up to and with its empty line), or None if it is not plain."""
     reader = _HeadReader()
     parser: Any = httptools.HttpRequestParser(reader)
@@ -78,17 +93,23 @@ def read_head(head: bytes, max_body: int) -> _Head | None:
     if _NOT_PLAIN.intersection(names) or names.count(b"content-length") != 1:
         return None
     headers = dict(reader.headers)
+    url, length = reader.url, headers[b"content-length"]
+    if b"%" in url or b"?" in url or not length.isdigit() or len(length) > 12:
+        return None
+    token = token_of(headers)
+    wire = None if gateway is None else gateway.surface(url.decode("latin-1"))
+    if wire is not None:
+        if not 0 < int(length) <= max_gateway:
+            return None
+        return _Head(url.decode("latin-1"), int(length), token, headers, wire)
     if headers.get(b"content-type", b"application/json") != b"application/json":
         return None
-    url, length = reader.url, headers[b"content-length"]
-    if not (url.startswith(_START[5:]) and url.endswith(b"/calls")) or b"%" in url or b"?" in url:
+    if not (url.startswith(_NATIVE) and url.endswith(b"/calls")):
         return None
-    if not length.isdigit() or len(length) > 12 or not 0 < int(length) <= max_body:
+    name = url[len(_NATIVE) : -len(b"/calls")]
+    if not name or b"/" in name or not 0 < int(length) <= max_body:
         return None
-    name = url[len(_START) - 5 : -len(b"/calls")]
-    if not name or b"/" in name:
-        return None
-    return _Head(name.decode("latin-1"), int(length))
+    return _Head(name.decode("latin-1"), int(length), token, headers)
 
 
 class QuickProtocol(BoundedProtocol):
@@ -104,6 +125,12 @@ class QuickProtocol(BoundedProtocol):
         self._later = b""
         self._last = 0.0
         self._closing = False
+        self._address = ""
+
+    def connection_made(self, transport: Any) -> None:
+        """A client connected."""
+        super().connection_made(transport)
+        self._address = self.client[0] if self.client else ""
 
     def data_received(self, data: bytes) -> None:
         """Bytes came: a whole plain request is taken here, anything else by uvicorn."""
@@ -118,7 +145,7 @@ class QuickProtocol(BoundedProtocol):
                 head = self._heads.get(data[:end]) or self._learn(data[:end])
                 if head is not None and len(data) - end == head.length and self._is_idle():
                     self._in_head = False
-                    self._begin(self._surface, head.name, data[end:])
+                    self._begin(self._surface, head, data[end:])
                     return
         super().data_received(data)
 
@@ -128,26 +155,33 @@ class QuickProtocol(BoundedProtocol):
 
     def _learn(self, raw: bytes) -> _Head | None:
         surface = self._surface
-        head = None if surface is None else read_head(raw, surface.max_body_bytes)
+        if surface is None:
+            return None
+        head = read_head(raw, surface.max_body_bytes, surface.gateway, surface.max_gateway_bytes)
         if head is not None:
             if len(self._heads) >= _MAX_HEADS:
                 self._heads.clear()
             self._heads[raw] = head
         return head
 
-    def _begin(self, surface: HttpSurface, name: str, body: bytes) -> None:
+    def _begin(self, surface: HttpSurface, head: _Head, body: bytes) -> None:
+        if head.surface is not None:
+            call = WireCall("POST", head.name, head.headers, body, self._address)
+            self._busy = True
+            self._task = self.loop.create_task(self._answer_wire(surface, head.surface, call))
+            return
         self._busy = True
-        line = surface.simple_line(name)
-        answering = self._answer(surface, name, body, line)
+        line = surface.simple_line(head.name)
+        answering = self._answer(surface, head, body, line)
         if line is None:
             self._task = self.loop.create_task(answering)
         else:
             _drive(answering, self.loop)
 
     async def _answer(
-        self, surface: HttpSurface, name: str, body: bytes, line: Line | None
+        self, surface: HttpSurface, head: _Head, body: bytes, line: Line | None
     ) -> None:
-        reply = await surface.answer(name, body, line=line)
+        reply = await surface.answer_for(head.token, self._address, head.name, body, line)
         if self.flow.write_paused:
             await self.flow.drain()
         if not self.transport.is_closing():
@@ -155,6 +189,47 @@ class QuickProtocol(BoundedProtocol):
         if reply.extra and (b"connection", b"close") in reply.extra:
             self._closing = True
         self._done()
+
+    async def _answer_wire(self, surface: HttpSurface, wire: Surface, call: WireCall) -> None:
+        try:
+            answer = await surface.gateway.answered(wire, call)
+        except Exception:
+            log.exception("a request for %s raised what nobody foresaw", call.path)
+            self.transport.close()
+            return
+        if (b"connection", b"close") in answer.headers:
+            self._closing = True
+        dates = self.server_state.default_headers
+        if answer.stream is None:
+            if self.flow.write_paused:
+                await self.flow.drain()
+            if not self.transport.is_closing():
+                self.transport.write(_whole_bytes(answer, dates))
+        else:
+            await self._stream(answer, answer.stream)
+        self._done()
+
+    async def _stream(self, answer: WireAnswer, stream: EventStream) -> None:
+        """Chunks of the transfer encoding, each of as many events as came at once."""
+        try:
+            head = _stream_head(answer, self.server_state.default_headers)
+            while (block := await stream.next()) is not None:
+                if self.flow.write_paused:
+                    await self.flow.drain()
+                if self.transport.is_closing():
+                    return
+                self.transport.write(b"%b%x\r\n%b\r\n" % (head, len(block), block))
+                head = b""
+            self.transport.write(head + b"0\r\n\r\n")
+        finally:
+            await stream.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client is gone: what it waited for is stopped."""
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+        super().connection_lost(exc)
 
     def _done(self) -> None:
         self._busy, self._task = False, None
@@ -221,6 +296,19 @@ def _bytes_of(reply: Reply, default_headers: list[tuple[bytes, bytes]]) -> bytes
     headers = [*default_headers, *reply.headers()]
     lines = b"".join([b"%b: %b\r\n" % pair for pair in headers])
     return b"%b%b\r\n%b" % (STATUS_LINE[reply.status], lines, reply.body)
+
+
+def _whole_bytes(answer: WireAnswer, default_headers: list[tuple[bytes, bytes]]) -> bytes:
+    lines = b"".join([b"%b: %b\r\n" % pair for pair in (*default_headers, *answer.headers)])
+    return b"%b%bcontent-type: %b\r\ncontent-length: %d\r\n\r\n%b" % (
+        STATUS_LINE[answer.status], lines, answer.content_type, len(answer.body), answer.body,
+    )  # fmt: skip
+
+
+def _stream_head(answer: WireAnswer, default_headers: list[tuple[bytes, bytes]]) -> bytes:
+    pairs = (*default_headers, *EVENT_STREAM, *answer.headers)
+    lines = b"".join([b"%b: %b\r\n" % pair for pair in pairs])
+    return b"%b%btransfer-encoding: chunked\r\n\r\n" % (STATUS_LINE[answer.status], lines)
 
 
 def _heads_of(server_state: Any) -> dict[bytes, _Head]:

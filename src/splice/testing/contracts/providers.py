@@ -6,10 +6,12 @@ import asyncio
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
-from splice.core.errors import RouteError, RouteTimeout
-from splice.ports.providers import Completion, CompletionRequest, Message, Provider
+from splice.core.chat import Dialect, WireRequest
+from splice.core.errors import RequestError, RouteError, RouteTimeout
+from splice.ports.providers import Completion, CompletionRequest, Message, Provider, Stream
 
 LABELS = ("billing", "technical", "other")
 
@@ -38,6 +40,26 @@ class ProviderContract:
             "params": {"temperature": 0, "max_tokens": 96},
         }
         return CompletionRequest(**(fields | changes))
+
+    def wire(self, model: str, **changes: Any) -> WireRequest:
+        """A small chat completion as a client would send it.
+
+        `changes` are fields of its body, `timeout_s` or `between_s`.
+        """
+        timeout_s, between_s = changes.pop("timeout_s", 60.0), changes.pop("between_s", 30.0)
+        fields: dict[str, Any] = {
+            "messages": [
+                {"role": "system", "content": "Be brief."},
+                {"role": "user", "content": "Say hello."},
+            ],
+            "temperature": 0,
+            "max_tokens": 24,
+        }
+        raw = {
+            name: msgspec.Raw(msgspec.json.encode(value))
+            for name, value in (fields | changes).items()
+        }
+        return WireRequest(Dialect.CHAT, model, raw, timeout_s, between_s)
 
     async def test_a_completion_has_text_a_reason_to_stop_and_a_model(
         self, provider: Provider, model: str
@@ -150,3 +172,163 @@ class ProviderContract:
 
         with pytest.raises(RouteError):
             await provider.complete(self.ask(model))
+
+    # Requests as clients send them
+
+    async def test_chat_is_among_what_it_speaks(self, provider: Provider, model: str) -> None:
+        assert Dialect.CHAT in provider.dialects
+        provider.price(model)  # a price or None, but never an error
+
+    async def test_a_whole_answer_is_a_chat_completion_with_its_tokens_counted(
+        self, provider: Provider, model: str
+    ) -> None:
+        reply = await provider.send(self.wire(model))
+
+        assert reply.complete
+        assert reply.model
+        assert text_of(reply.body)
+        assert (reply.usage.input_tokens or 0) > 0
+        assert (reply.usage.output_tokens or 0) > 0
+        assert not reply.usage.estimated
+
+    async def test_a_whole_answer_satisfies_the_schema_asked_for(
+        self, provider: Provider, model: str
+    ) -> None:
+        schema = {"name": "label", "schema": LABEL_SCHEMA}
+        wanted = {"type": "json_schema", "json_schema": schema}
+
+        reply = await provider.send(self.wire(model, response_format=wanted, max_tokens=96))
+
+        assert json.loads(text_of(reply.body))["label"] in LABELS
+
+    async def test_a_stream_is_whole_events_that_make_up_its_reply(
+        self, provider: Provider, model: str
+    ) -> None:
+        stream = await provider.open(self.wire(model))
+        blocks = await blocks_of(stream)
+
+        reply = stream.reply()
+        assert all(block.endswith(b"\n\n") for block in blocks)
+        chunks = chunks_of(b"".join(blocks))
+        said = [c["delta"].get("content") or "" for chunk in chunks for c in chunk["choices"]]
+        assert "".join(said) == text_of(reply.body)
+        assert said
+        assert stream.started
+        assert reply.complete
+        assert reply.model
+        assert (reply.usage.output_tokens or 0) > 0
+        assert b"".join(blocks).endswith(b"data: [DONE]\n\n")
+        assert await stream.next() is None
+
+    async def test_a_stream_says_the_same_as_a_whole_answer(
+        self, provider: Provider, model: str
+    ) -> None:
+        whole = await provider.send(self.wire(model, seed=1))
+        stream = await provider.open(self.wire(model, seed=1))
+        await blocks_of(stream)
+
+        assert text_of(stream.reply().body) == text_of(whole.body)
+
+    async def test_tokens_of_a_stream_come_as_an_event_only_where_they_were_asked_for(
+        self, provider: Provider, model: str
+    ) -> None:
+        silent = await provider.open(self.wire(model))
+        unasked = chunks_of(b"".join(await blocks_of(silent)))
+        options = {"include_usage": True}
+        counting = await provider.open(self.wire(model, stream_options=options))
+        asked = chunks_of(b"".join(await blocks_of(counting)))
+
+        assert [c for c in unasked if not c["choices"]] == []
+        assert [c["usage"]["completion_tokens"] for c in asked if not c["choices"]] == [
+            counting.reply().usage.output_tokens
+        ]
+        assert silent.reply().usage.output_tokens
+
+    async def test_a_stream_that_is_left_stops_and_tells_what_came(
+        self, provider: Provider, model: str
+    ) -> None:
+        stream = await provider.open(self.wire(model, max_tokens=200))
+        while not stream.started:
+            assert await stream.next() is not None
+
+        stream.hang_up()
+        stream.hang_up()
+
+        reply = stream.reply()
+        assert isinstance(text_of(reply.body), str)
+        assert (reply.usage.output_tokens or 0) > 0
+        assert (await provider.send(self.wire(model))).complete
+
+    async def test_a_cancelled_reader_of_a_stream_leaves_the_provider_usable(
+        self, provider: Provider, model: str
+    ) -> None:
+        stream = await provider.open(self.wire(model, max_tokens=200))
+        reading = asyncio.create_task(blocks_of(stream))
+        await asyncio.sleep(0)
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
+        stream.hang_up()
+
+        assert (await provider.send(self.wire(model))).complete
+
+    async def test_no_time_at_all_is_a_timeout_of_whole_answers_and_of_streams(
+        self, provider: Provider, model: str
+    ) -> None:
+        with pytest.raises(RouteTimeout):
+            await provider.send(self.wire(model, timeout_s=0.0))
+        with pytest.raises(RouteTimeout):
+            await (await provider.open(self.wire(model, timeout_s=0.0))).next()
+
+        assert (await provider.send(self.wire(model))).complete
+
+    async def test_a_wrong_request_is_the_callers_mistake(
+        self, provider: Provider, model: str
+    ) -> None:
+        wrong = self.wire(model, messages="hello")
+
+        with pytest.raises(RequestError):
+            await provider.send(wrong)
+        with pytest.raises(RequestError):
+            await provider.open(wrong)
+
+    async def test_streams_and_whole_answers_go_on_at_the_same_time(
+        self, provider: Provider, model: str
+    ) -> None:
+        async def streamed() -> str:
+            stream = await provider.open(self.wire(model))
+            await blocks_of(stream)
+            return text_of(stream.reply().body)
+
+        async def whole() -> str:
+            return text_of((await provider.send(self.wire(model))).body)
+
+        assert all(await asyncio.gather(streamed(), whole(), streamed(), whole()))
+
+    async def test_a_closed_provider_fails_requests_as_route_errors(
+        self, provider: Provider, model: str
+    ) -> None:
+        await provider.close()
+
+        with pytest.raises(RouteError):
+            await provider.send(self.wire(model))
+        with pytest.raises(RouteError):
+            await provider.open(self.wire(model))
+
+
+async def blocks_of(stream: Stream) -> list[bytes]:
+    """All that a stream gives until its regular end."""
+    blocks: list[bytes] = []
+    while (block := await stream.next()) is not None:
+        blocks.append(block)
+    return blocks
+
+
+def chunks_of(events: bytes) -> list[dict[str, Any]]:
+    """The JSON of each event but `[DONE]`."""
+    lines = [one[6:] for one in events.split(b"\n") if one.startswith(b"data: ")]
+    return [json.loads(one) for one in lines if one != b"[DONE]"]
+
+
+def text_of(body: bytes) -> str:
+    """The text of the first choice of a chat completion."""
+    return json.loads(body)["choices"][0]["message"]["content"] or ""

@@ -1,4 +1,4 @@
-"""A server and the processes it started: the processor time they took, and their end."""
+"""A server and the processes it started: their start on one core, their cost, and their end."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 # Places in the fields of /proc/PID/stat that follow the command's name, see proc(5).
-PARENT, USER_TICKS, SYSTEM_TICKS, STARTED = 1, 11, 12, 19
+PARENT, USER_TICKS, SYSTEM_TICKS, STARTED, RESIDENT_PAGES = 1, 11, 12, 19, 21
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 GRACE_SECONDS = 15.0
 
 
@@ -31,6 +34,41 @@ def family_seconds(root: int) -> float:
         if fields:
             ticks += int(fields[USER_TICKS]) + int(fields[SYSTEM_TICKS])
     return ticks / TICKS_A_SECOND
+
+
+def family_memory(root: int) -> int:
+    """The bytes that `root` and its living descendants hold in memory now.
+
+    The sum of their resident sets: what they share is counted for each.
+    """
+    pages = 0
+    for process in _family(root):
+        fields = _fields(process.number)
+        pages += int(fields[RESIDENT_PAGES]) if fields else 0
+    return pages * PAGE_BYTES
+
+
+@contextmanager
+def on_core(
+    core: str, argv: Sequence[str], cwd: Path, env: Mapping[str, str], log: str
+) -> Generator[subprocess.Popen[bytes]]:
+    """A server pinned to `core`, from its start to its end; what it prints goes to `cwd/log`."""
+    # A fair subject has its compiled bytecode: the switch that forbids writing it is taken away.
+    prefix = ["taskset", "-c", core, "env", "-u", "PYTHONDONTWRITEBYTECODE"]
+    prefix += [f"{name}={value}" for name, value in env.items()]
+    with (cwd / log).open("wb") as sink:
+        server = subprocess.Popen(
+            [*prefix, *argv],
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=sink,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # a stop typed at the terminal is ours to pass on
+        )
+        try:
+            yield server
+        finally:
+            end(server)
 
 
 def end(server: subprocess.Popen[bytes]) -> None:

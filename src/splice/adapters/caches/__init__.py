@@ -1,0 +1,1 @@
+"""Caches: exact and semantic."""

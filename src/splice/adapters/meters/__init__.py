@@ -1,0 +1,1 @@
+"""Meters: counters of budgets and rate limits, in memory and in Redis."""

@@ -1,0 +1,229 @@
+"""Masking: personal data and secrets are taken out of what is recorded, by rule.
+
+A document is taken apart into its strings, all of which are searched at once: names of fields, JSON
+in strings, the texts of one message as if they were one, and long numbers too. What a rule finds is
+replaced by its name: `[email]`. What cannot be searched is not let through.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import msgspec
+
+from splice.control.masking_document import Document
+from splice.control.masking_text import BREAK, Folded, has_numbers
+from splice.core.errors import DeclarationError, SettingsError, SpliceError
+
+if TYPE_CHECKING:  # at run time only where masking is asked for: it needs an optional library
+    from splice.control.masking_rules import Finder, Searched
+
+ALL = "all"
+_NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
+_ROUNDS = 8
+"""A finding that goes may leave another in the open; after so many the document is hostile."""
+
+_Found: TypeAlias = "tuple[int, int, int]"
+"""Start and end in a text, and the rank of the rule: a lower one names what overlaps."""
+
+
+class NotMasked(SpliceError):
+    """A document could not be searched; nothing of it may be kept."""
+
+    code = "not_masked"
+
+
+class Masking:
+    """A Masker by rules, in time that grows with the length of the document only.
+
+    Args:
+        rules: Names of built-in and of custom rules; `all` stands for every built-in one.
+        custom: RE2 patterns by name, of which `rules` may name some. They are searched in each
+            string by itself, as it is and as it looks (see `masking_text`).
+
+    Raises:
+        DeclarationError: A rule is unknown, or the library is not installed.
+        SettingsError: A custom rule is not RE2, or has the name of a built-in one.
+    """
+
+    def __init__(self, rules: Sequence[str], custom: Mapping[str, str]) -> None:
+        try:
+            from splice.control.masking_rules import RULES, Searched, pattern
+        except ImportError as error:
+            raise DeclarationError(
+                "log.mask",
+                got=f"rules to mask by, and no library to search with ({error.name})",
+                promised="google-re2 and python-stdnum",
+                mend="install splice-ai[masking]",
+            ) from error
+        for name, text in custom.items():
+            where = f"masking.rules.{name}"
+            if name in RULES or name == ALL or not _NAME.fullmatch(name):
+                raise SettingsError(
+                    where, got="a name that is taken or cannot be one",
+                    promised="lower-case letters, digits, - and _",
+                    mend=f"call it other than {', '.join((*RULES, ALL))}",
+                )  # fmt: skip
+            try:
+                pattern(text)
+            except ValueError as error:
+                raise SettingsError(
+                    where, got=f"{text!r}: {error}", promised="an RE2 pattern",
+                    mend="write it without look-around and back-references",
+                ) from None  # fmt: skip
+        known = {*RULES, *custom, ALL}
+        for name in rules:
+            if name not in known:
+                raise DeclarationError(
+                    "log.mask", got=repr(name), promised=f"one of {', '.join(sorted(known))}",
+                    mend="name one of them, or add it to [masking.rules] in splice.toml",
+                )  # fmt: skip
+        wanted = [name for name in RULES if name in rules or ALL in rules]
+        self._searched: type[Searched] = Searched
+        self._finders: list[Finder] = [RULES[name] for name in wanted]
+        self._custom: list[Any] = [pattern(custom[name]) for name in custom if name in rules]
+        self._names = [*wanted, *(name for name in custom if name in rules)]
+        self._secret = self._names.index("secret") if "secret" in wanted else None
+        self._placeholders = {f"[{name}]" for name in self._names}
+
+    def mask(self, document: bytes) -> bytes:
+        """The same JSON with every finding replaced by its rule's name.
+
+        Raises:
+            NotMasked: It is not JSON, is nested too deeply, or still had findings in the end.
+        """
+        try:
+            for _ in range(_ROUNDS):
+                taken = Document(document)
+                changed = self._changed(taken)
+                document = taken.put(changed)
+                if not changed:
+                    return document
+        except (msgspec.MsgspecError, ValueError, RecursionError, OverflowError) as error:
+            # What it says may quote the document: only its type goes on.
+            raise NotMasked(
+                "masking", got=f"a document that cannot be read ({type(error).__name__})"
+            ) from None
+        raise NotMasked("masking", got=f"findings after {_ROUNDS} rounds")
+
+    def _changed(self, document: Document) -> dict[int, str]:
+        leaves = document.leaves
+        texts = [leaf.text for leaf in leaves]
+        found: dict[int, list[_Found]] = {}
+        if self._secret is not None:
+            for place, leaf in enumerate(leaves):
+                if leaf.secret:
+                    self._add(found, place, texts[place], (0, len(leaf.text), self._secret))
+        for place, one in self._in_each(texts):
+            self._add(found, place, texts[place], one)
+        alone = {place: list(spans) for place, spans in found.items()}
+        parts = document.parts
+        for group, one in self._in_groups(texts, parts):
+            for place, piece in _pieces(texts, parts[group], one):
+                self._add(found, place, texts[place], piece)
+        lists = document.lists
+        for group, one in self._in_groups(texts, lists):
+            pieces = list(_pieces(texts, lists[group], one))
+            # Strings of a list are as a rule apart: only what is a finding in none of them counts.
+            if len(pieces) > 1 and not any(_overlaps(alone, place, p) for place, p in pieces):
+                for place, piece in pieces:
+                    self._add(found, place, texts[place], piece)
+        return {place: self._masked(texts[place], spans) for place, spans in found.items()}
+
+    def _add(self, found: dict[int, list[_Found]], place: int, text: str, one: _Found) -> None:
+        inner = text[one[0] : one[1]].strip("\"'")
+        if inner and inner not in self._placeholders:
+            found.setdefault(place, []).append(one)
+
+    def _in_groups(
+        self, texts: Sequence[str], groups: Sequence[Sequence[int]]
+    ) -> list[tuple[int, _Found]]:
+        if not groups:
+            return []
+        return self._in_each(["".join(texts[place] for place in group) for group in groups])
+
+    def _in_each(self, texts: Sequence[str]) -> list[tuple[int, _Found]]:
+        """What is found in each of the texts, by its number."""
+        found: list[tuple[int, _Found]] = []
+        whole = BREAK.join(texts)
+        if whole.count(BREAK) != len(texts) - 1:
+            whole = BREAK.join(text.replace(BREAK, "\0") for text in texts)
+        starts: list[int] = []
+        start = 0
+        for text in texts:
+            starts.append(start)
+            start += len(text) + 1
+        for folded in _readings(whole) if self._finders else ():
+            searched = self._searched(folded)
+            for rank, finder in enumerate(self._finders):
+                for span in finder(searched):
+                    begin, end = folded.original(*span)
+                    place = bisect_right(starts, begin) - 1
+                    offset = starts[place]
+                    end = min(end - offset, len(texts[place]))
+                    found.append((place, (begin - offset, end, rank)))
+        for place, text in enumerate(texts) if self._custom else ():
+            found += [(place, one) for one in self._by_custom(text)]
+        return found
+
+    def _by_custom(self, text: str) -> list[_Found]:
+        found: list[_Found] = []
+        for folded in (None, *_readings(text)):
+            if folded is not None and folded.text == text:
+                continue
+            for number, expression in enumerate(self._custom):
+                rank = len(self._finders) + number
+                for match in expression.finditer(text if folded is None else folded.raw):
+                    start, end = match.span()
+                    if start < end:
+                        if folded is not None:
+                            start, end = folded.original(start, end)
+                        found.append((start, end, rank))
+        return found
+
+    def _masked(self, text: str, spans: list[_Found]) -> str:
+        """The text with placeholders; findings that overlap become one."""
+        spans.sort()
+        pieces: list[str] = []
+        done = 0
+        start, end, rank = spans[0]
+        for begin, stop, other in [*spans[1:], (len(text) + 1, 0, 0)]:
+            if begin < end:
+                end, rank = max(end, stop), min(rank, other)
+                continue
+            pieces += (text[done:start], f"[{self._names[rank]}]")
+            done = end
+            start, end, rank = begin, stop, other
+        pieces.append(text[done:])
+        return "".join(pieces)
+
+
+def _readings(text: str) -> list[Folded]:
+    """The text as it looks, and as it reads where characters of it are written in numbers."""
+    readings = [Folded(text)]
+    if has_numbers(text):
+        readings.append(Folded(text, decoded=True))
+    return readings
+
+
+def _pieces(texts: Sequence[str], members: Sequence[int], one: _Found) -> list[tuple[int, _Found]]:
+    """A finding in texts put together, as the pieces of it that stand in each of them."""
+    begin, stop, rank = one
+    pieces: list[tuple[int, _Found]] = []
+    offset = 0
+    for place in members:
+        length = len(texts[place])
+        start, end = max(begin - offset, 0), min(stop - offset, length)
+        if start < end:
+            pieces.append((place, (start, end, rank)))
+        offset += length
+        if offset >= stop:
+            break
+    return pieces
+
+
+def _overlaps(found: Mapping[int, Sequence[_Found]], place: int, one: _Found) -> bool:
+    return any(start < one[1] and one[0] < end for start, end, _ in found.get(place, ()))

@@ -1,0 +1,235 @@
+"""The strings of a JSON document, where they stand, and which belong together."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from typing import Any, Final, cast
+
+import msgspec
+
+from splice.control.masking_secrets import names_secret
+
+_LONG_NUMBER = 10**8
+"""From nine digits on a number may be that of a card, an account or a telephone."""
+
+_DEEPEST = 16
+"""JSON in a string, in a string, and so on: each level doubles what is escaped in it."""
+
+_BLOB = 512
+"""A string of so many characters that is nothing but base64 is a file."""
+
+_BASE64 = re.compile(r"[A-Za-z0-9+/_=\r\n-]+")
+_DATA_URL = re.compile(
+    r"data:([a-z]+/[\w.+-]+)?(?:;[\w=.+-]+){0,4},[^\s\"'<>()\[\]\\]+", re.IGNORECASE
+)
+_TEXTS: Final = ("text", "content")
+"""Fields of the parts of one message."""
+
+
+class Leaf(msgspec.Struct, gc=False):
+    """One string, or one long number, and where it stands.
+
+    `is_key` where it is the name of a field of `holder`, else `key` is the field or index.
+    `secret` where the field's name says that the value is one.
+    """
+
+    holder: Any  # dict or list
+    key: Any  # str or int
+    text: str
+    is_key: bool = False
+    secret: bool = False
+
+
+class _Nested(msgspec.Struct, gc=False):
+    """JSON in a string: the string's place, what is in it, and its leaves."""
+
+    leaf: int
+    root: list[Any]
+    first: int
+    end: int
+
+
+class Document:
+    """A JSON document, taken apart.
+
+    Files (`data:` URLs, and long strings of base64) are dropped at once: they may show a face or a
+    passport, and nobody looks into them. What stands in their place says the length and the hash.
+    So are `logprobs`, which spell a text token by token.
+
+    Args:
+        raw: JSON.
+
+    Attributes:
+        leaves: Every string in it, names of fields included, in their order.
+
+    Raises:
+        msgspec.DecodeError, UnicodeDecodeError: It is not JSON.
+        RecursionError: It is nested too deeply.
+    """
+
+    def __init__(self, raw: bytes) -> None:
+        self._root: list[Any] = [msgspec.json.decode(raw)]
+        self._places: dict[tuple[int, Any], int] = {}
+        self._nested: list[_Nested] = []
+        self._wanted: list[tuple[bool, list[tuple[int, Any]]]] = []
+        self.leaves: list[Leaf] = []
+        self._walk(self._root, 0)
+
+    @property
+    def parts(self) -> list[list[int]]:
+        """For each list of several texts the leaves of these: the texts may have been one."""
+        return self._members(plain=False)
+
+    @property
+    def lists(self) -> list[list[int]]:
+        """The same for lists of plain strings."""
+        return self._members(plain=True)
+
+    def _members(self, *, plain: bool) -> list[list[int]]:
+        return [
+            [self._places[place] for place in places if place in self._places]
+            for is_plain, places in self._wanted
+            if is_plain is plain
+        ]
+
+    def _walk(self, root: list[Any], level: int) -> None:
+        if level > _DEEPEST:
+            raise RecursionError
+        waiting: list[Any] = [root]
+        while waiting:
+            holder = waiting.pop()
+            if isinstance(holder, dict):
+                fields = cast("dict[str, Any]", holder)
+                for key, value in list(fields.items()):
+                    self.leaves.append(Leaf(fields, key, key, is_key=True))
+                    if key == "logprobs" and isinstance(value, (dict, list)):
+                        fields[key] = None
+                        continue
+                    self._value(fields, key, value, waiting, level)
+            else:
+                items = cast("list[Any]", holder)
+                self._note_group(items)
+                for index, value in enumerate(items):
+                    self._value(items, index, value, waiting, level)
+
+    def _value(self, holder: Any, key: Any, value: Any, waiting: list[Any], level: int) -> None:
+        if isinstance(value, str):
+            self._string(holder, key, value, level)
+        elif isinstance(value, (dict, list)):
+            waiting.append(value)
+        elif isinstance(value, (int, float)) and not isinstance(value, bool):
+            self._number(holder, key, value)
+
+    def _string(self, holder: Any, key: Any, text: str, level: int) -> None:
+        text = without_files(text)
+        holder[key] = text
+        place = len(self.leaves)
+        named = isinstance(key, str)
+        if not named or key in _TEXTS:
+            self._places[id(holder), key] = place
+        secret = named and bool(text) and names_secret(key)
+        self.leaves.append(Leaf(holder, key, text, secret=secret))
+        inner = _json_in(text)
+        if inner is not None:
+            first = len(self.leaves)
+            self._walk(inner, level + 1)
+            self._nested.append(_Nested(place, inner, first, len(self.leaves)))
+
+    def _number(self, holder: Any, key: Any, value: int | float) -> None:
+        named = isinstance(key, str) and names_secret(key)
+        if not named and not (value >= _LONG_NUMBER or value <= -_LONG_NUMBER):
+            return
+        whole = int(value) if value == int(value) else None
+        text = str(value if whole is None else abs(whole))
+        if isinstance(value, int) and not -(2**63) <= value < 2**64:
+            holder[key] = msgspec.Raw(str(value).encode())  # as it came: else it cannot be written
+        self.leaves.append(Leaf(holder, key, text, secret=named))
+
+    def _note_group(self, items: Sequence[Any]) -> None:
+        if len(items) < 2:
+            return
+        strings = [(id(items), i) for i, one in enumerate(items) if isinstance(one, str)]
+        if len(strings) > 1:
+            self._wanted.append((True, strings))
+        for field in _TEXTS:
+            texts = [
+                (id(cast("object", one)), field)
+                for one in items
+                if isinstance(one, dict) and isinstance(cast("dict[str, Any]", one).get(field), str)
+            ]
+            if len(texts) > 1:
+                self._wanted.append((False, texts))
+
+    def put(self, changed: dict[int, str]) -> bytes:
+        """The document with other texts in place of some of its leaves.
+
+        Args:
+            changed: Text by number of the leaf.
+        """
+        renamed: dict[int, tuple[dict[str, Any], dict[str, str]]] = {}
+        for place, text in changed.items():
+            leaf = self.leaves[place]
+            if leaf.is_key:
+                renamed.setdefault(id(leaf.holder), (leaf.holder, {}))[1][leaf.key] = text
+            else:
+                leaf.holder[leaf.key] = text
+        for nested in self._nested:  # inner ones stand before those that they are in
+            if any(place in changed for place in range(nested.first, nested.end)):
+                self._rename(renamed, nested.first, nested.end)
+                leaf = self.leaves[nested.leaf]
+                leaf.holder[leaf.key] = msgspec.json.encode(nested.root[0]).decode()
+        self._rename(renamed, 0, len(self.leaves))
+        return msgspec.json.encode(self._root[0])
+
+    def _rename(
+        self, renamed: dict[int, tuple[dict[str, Any], dict[str, str]]], first: int, end: int
+    ) -> None:
+        for leaf in self.leaves[first:end] if renamed else ():
+            if id(leaf.holder) not in renamed:
+                continue
+            fields, names = renamed.pop(id(leaf.holder))
+            items = list(fields.items())
+            fields.clear()
+            for key, value in items:
+                fields[_free(fields, names.get(key, key))] = value
+
+
+def _free(fields: dict[str, Any], name: str) -> str:
+    """The name, or one with a number where two fields would have the same."""
+    free, number = name, 2
+    while free in fields:
+        free, number = f"{name} {number}", number + 1
+    return free
+
+
+def _json_in(text: str) -> list[Any] | None:
+    """What the JSON in a string means, in a list; None where it is none, or a mere number."""
+    inner = text.strip()
+    if len(inner) < 2 or inner[0] + inner[-1] not in ("{}", "[]", '""'):
+        return None
+    try:
+        return [msgspec.json.decode(inner)]
+    except (msgspec.DecodeError, UnicodeError):
+        return None
+
+
+def without_files(text: str) -> str:
+    """The text with what it holds of files replaced by their length and hash."""
+    if len(text) >= _BLOB and _BASE64.fullmatch(text):
+        return _dropped("base64", text)
+    if ":" in text and "data:" in text.lower():
+        return _DATA_URL.sub(_data_url, text)
+    return text
+
+
+def _data_url(match: re.Match[str]) -> str:
+    if not match[1] and ";base64," not in match[0][:64].lower():
+        return match[0]
+    return _dropped(f"data {match[1] or 'of no type'}", match[0])
+
+
+def _dropped(what: str, text: str) -> str:
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return f"[{what}, {len(text)} characters, sha256 {digest}]"

@@ -1,0 +1,153 @@
+"""Who asks: keys, what each may do, and what may be spent."""
+
+from __future__ import annotations
+
+import fnmatch
+import hmac
+import ipaddress
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+
+import msgspec
+
+NEVER_US = 253_402_300_799_000_000
+"""The last second of the year 9999, in Unix microseconds: the end of what has none."""
+
+_SECOND = 1_000_000
+_DAY = 86_400 * _SECOND
+
+
+class Period(StrEnum):
+    """How long a budget lasts; each begins at a boundary of UTC (a week on Monday)."""
+
+    HOUR = "hour"
+    DAY = "day"
+    WEEK = "week"
+    MONTH = "month"
+    TOTAL = "total"
+
+    def window(self, now_us: int) -> tuple[int, int]:
+        """Begin and end of the period that holds a moment, in Unix microseconds (UTC)."""
+        if self is Period.TOTAL:
+            return 0, NEVER_US
+        if self is Period.MONTH:
+            now = datetime.fromtimestamp(now_us // _SECOND, UTC)
+            first = now.replace(day=1, hour=0, minute=0, second=0)
+            after = (first + timedelta(days=31)).replace(day=1)
+            return int(first.timestamp()) * _SECOND, int(after.timestamp()) * _SECOND
+        length = _LENGTHS[self]
+        # 1970 began on a Thursday; a week begins on Monday.
+        ahead = 3 * _DAY if self is Period.WEEK else 0
+        begin = (now_us + ahead) // length * length - ahead
+        return begin, begin + length
+
+
+_LENGTHS = {Period.HOUR: _DAY // 24, Period.DAY: _DAY, Period.WEEK: 7 * _DAY}
+
+
+class BudgetScope(StrEnum):
+    """Whose spending a budget counts."""
+
+    KEY = "key"
+    TEAM = "team"
+    INTEGRATION = "integration"
+    ALL = "all"
+
+
+class Budget(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The most that may be spent in a period, in billionths of the account's currency.
+
+    `of` names the key (by id), the team or the integration; it is empty where `scope` is `all`.
+    Where several budgets count the same spending, the lowest holds.
+    """
+
+    scope: BudgetScope
+    of: str
+    period: Period
+    amount_nano: int
+
+
+class Key(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An API key as the ledger holds it: never the secret, only its HMAC.
+
+    Patterns are those of file names (`*`, `?`). `integrations` may be called; `models` may be named
+    directly as `provider/model`, within an integration that allows it. `addresses` are networks
+    (`10.0.0.0/8`); empty means any. Times are Unix microseconds. `tenant` separates caches: answers
+    are never shared between two tenants. `requests_per_minute` and `tokens_per_minute`
+    are None where unlimited.
+    """
+
+    id: str
+    name: str
+    digest: str
+    team: str = ""
+    tenant: str = ""
+    integrations: tuple[str, ...] = ("*",)
+    models: tuple[str, ...] = ()
+    addresses: tuple[str, ...] = ()
+    expires_us: int | None = None
+    revoked_us: int | None = None
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    created_us: int = 0
+    by: str = ""
+
+    def may_call(self, integration: str) -> bool:
+        """Whether the key may call an integration."""
+        return _matches(integration, self.integrations)
+
+    def may_name(self, model: str) -> bool:
+        """Whether the key may name `provider/model` itself."""
+        return _matches(model, self.models)
+
+    def may_come_from(self, address: str) -> bool:
+        """Whether the key may be used from an IP address; an unreadable address may not."""
+        if not self.addresses:
+            return True
+        try:
+            given = ipaddress.ip_address(address)
+        except ValueError:
+            return False
+        mapped = getattr(given, "ipv4_mapped", None)
+        given = mapped or given
+        return any(_within(given, network) for network in self.addresses)
+
+
+def key_token(key_id: str, secret: str) -> str:
+    """What the holder of a key shows; the secret is 43 characters that are safe in a URL."""
+    return f"sk-splice-{key_id}-{secret}"
+
+
+def key_digest(token: str, pepper: bytes) -> str:
+    """What the ledger keeps of a token: its HMAC-SHA256 in hexadecimal, keyed by the pepper."""
+    return hmac.digest(pepper, token.encode(), "sha256").hex()
+
+
+class Principal(msgspec.Struct, frozen=True, gc=False):
+    """Who asks. `caller` goes into the record.
+
+    An empty `key` is the anonymous caller of a process that asks for no keys.
+    """
+
+    caller: str = ""
+    tenant: str = ""
+    team: str = ""
+    key: Key | None = None
+
+
+ANYONE = Principal()
+"""The caller where no keys are asked for."""
+
+
+def _within(address: ipaddress.IPv4Address | ipaddress.IPv6Address, network: str) -> bool:
+    try:
+        return address in ipaddress.ip_network(network, strict=False)
+    except ValueError:  # what cannot be read lets nobody in
+        return False
+
+
+def _matches(name: str, patterns: tuple[str, ...]) -> bool:
+    return any(
+        pattern == "*" or pattern == name or fnmatch.fnmatchcase(name, pattern)
+        for pattern in patterns
+    )

@@ -1,0 +1,180 @@
+"""What a declaration says beside its types and routes: caching, logging, budgets, names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+import msgspec
+
+from splice.core.access import Budget, BudgetScope, Period
+from splice.core.errors import DeclarationError
+from splice.core.units import money, seconds
+from splice.declare.spec import LLM, Cache, Cheapest, Conversation, Integration, Log, Risk, Spend
+
+Wrong = Callable[[str, str, str, str], None]
+"""Notes a mistake: field, what came, what was expected, what to do."""
+
+_ALIAS = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
+_PATTERN = re.compile(r"[A-Za-z0-9*?][\w*?.:-]{0,31}/\S{1,128}")
+CONVERSATION_RETRIES = 2
+FIRST_TOKEN_S = 30.0
+BETWEEN_TOKENS_S = 30.0
+
+
+class Patience(msgspec.Struct, frozen=True):
+    """How long and how often a route to a language model is tried."""
+
+    retries: int = 0
+    first_s: float = FIRST_TOKEN_S
+    between_s: float = BETWEEN_TOKENS_S
+    hedge_s: float | None = None
+
+
+class Options(msgspec.Struct, frozen=True):
+    """The options of an integration, read and found without fault. Durations are in seconds."""
+
+    conversation: bool = False
+    exact_s: float | None = None
+    semantic_s: float | None = None
+    cosine: float = 0.0
+    across_tenants: bool = False
+    log: Log | None = None
+    budgets: tuple[Budget, ...] = ()
+    cheapest: bool = False
+    within_s: float | None = None
+    quality: float | None = None
+    coalesce: bool = False
+    aliases: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+
+
+def read_patience(route: LLM, wrong: Wrong, *, conversation: bool) -> Patience:
+    """How a route to a language model is tried; notes what is wrong with it."""
+    given: Any = route.retries
+    retries = CONVERSATION_RETRIES if conversation else 0
+    if given is not None:
+        if isinstance(given, int) and not isinstance(given, bool) and 0 <= given <= 10:
+            retries = given
+        else:
+            wrong("routes", f"retries={given!r}", "a number from 0 to 10", "write retries=2")
+    quality: Any = route.quality
+    if quality is not None and not (isinstance(quality, (int, float)) and 0 <= quality <= 1):
+        wrong("routes", f"quality={quality!r}", "a share from 0 to 1", "write quality=0.9")
+    return Patience(
+        retries,
+        _seconds(route.first_token, "routes", "first_token", wrong) or FIRST_TOKEN_S,
+        _seconds(route.between_tokens, "routes", "between_tokens", wrong) or BETWEEN_TOKENS_S,
+        _seconds(route.hedge, "routes", "hedge", wrong),
+    )
+
+
+def read_options(cls: type[Integration], name: str, risk: Risk, wrong: Wrong) -> Options:
+    """The options of a class; notes what is wrong with them."""
+    cache = _typed(cls, "cache", Cache, wrong) or Cache()
+    log = _typed(cls, "log", Log, wrong)
+    choose = _typed(cls, "choose", Cheapest, wrong)
+    exact_s = _seconds(cache.exact, "cache", "exact", wrong)
+    semantic_s = _seconds(cache.semantic, "cache", "semantic", wrong)
+    conversation = issubclass(cls, Conversation)
+    if semantic_s is not None and risk is Risk.HIGH:
+        wrong(
+            "cache",
+            "a semantic cache where risk is high",
+            "answers of its own to every question",
+            "keep the exact cache, or lower the risk if a wrong answer is harmless",
+        )
+    if semantic_s is not None and not conversation:
+        wrong(
+            "cache",
+            "a semantic cache of typed requests",
+            "a Conversation, or the exact cache",
+            "write cache = splice.Cache(exact=…)",
+        )
+    if not 0 < cache.cosine <= 1:
+        wrong("cache", f"cosine={cache.cosine!r}", "a number above 0, at most 1", "write 0.9")
+    if log is not None and not 0 <= log.keep <= 1:
+        wrong("log", f"keep={log.keep!r}", "a share from 0 to 1", "write keep=0.1 for a tenth")
+    models = _names(cls, "models", _PATTERN, "provider/model, or a pattern of it", wrong)
+    return Options(
+        conversation=conversation,
+        exact_s=exact_s,
+        semantic_s=semantic_s,
+        cosine=cache.cosine,
+        across_tenants=cache.across_tenants,
+        log=log,
+        budgets=_budgets(cls, name, wrong),
+        cheapest=choose is not None,
+        within_s=None if choose is None else _seconds(choose.within, "choose", "within", wrong),
+        quality=None if choose is None else choose.quality,
+        coalesce=bool(cls.coalesce),
+        aliases=_names(cls, "aliases", _ALIAS, "a name such as triage-fast", wrong),
+        models=models,
+    )
+
+
+def _typed(cls: type[Integration], field: str, kind: type[Any], wrong: Wrong) -> Any:
+    given: Any = getattr(cls, field)
+    if given is None or isinstance(given, kind):
+        if given is None:
+            return None
+        try:
+            # A Struct does not look at what it is made with: read it as if it had come in.
+            return msgspec.convert(msgspec.to_builtins(given), kind)
+        except (msgspec.ValidationError, TypeError) as error:
+            wrong(field, str(error), f"a splice.{kind.__name__}", f"mend {field}")
+            return None
+    wrong(
+        field,
+        type(given).__name__,
+        f"a splice.{kind.__name__}",
+        f"write {field} = splice.{kind.__name__}(…)",
+    )
+    return None
+
+
+def _seconds(given: Any, field: str, name: str, wrong: Wrong) -> float | None:
+    if given is None:
+        return None
+    try:
+        return seconds(given, name)
+    except DeclarationError as error:
+        wrong(field, f"{name} {error.got}", error.promised, error.mend)
+        return None
+
+
+def _names(
+    cls: type[Integration], field: str, pattern: re.Pattern[str], promised: str, wrong: Wrong
+) -> tuple[str, ...]:
+    given: Any = getattr(cls, field, ())
+    if not isinstance(given, (list, tuple)):
+        wrong(field, type(given).__name__, "a list of names", "put it into brackets: [ … ]")
+        return ()
+    names = cast("Sequence[Any]", given)
+    for one in names:
+        if not isinstance(one, str) or not pattern.fullmatch(one):
+            wrong(field, repr(one), promised, f"mend {field}")
+            return ()
+    return tuple(names)
+
+
+def _budgets(cls: type[Integration], name: str, wrong: Wrong) -> tuple[Budget, ...]:
+    given: Any = cls.budget
+    spends = (given,) if isinstance(given, Spend) else given
+    if not isinstance(spends, (list, tuple)):
+        wrong("budget", type(given).__name__, "a splice.Spend, or several", 'Spend("EUR 50")')
+        return ()
+    budgets: list[Budget] = []
+    for one in cast("Sequence[Any]", spends):
+        if not isinstance(one, Spend):
+            wrong("budget", type(one).__name__, "a splice.Spend", 'write splice.Spend("EUR 50")')
+            continue
+        try:
+            amount = money(one.amount, "budget").nano
+            budgets.append(Budget(BudgetScope.INTEGRATION, name, Period(one.per), amount))
+        except DeclarationError as error:
+            wrong("budget", error.got, error.promised, error.mend)
+        except ValueError:
+            wrong("budget", f"per={one.per!r}", f"one of {', '.join(Period)}", 'write per="month"')
+    return tuple(budgets)

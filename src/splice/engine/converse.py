@@ -1,0 +1,368 @@
+"""The way of one conversation, from top to bottom: admit, reuse, route, record, reply.
+
+The same stations as a typed call passes (`engine.py`). The answer may be a stream (`live.py`), that
+is read to its end, or closed, before its call is settled and recorded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Protocol, TypeVar
+
+import msgspec
+
+from splice.core.call import Call, Reason, Record, Status, Usage
+from splice.core.chat import Asked, Dialect, WireReply
+from splice.core.errors import (
+    ExhaustedError,
+    NotRecorded,
+    RequestError,
+    RouteCrashed,
+    RouteError,
+    SpliceError,
+    Stopped,
+)
+from splice.engine.faults import faults
+from splice.engine.floor import Floor
+from splice.engine.infer import share_of
+from splice.engine.line import Line, Step
+from splice.engine.live import LiveStream, Opened
+from splice.engine.names import Names
+from splice.engine.reuse import Asker
+from splice.engine.routing.cheapest import in_order
+from splice.engine.routing.relayed import Relayed
+from splice.engine.routing.tried import Ask, Tried
+from splice.engine.speech import Speech
+from splice.engine.tokens import estimate_nano, input_tokens_of, output_tokens_of
+from splice.ports.predictor import Note
+from splice.ports.providers import Provider
+
+T = TypeVar("T")
+
+
+class SpokenStream(Protocol):
+    """An answer as it comes. Read it to its end, or close it: either way it is recorded."""
+
+    dialect: Dialect
+
+    async def next(self) -> bytes | None:
+        """The next whole server-sent events in `dialect`, or None after the regular end.
+
+        Raises:
+            SpliceError: The answer broke off; what came before stands, and was charged.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Nobody reads on: the provider is stopped, the call settled and recorded."""
+        ...
+
+
+class Spoken(msgspec.Struct, gc=False):
+    """What a surface hands back: `reply`, `stream` or `error`.
+
+    `reply` may be there where a stream was asked for (from a cache, or held back until it was
+    recorded): the surface then replays it as one. Its dialect is that of the request, or `chat`.
+    """
+
+    call_id: str
+    integration: str = ""
+    release: int = 0
+    route: str = ""
+    reason: Reason = Reason.FIRST
+    cost_nano: int | None = None
+    reply: WireReply | None = None
+    stream: SpokenStream | None = None
+    error: SpliceError | None = None
+
+
+class Conversations(Floor):
+    """Answers conversations; see `Floor` for the arguments."""
+
+    _names: Names | None = None
+
+    @property
+    def names(self) -> Names:
+        """Which integration the `model` of a request means."""
+        if self._names is None:
+            self._names = Names(self.lines)
+        return self._names
+
+    async def converse(self, call: Call, asked: Asked) -> Spoken:
+        """Answers one request of an OpenAI or Anthropic client.
+
+        Raises:
+            RequestError: It names no model that there is, or it cannot be; nothing was recorded.
+            RefusedError: It may not run now.
+        """
+        try:
+            named = self.names.find(asked.model, call.principal)
+        except SpliceError as error:
+            self.refused("", error)
+            raise
+        line = named.line
+        call.integration = line.name
+        if not line.declaration.options.conversation:
+            return await self.converse_typed(line, call, asked)
+        try:
+            self.admit(line, call)
+            first = None if call.key is None else await self.claimed(line, call, call.key)
+            if first is not None:
+                return _repeated(first, asked)
+            speech = await self._begin(line, call, asked, named.steps)
+            speech.model = named.model
+        except SpliceError as error:
+            self.refused(line.name, error)
+            raise
+
+        self.in_flight += 1
+        spoken: Spoken | None = None
+        try:
+            spoken = await self._reused(speech) or await self._spoken(speech, named.steps)
+            return spoken
+        except asyncio.CancelledError:
+            gone = Stopped(line.name, got="the client went away before the answer")
+            record = speech.record(Status.FAILED, Reason.CANCELLED, None, gone)
+            self.finish_now(line, record)
+            self.settle_soon(speech)
+            raise
+        except BaseException:
+            self.settle_soon(speech)
+            raise
+        finally:
+            if speech.turn is not None and (spoken is None or spoken.stream is None):
+                speech.turn.leave()
+            self.in_flight -= 1
+            if call.key is not None and (spoken is None or spoken.stream is None):
+                error = None if spoken is None else spoken.error
+                unsure = isinstance(error, NotRecorded) and error.unsure
+                answered = spoken is not None and error is None
+                await self.end_claim(call, answered=answered, unsure=unsure)
+
+    async def converse_typed(self, line: Line, call: Call, asked: Asked) -> Spoken:
+        """A typed integration asked as if it were a model; see `engine.py`."""
+        raise NotImplementedError
+
+    async def _begin(self, line: Line, call: Call, asked: Asked, steps: tuple[Step, ...]) -> Speech:
+        """Room in the budgets for the dearest of the routes."""
+        tokens = input_tokens_of(asked, call.body)
+        output = output_tokens_of(asked)
+        if asked.dialect is Dialect.EMBEDDINGS:
+            output = 0
+        dearest: int | None = 0
+        for step in steps:
+            if isinstance(step.predictor, Relayed):
+                price = step.predictor.balanced.provider.price(step.route.model)
+                cost = estimate_nano(price, tokens, output)
+                dearest = None if cost is None or dearest is None else max(dearest, cost)
+        reservation = await self.reserve(line, call, dearest, tokens + output)
+        return Speech(line, call, asked, tokens, reservation)
+
+    async def _reused(self, speech: Speech) -> Spoken | None:
+        """What is kept of the same question, or what a simultaneous one is being answered."""
+        line, call = speech.line, speech.call
+        options = line.declaration.options
+        if options.exact_s is None and options.semantic_s is None and not options.coalesce:
+            return None
+        asker = Asker(call.principal.tenant, line.name, line.release.number)
+        speech.question = question = self.reuse.question(asker, options, speech.asked, speech.model)
+        if question is None:
+            return None
+        found = await self.reuse.find(question)
+        if found is not None:
+            return await self.said(speech, *found)
+        if question.together is None:
+            return None
+        left = speech.started + line.deadline_s - time.monotonic()
+        try:
+            joined = await self.reuse.together.join(question.together, left)
+        except TimeoutError:
+            return await self._ended(speech, Status.FAILED, Reason.EXHAUSTED, _exhausted(speech))
+        except SpliceError as error:
+            return await self._ended(speech, Status.FAILED, Reason.EXHAUSTED, error)
+        if isinstance(joined, WireReply):
+            return await self.said(speech, joined, Reason.SHARED)
+        speech.turn = joined
+        return None
+
+    async def kept(self, speech: Speech, reply: WireReply) -> None:
+        """An answer that came to its regular end: for those who wait for it, and for later."""
+        if speech.turn is not None:
+            speech.turn.give(reply)
+        if speech.question is not None:
+            await self.reuse.keep(speech.question, reply)
+
+    async def _spoken(self, speech: Speech, steps: tuple[Step, ...]) -> Spoken:
+        """The first route that answers."""
+        line, asked = speech.line, speech.asked
+        deadline = speech.started + line.deadline_s
+        live = asked.stream and not line.durable
+        ordered = in_order(line, steps, speech.input_tokens)
+        for position, step in enumerate(ordered):
+            relayed = step.predictor
+            if not isinstance(relayed, Relayed) or step.unavailable or step.withdrawn:
+                speech.unavailable(step, "model_unavailable", step.withdrawn or step.unavailable)
+                continue
+            now = time.monotonic()
+            left = (deadline - now) * share_of(position, len(ordered))
+            if left <= 0:
+                speech.unavailable(step, "timeout", "the deadline of the call had passed")
+                continue
+            until = now + min(left, step.route.timeout_s)
+            try:
+                if live:
+                    return await self._live(speech, step, relayed, until)
+                reply = await _whole(speech, step, relayed, until)
+            except RequestError as error:
+                return await self._ended(speech, Status.FAILED, Reason.REJECTED, error)
+            except RouteError:
+                continue  # it is among the attempts
+            reason = Reason.FIRST if len(speech.attempts) == 1 else Reason.FALLBACK
+            return await self.said(speech, reply, reason)
+        return await self._ended(speech, Status.FAILED, Reason.EXHAUSTED, _exhausted(speech))
+
+    async def _live(self, speech: Speech, step: Step, relayed: Relayed, until: float) -> Spoken:
+        tried = Tried[Opened](
+            relayed.balanced, relayed.patience, until, _noting(speech, step, relayed), Opened.drop
+        )
+        # The whole of a stream has the call's deadline; only its beginning can be tried again.
+        deadline = speech.started + speech.line.deadline_s
+
+        async def ask(provider: Provider, left: float) -> Opened:
+            whole = deadline - time.monotonic()
+            request = relayed.request(speech.asked, whole, speech.call.trace)
+            return await Opened.by(provider, request, min(left, relayed.patience.first_s))
+
+        opened = await _tried(tried, ask, speech, step, relayed)
+        stream = LiveStream(self, speech, step, opened, tried)
+        reason = Reason.FIRST if not speech.attempts else Reason.FALLBACK
+        stream.reason = reason
+        line = speech.line
+        return Spoken(
+            speech.call.id, line.name, line.release.number, step.route.label, reason, stream=stream
+        )
+
+    async def said(self, speech: Speech, reply: WireReply, reason: Reason) -> Spoken:
+        """A whole answer: settled, recorded, kept."""
+        await self.settle(speech)
+        record = speech.record(Status.ANSWERED, reason, reply.body)
+        error = await self.finish(speech.line, speech.call, record)
+        if reason in (Reason.FIRST, Reason.FALLBACK):
+            await self.kept(speech, reply)
+        return Spoken(
+            speech.call.id,
+            speech.line.name,
+            speech.line.release.number,
+            record.route,
+            reason,
+            record.cost_nano,
+            None if error is not None else reply,
+            error=error,
+        )
+
+    async def _ended(
+        self, speech: Speech, status: Status, reason: Reason, error: SpliceError
+    ) -> Spoken:
+        """No answer: settled and recorded."""
+        if speech.turn is not None:
+            speech.turn.fail(error)
+        await self.settle(speech)
+        record = speech.record(status, reason, None, error)
+        await self.finish(speech.line, speech.call, record)
+        line = speech.line
+        return Spoken(
+            speech.call.id, line.name, line.release.number, "", reason, record.cost_nano,
+            error=error,
+        )  # fmt: skip
+
+    async def settle(self, speech: Speech) -> None:
+        """Budgets get what the call really cost."""
+        if self.purse is not None:
+            tally = speech.tally()
+            await self.purse.settle(speech.reservation, tally.cost_nano, tally.tokens)
+
+    async def top_up(self, speech: Speech, cost_nano: int) -> None:
+        """More room in the budgets for a stream that goes on.
+
+        Raises:
+            OverBudget: There is none.
+            MeterAway: It cannot be checked, and unchecked calls are refused.
+        """
+        if self.purse is not None:
+            await self.purse.extend(speech.reservation, cost_nano)
+
+    def settle_soon(self, speech: Speech) -> None:
+        """The same where nobody can wait for it."""
+        if self.purse is not None and speech.reservation:
+            self.in_background(self.settle(speech))
+
+
+async def _whole(speech: Speech, step: Step, relayed: Relayed, until: float) -> WireReply:
+    tried = Tried[WireReply](
+        relayed.balanced, relayed.patience, until, _noting(speech, step, relayed)
+    )
+    asked, trace = speech.asked, speech.call.trace
+
+    async def ask(provider: Provider, left: float) -> WireReply:
+        return await provider.send(relayed.request(asked, left, trace))
+
+    reply = await _tried(tried, ask, speech, step, relayed)
+    speech.answered(step, tried.began, reply)
+    relayed.took(time.monotonic() - tried.began)
+    return reply
+
+
+async def _tried(tried: Tried[T], ask: Ask[T], speech: Speech, step: Step, relayed: Relayed) -> T:
+    """What a route answers; its last failure is among the attempts.
+
+    Raises:
+        RequestError: The request itself is wrong.
+        RouteError: The route did not answer.
+    """
+    try:
+        return await tried.answer(ask)
+    except RouteError as error:
+        speech.failed(step, tried.began, error, relayed.balanced.provider)
+        raise
+    except RequestError as error:
+        speech.unavailable(step, error.code, str(error))
+        raise
+    except asyncio.CancelledError:
+        speech.stopped(step, tried.began, relayed.balanced.provider)
+        raise
+    except Exception as error:  # an adapter's own mistake must not take the next route with it
+        label = step.route.label
+        crash = RouteCrashed(label, got=faults.told(f"{speech.line.name} {label}", error))
+        crash.cost_nano = None
+        speech.failed(step, tried.began, crash, relayed.balanced.provider)
+        raise crash from error
+
+
+def _noting(speech: Speech, step: Step, relayed: Relayed) -> Note:
+    def note(began: float, error: RouteError | None) -> None:
+        if error is None:
+            speech.outrun(step, began, relayed.balanced.provider)
+        else:
+            speech.failed(step, began, error, relayed.balanced.provider)
+
+    return note
+
+
+def _exhausted(speech: Speech) -> ExhaustedError:
+    tried = "; ".join(f"{one.route} {one.ended}" for one in speech.attempts)
+    return ExhaustedError(
+        speech.line.name,
+        got=f"no answer from any route ({tried or 'it has none'})",
+        mend="splice calls explain tells what each attempt said",
+    )
+
+
+def _repeated(record: Record, asked: Asked) -> Spoken:
+    """The stored answer of the same idempotency key."""
+    usage = record.attempts[-1].usage if record.attempts else None
+    reply = WireReply(asked.dialect, record.reply or b"null", usage or Usage(), record.version)
+    return Spoken(
+        record.call_id, record.integration, record.release, record.route, Reason.REPEATED,
+        record.cost_nano, reply,
+    )  # fmt: skip

@@ -1,0 +1,209 @@
+"""What every way of a call stands on: admission, budgets, reuse, sealing, recording."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+from splice.core.access import Budget
+from splice.core.call import Call, Problem, Reason, Record, Status
+from splice.core.errors import (
+    MeterAway,
+    NotRecorded,
+    OverBudget,
+    RefusedError,
+    SpliceError,
+    UnknownIntegration,
+)
+from splice.engine import observe
+from splice.engine.admit import Claims, may_enter
+from splice.engine.keyring import Keyring, may_call
+from splice.engine.line import Line
+from splice.engine.record import Recorder, not_recorded
+from splice.engine.reuse import Reuse
+from splice.engine.spend import NO_RESERVATION, Purse, Reservation
+from splice.ports.features import FeatureStore
+from splice.ports.stores import RecordStore
+from splice.ports.telemetry import Tracer
+
+_RECORD_SECONDS = 5.0
+"""A high-risk call waits at least this long for its commit, even at the end of its deadline: an
+answer that is ready is worth the wait, and a hung disk must still give the caller a word."""
+
+
+class Floor:
+    """The stations that typed calls and conversations share.
+
+    Args:
+        records: The ledger, for idempotency keys.
+        recorder: Takes finished calls to the ledger.
+        features: What `context()` can look up; None where nothing is configured.
+        tracer: Is told of finished calls; None where no endpoint is set.
+        max_in_flight: Calls at once; beyond it new ones are refused.
+        keyring: Who may ask; nobody is asked for a key where it is left out.
+        purse: Budgets and rate limits; none where it is left out.
+        reuse: Caches; none where it is left out.
+    """
+
+    def __init__(
+        self,
+        records: RecordStore,
+        recorder: Recorder,
+        *,
+        features: FeatureStore | None = None,
+        tracer: Tracer | None = None,
+        max_in_flight: int = 1000,
+        keyring: Keyring | None = None,
+        purse: Purse | None = None,
+        reuse: Reuse | None = None,
+    ) -> None:
+        self._claims = Claims(records)
+        self._features = features
+        self._tracer = tracer
+        self._max_in_flight = max_in_flight
+        self.recorder = recorder
+        self.keyring = keyring or Keyring(mode="open")
+        self.purse = purse
+        self.reuse = reuse or Reuse()
+        self.metrics = observe.Metrics()
+        self.lines: dict[str, Line] = {}
+        self.in_flight: int = 0
+        self._background: set[asyncio.Task[None]] = set()
+
+    def line(self, integration: str) -> Line:
+        """The live line of an integration.
+
+        Raises:
+            UnknownIntegration: It has no live release here.
+        """
+        line = self.lines.get(integration)
+        if line is None:
+            raise UnknownIntegration(
+                integration[:80],
+                got="no live release of that name",
+                promised=f"one of {', '.join(sorted(self.lines)) or 'none yet'}",
+                mend="splice release list shows what is live",
+            )
+        return line
+
+    def admit(self, line: Line, call: Call) -> None:
+        """Passes a call that may run now.
+
+        Raises:
+            NotAllowed: The key does not reach this integration.
+            Stopped: An operator switched the integration off.
+            Overloaded: Too many calls are in flight, or too many wait to be recorded.
+        """
+        if call.principal.key is not None:
+            may_call(call.principal, line.name)
+        may_enter(line, self.recorder, self.in_flight, self._max_in_flight)
+
+    async def reserve(
+        self, line: Line, call: Call, estimate_nano: int | None, tokens: int
+    ) -> Reservation:
+        """Room in every budget and limit that this call falls under.
+
+        Raises:
+            OverBudget: A budget has no room; that is recorded.
+            RateLimited: The key asked too much for a minute.
+            MeterAway: Budgets cannot be checked, and unchecked calls are refused; recorded.
+        """
+        purse = self.purse
+        budgets: tuple[Budget, ...] = line.declaration.options.budgets
+        if purse is None:
+            return NO_RESERVATION
+        try:
+            return await purse.reserve(call.principal, line.name, budgets, estimate_nano, tokens)
+        except (OverBudget, MeterAway) as error:
+            reason = Reason.OVER_BUDGET if isinstance(error, OverBudget) else Reason.METER_AWAY
+            self._refused(line, call, error, reason)
+            raise
+
+    def refused(self, integration: str, error: SpliceError) -> None:
+        """Count a request that never became a call."""
+        self.metrics.add(observe.REFUSED, (integration, error.code))
+
+    def _refused(self, line: Line, call: Call, error: RefusedError, reason: Reason) -> None:
+        record = Record(
+            call.id,
+            line.name,
+            line.release.number,
+            call.asked_us,
+            0,
+            Status.REFUSED,
+            reason,
+            call.surface,
+            call.caller,
+            problem=Problem(error.code, error.where, error.detail),
+            trace=call.trace,
+        )
+        self.metrics.called(record)
+        self.recorder.put(record)
+
+    async def finish(self, line: Line, call: Call, record: Record) -> NotRecorded | None:
+        """Seal, record, count and trace a call that ended.
+
+        Returns the error that the caller gets in place of his answer where it had to be recorded
+        first (high risk, or an idempotency key) and could not be; else None.
+        """
+        kept = record if line.seal is None else line.seal.sealed(record)
+        error: NotRecorded | None = None
+        if line.durable or call.key is not None:
+            left = line.deadline_s - record.duration_us / 1e6
+            try:
+                await self.recorder.commit(kept, max(left, _RECORD_SECONDS))
+            except NotRecorded as failure:
+                kept, error = not_recorded(kept, failure), failure
+        else:
+            self.recorder.put(kept)
+        self.metrics.called(kept)
+        if self._tracer is not None:
+            self._tracer.finished(kept)
+        return error
+
+    def finish_now(self, line: Line, record: Record) -> None:
+        """The same for a call whose caller is gone: nobody waits for a commit."""
+        if line.seal is not None:
+            record = line.seal.sealed(record)
+        self.recorder.put(record)
+        self.metrics.called(record)
+        if self._tracer is not None:
+            self._tracer.finished(record)
+
+    async def claimed(self, line: Line, call: Call, key: str) -> Record | None:
+        """The record of the call that had this idempotency key first; None where this one runs."""
+        self.in_flight += 1  # it waits for another call, and takes as much room as one that runs
+        try:
+            return await self._claims.take(line, call, key)
+        finally:
+            self.in_flight -= 1
+
+    async def end_claim(self, call: Call, *, answered: bool, unsure: bool = False) -> None:
+        """The call of an idempotency key is over.
+
+        Whether a late commit still stores an answer nobody can tell (`unsure`): then the lease ends
+        the claim, for a second execution would be worse than a wait.
+        """
+        key = call.key
+        if key is None:
+            return
+        if answered or unsure:
+            self._claims.ended(call, key)
+            return
+        try:
+            await self._claims.give_back(call, key)
+        except SpliceError:  # the lease will end it
+            self._claims.ended(call, key)
+
+    def in_background(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Work that goes on whatever becomes of its caller."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+        return task
+
+    async def rest(self) -> None:
+        """Return once nothing goes on in the background."""
+        while self._background:
+            await asyncio.wait(list(self._background))

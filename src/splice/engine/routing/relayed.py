@@ -1,0 +1,140 @@
+"""Relayed: a caller's own messages go to a language model, and its answer comes back as it is."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Mapping
+from statistics import median
+from typing import Any
+
+import msgspec
+
+from splice.core.call import Prediction
+from splice.core.chat import Asked, Dialect, WireReply, WireRequest
+from splice.core.errors import BadAnswer, ModelMismatch, RequestError
+from splice.core.release import PinnedRoute
+from splice.declare.options import Patience
+from splice.declare.prompts import Prompt
+from splice.engine.routing.balanced import Balanced
+from splice.engine.routing.tried import Tried
+from splice.engine.tokens import UNSAID_OUTPUT_TOKENS, estimate_nano
+from splice.ports.predictor import Question
+from splice.ports.providers import Provider
+
+_encode = msgspec.json.encode
+_REMEMBERED = 50
+_ENOUGH = 5
+
+
+class Relayed:
+    """One route of a conversation; a Predictor too, for calls in the native shape.
+
+    Args:
+        balanced: The provider.
+        route: The model and the parameters that stand where the caller says nothing.
+        patience: How often, how long.
+        prompt: Put before the caller's messages; None where there is none.
+    """
+
+    immediate = False
+
+    def __init__(
+        self, balanced: Balanced, route: PinnedRoute, patience: Patience, prompt: Prompt | None
+    ) -> None:
+        self.balanced = balanced
+        self.route = route
+        self.patience = patience
+        self._params = {name: msgspec.Raw(_encode(value)) for name, value in route.params.items()}
+        self._before = b"" if prompt is None else _messages_of(prompt)
+        self._took: deque[float] = deque(maxlen=_REMEMBERED)
+
+    def took(self, seconds: float) -> None:
+        """Remember how long an answer (of a stream: its first token) took."""
+        self._took.append(seconds)
+
+    @property
+    def median_s(self) -> float | None:
+        """The median of the last answers' times; None where there are too few to tell."""
+        return median(self._took) if len(self._took) >= _ENOUGH else None
+
+    def request(self, asked: Asked, timeout_s: float, trace: Any = None) -> WireRequest:
+        """The request as this route's provider gets it.
+
+        Raises:
+            RequestError: It cannot be said in a shape that the provider speaks.
+            ModelMismatch: The provider has no such operation.
+        """
+        dialect, fields = asked.dialect, asked.fields
+        spoken = self.balanced.provider.dialects
+        headers = asked.headers
+        if (dialect not in spoken or self._before) and asked.as_chat is not None:
+            dialect, fields, headers = Dialect.CHAT, asked.as_chat(), {}
+        if dialect not in spoken:
+            raise ModelMismatch(
+                self.route.label,
+                got=f"a request for {dialect}",
+                promised=f"what its provider does: {', '.join(sorted(spoken))}",
+                mend="add a route to a provider that has it",
+            )
+        if self._params:
+            fields = {**self._params, **fields}
+        if self._before and dialect is Dialect.CHAT:
+            fields = {**fields, "messages": self._put_before(fields.get("messages"))}
+        return WireRequest(
+            dialect,
+            self.route.model,
+            fields,
+            timeout_s,
+            self.patience.between_s,
+            headers,
+            trace,
+        )
+
+    def _put_before(self, messages: Any) -> msgspec.Raw:
+        given = bytes(messages) if isinstance(messages, msgspec.Raw) else _encode(messages or [])
+        inner = given.strip()[1:]
+        comma = b"," if inner.strip() != b"]" else b""
+        return msgspec.Raw(self._before[:-1] + comma + inner)
+
+    def most(self, input_tokens: int) -> tuple[int | None, int]:
+        """What a call may cost at most (None where unknown), and its tokens."""
+        price = self.balanced.provider.price(self.route.model)
+        output = UNSAID_OUTPUT_TOKENS
+        return estimate_nano(price, input_tokens, output), input_tokens + output
+
+    async def predict(self, question: Question) -> Prediction:
+        """The whole chat completion as the prediction's value.
+
+        Raises:
+            RouteError: The provider failed, or it says that the request is wrong.
+        """
+        fields = {name: value for name, value in question.context.items() if value is not None}
+        for name in ("model", "stream", "stream_options"):
+            fields.pop(name, None)
+        asked = Asked(Dialect.CHAT, self.route.model, False, fields, 0)
+        tried = Tried[WireReply](
+            self.balanced,
+            self.patience,
+            min(question.deadline, time.monotonic() + self.route.timeout_s),
+            question.note,
+        )
+
+        async def ask(provider: Provider, left: float) -> WireReply:
+            return await provider.send(self.request(asked, left, question.trace))
+
+        try:
+            reply = await tried.answer(ask)
+        except RequestError as error:
+            bad = BadAnswer(self.route.label, got=str(error), promised="a request it can answer")
+            bad.retryable = False
+            raise bad from None
+        value: Mapping[str, Any] = msgspec.json.decode(reply.body)
+        return Prediction(value=value, usage=reply.usage, cost_nano=reply.cost_nano)
+
+    async def close(self) -> None:
+        """The provider is shared: whoever opened it closes it."""
+
+
+def _messages_of(prompt: Prompt) -> bytes:
+    return _encode([{"role": part.role, "content": part.text} for part in prompt.parts])

@@ -1,0 +1,1 @@
+"""Anthropic surface: messages and count_tokens."""

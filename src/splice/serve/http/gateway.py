@@ -1,0 +1,128 @@
+"""The OpenAI and Anthropic surfaces over ASGI: whole answers, streams, clients that go away."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from splice.core.errors import Draining, SpliceError
+from splice.serve.anthropic.surface import AnthropicSurface
+from splice.serve.http.body import BodyReader, ClientGone, Receive
+from splice.serve.openai.surface import OpenAISurface
+from splice.serve.wire import EventStream, GatewayDesk, Surface, WireAnswer, WireCall
+
+Scope = MutableMapping[str, Any]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+_OPENAI = ("/v1/chat/completions", "/v1/responses", "/v1/embeddings", "/v1/models")
+_ANTHROPIC = ("/v1/messages", "/v1/messages/count_tokens")
+
+EVENT_STREAM = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),  # nginx would hold the tokens back
+]
+
+
+class Gateway:
+    """Finds the surface of a path, and speaks ASGI for it.
+
+    Args:
+        desk: The process behind it.
+        reader: Reads bodies.
+        body_bytes: Longest body.
+    """
+
+    def __init__(self, desk: GatewayDesk, reader: BodyReader, body_bytes: int) -> None:
+        self._desk = desk
+        self._reader = reader
+        self._body_bytes = body_bytes
+        openai, anthropic = OpenAISurface(desk), AnthropicSurface(desk)
+        self._surfaces: dict[str, Surface] = dict.fromkeys(_OPENAI, openai)
+        self._surfaces |= dict.fromkeys(_ANTHROPIC, anthropic)
+        self._models: Surface = openai
+
+    def surface(self, path: str) -> Surface | None:
+        """The surface that answers a path; None where none does."""
+        found = self._surfaces.get(path)
+        if found is None and path.startswith("/v1/models/"):
+            return self._models
+        return found
+
+    async def answered(self, surface: Surface, call: WireCall) -> WireAnswer:
+        """The answer to a whole request."""
+        if self._desk.draining:
+            gone = Draining("server", got="a new call while shutting down")
+            answer = surface.refuse(gone, call)
+            answer.headers = [*answer.headers, (b"connection", b"close")]
+            return answer
+        return await surface.answer(call)
+
+    async def __call__(
+        self, surface: Surface, path: str, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """One request over ASGI."""
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        address = scope["client"][0] if scope.get("client") else ""
+        call = WireCall(scope["method"], path, headers, b"", address)
+        try:
+            if call.method == "POST":
+                call.body = await self._reader.read("request", headers, receive, self._body_bytes)
+        except SpliceError as error:
+            await _whole(surface.refuse(error, call), send)
+            return
+        except ClientGone:
+            return
+        gone = asyncio.ensure_future(_gone(receive))
+        try:
+            answering = asyncio.ensure_future(self.answered(surface, call))
+            await asyncio.wait({answering, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if not answering.done():
+                answering.cancel()
+                await asyncio.gather(answering, return_exceptions=True)
+                return
+            answer = answering.result()
+            if answer.stream is None:
+                await _whole(answer, send)
+            else:
+                await _streamed(answer, answer.stream, gone, send)
+        finally:
+            gone.cancel()
+
+
+async def _gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _whole(answer: WireAnswer, send: Send) -> None:
+    headers = [
+        (b"content-type", answer.content_type),
+        (b"content-length", b"%d" % len(answer.body)),
+        *answer.headers,
+    ]
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.body", "body": answer.body})
+
+
+async def _streamed(
+    answer: WireAnswer, stream: EventStream, gone: asyncio.Future[None], send: Send
+) -> None:
+    async def pump() -> None:
+        headers = [*EVENT_STREAM, *answer.headers]
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        while (block := await stream.next()) is not None:
+            await send({"type": "http.response.body", "body": block, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+    pumping = asyncio.ensure_future(pump())
+    try:
+        await asyncio.wait({pumping, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if pumping.done():
+            pumping.result()
+    finally:
+        if not pumping.done():
+            pumping.cancel()
+            await asyncio.gather(pumping, return_exceptions=True)
+        await stream.close()

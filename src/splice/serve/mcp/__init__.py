@@ -1,0 +1,1 @@
+"""MCP surface: integrations as tools for agents."""

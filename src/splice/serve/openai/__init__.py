@@ -1,0 +1,1 @@
+"""OpenAI surface: chat completions, responses, embeddings, models."""
