@@ -3,9 +3,9 @@
 The pairs of `semantic_pairs.txt` are made up, by the hand that also wrote the second check's word
 lists. They are split by question into a development half, on which word lists, rules and the
 default cosine were chosen, and a held-out half, which was measured when they were done (`--half
-development` shows the first alone, so that the other stays unseen). It was measured a second time
-after one fault was mended that a test had found: what the check said hung on which text came first.
-No error of the held-out half was ever read. Rows go to `results/semantic.json`.
+development` shows the first alone, so that the other stays unseen). It was measured again after one
+fault was mended that a test had found: what the check said hung on which text came first. What the
+check got wrong in the held-out half was never looked at. Rows go to `results/semantic.json`.
 
 Of each half: `hit_rate` is the share of paraphrases that found the question they paraphrase,
 `false_hit_rate` the share of near misses that found a question whose answer would be wrong. Near
@@ -222,7 +222,8 @@ def main() -> None:
         "encoder_sha256": MODEL_SHA256,
         "pairs_sha256": hashlib.sha256(PAIRS.read_bytes()).hexdigest(),
         "pairs": "made up; written by the hand that wrote the word lists; split by question",
-        "held_out": "measured twice; the fault mended in between was found by a test",
+        "held_out": "rules and cosine were set before the first measurement: 63 of 183 hits at "
+        "0.86, none false; afterwards one fault was mended that a test had found",
         "load": "the least cosine of the first check",
     }
     (RESULTS / "semantic.meta.json").write_text(json.dumps(meta, indent=2) + "\n")

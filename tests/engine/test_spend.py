@@ -625,6 +625,18 @@ async def test_a_meter_that_lost_its_counters_is_told_what_was_spent(meter) -> N
     assert await used(meter, one) == [100]
 
 
+async def test_the_call_that_finds_the_counters_lost_is_counted_once(meter) -> None:
+    one = budget(100)
+    purse = Purse(meter, [one], spent=Books())
+    await purse.restore()
+    who = holder(requests_per_minute=1)
+    meter.wipe()
+
+    await purse.reserve(who, "chat", (), 60, 0)
+
+    assert await used(meter, one) == [60]
+
+
 async def test_calls_in_flight_while_counters_are_lost_are_all_that_can_be_overspent(
     meter,
 ) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -240,8 +239,8 @@ async def test_clients_leave_nothing_behind(served: House, key: str, era: str) -
 
     await visit()
     before = len(asyncio.all_tasks())
-    for _ in range(5):
-        await asyncio.gather(*(visit() for _ in range(10)))
+    for _ in range(2):
+        await asyncio.gather(*(visit() for _ in range(8)))
 
     async with asyncio.timeout(10):
         while len(asyncio.all_tasks()) > before:

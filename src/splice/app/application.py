@@ -30,7 +30,7 @@ from splice.engine.engine import Answered, Engine
 from splice.engine.observe import Snapshot
 from splice.ports.stores import OutcomeStore, RecordStore
 from splice.serve.http.body import Limits
-from splice.serve.http.lane import HttpSurface
+from splice.serve.http.lane import HttpSurface, McpLimits
 
 log = logging.getLogger("splice")
 
@@ -183,6 +183,8 @@ class App:
         until = time.monotonic() + self.settings.server.drain_seconds
         while services.engine.in_flight and time.monotonic() < until:
             await asyncio.sleep(0.01)
+        if self._surface is not None:
+            await self._surface.close()
         await watcher.stop()
         if self._sharing is not None:
             self._sharing.cancel()
@@ -379,7 +381,12 @@ class App:
         if self._surface is None:
             server = self.settings.server
             limits = Limits(server.max_body_bytes, server.body_seconds)
+            gateway = self.settings.gateway
             self._surface = HttpSurface(
-                self, limits, self.settings.cost.currency, self.settings.gateway.max_body_bytes
+                self,
+                limits,
+                self.settings.cost.currency,
+                gateway.max_body_bytes,
+                McpLimits(gateway.mcp_hosts, gateway.mcp_origins),
             )
         return self._surface

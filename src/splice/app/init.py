@@ -72,6 +72,52 @@ class OrderScreening(splice.Integration):
         return Screening(risk, "review" if risk >= 0.5 else "ship")
 '''
 
+_GATEWAY_TOML = """\
+# How this process runs. What the AI does is declared in integrations.py.
+# Every setting, with its default: docs/reference/settings.md
+
+[project]
+modules = ["integrations"]
+apply = "new"          # a changed declaration becomes a release when the server starts
+
+[server]
+port = 8000
+
+[cost]
+currency = "USD"       # the built-in price list is in dollars
+machine_hour = 0.05    # what an hour of this machine's core costs you
+
+# A provider is one table; its key is named, never written here. Those of OPENAI_API_KEY and
+# ANTHROPIC_API_KEY are there by themselves, as `openai/…` and `anthropic/…`. Another one:
+#
+# [providers.groq]
+# kind = "groq"
+# api_key_env = "GROQ_API_KEY"
+"""
+
+_GATEWAY = '''\
+"""What applications may ask language models, by the name that they put into `model`."""
+
+import splice
+
+
+class Assistant(splice.Conversation):
+    """Answer questions of the support desk."""
+
+    risk = splice.Risk.LIMITED
+    deadline = "60 s"
+    aliases = ["support-fast"]
+    # In order of trust. Put a vendor's model first, as "openai/gpt-5-mini"; the embedded one
+    # needs no key and no network (pip install 'splice-ai[llama]').
+    routes = [splice.LLM("local/smollm2", first_token="30 s")]
+    cache = splice.Cache(exact="1 h")      # the very same question is answered once an hour
+    budget = splice.Spend("USD 50", per="month")
+'''
+
+_CHAT = """\
+{"model": "assistant", "messages": [{"role": "user", "content": "Say hello in one word."}]}
+"""
+
 _REQUEST = """\
 {"customer": "c-1001", "amount_eur": 640.0, "items": 1, "new_customer": true}
 """
@@ -86,13 +132,26 @@ FILES = {
 }
 
 
-def write_project(folder: Path) -> list[str]:
+GATEWAY_FILES = {
+    "splice.toml": _GATEWAY_TOML,
+    "integrations.py": _GATEWAY,
+    "request.json": _CHAT,
+    ".gitignore": _IGNORE,
+}
+
+
+def write_project(folder: Path, *, gateway: bool = False) -> list[str]:
     """Writes the files into a folder; returns their names.
+
+    Args:
+        folder: Made if it is not there.
+        gateway: A project whose callers are OpenAI and Anthropic clients.
 
     Raises:
         SettingsError: One of them is there already (nothing is written), or cannot be written.
     """
-    there = [name for name in FILES if (folder / name).exists()]
+    files = GATEWAY_FILES if gateway else FILES
+    there = [name for name in files if (folder / name).exists()]
     if there:
         raise SettingsError(
             str(folder), got=f"{', '.join(there)} there already", promised="a folder without them",
@@ -100,8 +159,8 @@ def write_project(folder: Path) -> list[str]:
         )  # fmt: skip
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name, text in FILES.items():
+        for name, text in files.items():
             (folder / name).write_text(text, "utf-8")
     except OSError as error:
         raise SettingsError(str(folder), got=str(error), promised="a folder to write in") from None
-    return list(FILES)
+    return list(files)

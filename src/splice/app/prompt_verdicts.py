@@ -137,10 +137,9 @@ def fits(
     plain: Any = msgspec.json.decode(reply)
     told: list[bool] = []
     for outcome in outcomes:
-        said: Any = plain
+        said: Any = cast("object", plain)
         if isinstance(plain, dict):
-            name = fields.get(outcome.name, outcome.name)
-            said = cast("dict[str, Any]", plain).get(name)
+            said = cast("dict[str, Any]", plain).get(fields.get(outcome.name, outcome.name))
         if isinstance(said, (str, int, float)):
             told.append(_agree(said, outcome.value))
     return all(told) if told else None

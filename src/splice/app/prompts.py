@@ -1,8 +1,8 @@
 """Trying a prompt: recorded calls are asked again with it, beside what was answered to them.
 
 What a call saw then (its recorded context) is what the candidate sees; `context()` is not run
-again. Only the route with the prompt is asked, so that no other hides where it fails. Nothing is recorded
-as a call, and no budget is charged; the provider charges what it always does.
+again. Only the route with the prompt is asked, so that no other hides where it fails. Nothing is
+recorded as a call, and no budget is charged; the provider charges what it always does.
 """
 
 from __future__ import annotations

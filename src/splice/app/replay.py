@@ -14,6 +14,7 @@ from splice.core.errors import UnknownRelease
 from splice.engine.admit import entity_of
 from splice.engine.engine import Answered
 from splice.engine.gather import Look
+from splice.serve.asked import ASKED
 
 
 class Difference(msgspec.Struct, frozen=True):
@@ -41,6 +42,11 @@ async def replay(
             got=f"no release {wanted}",
             mend=f"splice release list {record.integration}",
         )
+    if line.declaration.options.conversation and record.surface in ASKED:
+        call = Call(record.call_id, line.name, record.input, record.asked_us, "replay")
+        asked = ASKED[record.surface](record.input)
+        again = await services.engine.answer_again(line, call, asked)
+        return Answered(again)
     request = line.request.decode(record.input, line.where)
     look = Look(record.asked_us, services.features, record.gathered)
     call = Call(

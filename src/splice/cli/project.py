@@ -17,14 +17,18 @@ from splice.declare.discover import find
 
 def init(
     folder: Annotated[Path, typer.Argument(help="Where to write it; made if it is not there.")],
+    gateway: Annotated[
+        bool, typer.Option("--gateway", help="For OpenAI and Anthropic clients.")
+    ] = False,
 ) -> None:
     """Write a small project that runs: splice.toml, one integration, one request."""
-    written = write_project(folder)
+    written = write_project(folder, gateway=gateway)
     out.print(f"Wrote {', '.join(written)} in {folder}")
+    path = "chat/completions" if gateway else "integrations/order-screening/calls"
     talk.print(
         f"Now: cd {folder} && splice check && splice serve\n"
         "and in another terminal:\n"
-        "  curl -s http://127.0.0.1:8000/v1/integrations/order-screening/calls "
+        f"  curl -s http://127.0.0.1:8000/v1/{path} "
         "-H 'Content-Type: application/json' -d @request.json",
     )
 
@@ -55,10 +59,11 @@ def check(
                 f"{declaration.name}  {declaration.risk} risk, "
                 f"{duration_text(declaration.deadline_s)}, {routes}",
             )
-        if settings.server.host not in ("127.0.0.1", "localhost", "::1"):
+        away = settings.server.host not in ("127.0.0.1", "localhost", "::1")
+        if away and settings.access.keys == "open":
             talk.print(
-                f"server.host is {settings.server.host}: anyone who reaches it may call, for keys "
-                "are not there yet. Put a proxy that authenticates before it."
+                f"server.host is {settings.server.host} and access.keys is open: anyone who "
+                'reaches it may call. Leave access.keys at "auto", and make keys: splice keys create'
             )
     if wrong:
         raise typer.Exit(REFUSED)

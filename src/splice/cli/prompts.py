@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, cast
@@ -31,6 +32,7 @@ from splice.core.errors import DeclarationError, RequestError
 from splice.core.release import Release
 from splice.core.units import seconds
 from splice.declare.prompt_diff import PromptDiff, prompt_diff
+from splice.ports.stores import ReleaseStore
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -102,9 +104,11 @@ def diff(
             found = _between(opened.releases, before, after)
         else:
             if second is None:
-                path = first.rpartition("@")[0] or first
-                _, path = prompt_on_disk(settings, path) if path == first else ("", path)
-                first, second = (f"{path}@live", first) if path != second else (first, path)
+                path, at, _ = first.rpartition("@")
+                if at:
+                    second = f"{path}@live"
+                else:
+                    first, second = f"{prompt_on_disk(settings, first)[1]}@live", first
             found = [
                 prompt_diff(
                     named_prompt(settings, opened, first), named_prompt(settings, opened, second)
@@ -119,7 +123,7 @@ def diff(
         talk.print("No difference.")
 
 
-def _between(releases: Any, before: Release, after: Release) -> list[PromptDiff]:
+def _between(releases: ReleaseStore, before: Release, after: Release) -> list[PromptDiff]:
     """The differences of the prompts of two releases, route by route."""
     old = {route.label: route.prompt for route in prompt_routes(before)}
     new = {route.label: route.prompt for route in prompt_routes(after)}
@@ -275,7 +279,7 @@ def _print(found: Comparison, currency: str) -> None:
 def _lines(
     before: Figures, after: Figures, count: int, currency: str
 ) -> list[tuple[str, str, str]]:
-    def both(name: str, show: Any) -> tuple[str, str, str]:
+    def both(name: str, show: Callable[[Figures], str]) -> tuple[str, str, str]:
         return name, show(before), show(after)
 
     rows = [

@@ -24,8 +24,8 @@ _BASE64 = re.compile(r"[A-Za-z0-9+/_=\r\n-]+")
 _DATA_URL = re.compile(
     r"data:([a-z]+/[\w.+-]+)?(?:;[\w=.+-]+){0,4},[^\s\"'<>()\[\]\\]+", re.IGNORECASE
 )
-_TEXTS: Final = ("text", "content")
-"""Fields of the parts of one message."""
+_TEXT: Final = "text"
+"""The field of the parts of one message."""
 
 
 class Leaf(msgspec.Struct, gc=False):
@@ -127,7 +127,7 @@ class Document:
         holder[key] = text
         place = len(self.leaves)
         named = isinstance(key, str)
-        if not named or key in _TEXTS:
+        if not named or key == _TEXT:
             self._places[id(holder), key] = place
         secret = named and bool(text) and names_secret(key)
         self.leaves.append(Leaf(holder, key, text, secret=secret))
@@ -153,14 +153,13 @@ class Document:
         strings = [(id(items), i) for i, one in enumerate(items) if isinstance(one, str)]
         if len(strings) > 1:
             self._wanted.append((True, strings))
-        for field in _TEXTS:
-            texts = [
-                (id(cast("object", one)), field)
-                for one in items
-                if isinstance(one, dict) and isinstance(cast("dict[str, Any]", one).get(field), str)
-            ]
-            if len(texts) > 1:
-                self._wanted.append((False, texts))
+        texts = [
+            (id(cast("object", one)), _TEXT)
+            for one in items
+            if isinstance(one, dict) and isinstance(cast("dict[str, Any]", one).get(_TEXT), str)
+        ]
+        if len(texts) > 1:
+            self._wanted.append((False, texts))
 
     def put(self, changed: dict[int, str]) -> bytes:
         """The document with other texts in place of some of its leaves.

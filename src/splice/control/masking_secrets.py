@@ -13,16 +13,17 @@ _NAMES = (
     r"|(?:access|auth|refresh|bearer|api|session|id)[_ -]?token|client[_ -]?secret"
 )
 
+_PREFIXES = (
+    rb"sk-|[sr]k_(?:live|test)_|whsec_|gh[pousr]_|github_pat_|glpat-|xox[abeoprs]-|xapp-|hf_|npm_"
+    rb"|pypi-|gsk_|dop_v1_|shp(?:at|ca|pa|ss)_|SG\.|ya29\.|AIza|lin_api_|sntrys_|pplx-|r8_|tvly-"
+    rb"|vc[ipr]_|ATATT3|AGE-SECRET-KEY-1"
+)
+
 SECRETS: Final[dict[str, bytes]] = {
     # To its end line, or to the end of the string where that is cut off.
     "block": rb"(?s)-----BEGIN [A-Z0-9 ]+-----[^\x1e]*?(?:-----END [A-Z0-9 ]+-----|\x1e|\z)",
     "jwt": rb"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)?",
-    "prefixed": (
-        rb"(?:sk-|sk_(?:live|test)_|rk_(?:live|test)_|whsec_|gh[pousr]_|github_pat_|glpat-"
-        rb"|xox[abeoprs]-|xapp-|hf_|npm_|pypi-|gsk_|dop_v1_|shp(?:at|ca|pa|ss)_|SG\.|ya29\."
-        rb"|AIza|lin_api_|sntrys_|pplx-|r8_|tvly-|vc[ipr]_|ATATT3|AGE-SECRET-KEY-1)"
-        rb"[A-Za-z0-9_.-]{16,}"
-    ),
+    "prefixed": rb"(?:" + _PREFIXES + rb")[A-Za-z0-9_.-]{16,}",
     "aws": rb"(?:AKIA|ASIA)[A-Z0-9]{16}",
     "bearer": rb"(?i)bearer[ \t]+([A-Za-z0-9._~+/=-]{8,})",
     "basic": rb"(?i)authorization[\"' \t:=]+basic[ \t]+([A-Za-z0-9+/=]{8,})",
@@ -33,6 +34,15 @@ SECRETS: Final[dict[str, bytes]] = {
     "in_url": rb"[a-z][a-z0-9+.-]*://[^/\s\x1e:@]*:([^/\s\x1e@]+)@",
 }
 """Kind to pattern; the first group is the secret, or all of it where there is none."""
+
+HINT: Final = (
+    rb"-----BEGIN |eyJ|AKIA|ASIA|://|"
+    + _PREFIXES
+    + rb"|(?i:bearer|basic|"
+    + _NAMES.encode()
+    + rb")"
+)
+"""What every secret begins with, or has before it."""
 
 _KEY = re.compile(rf"(?:.*[_. -])?(?:{_NAMES}|authorization|credentials?|x-api-key)", re.IGNORECASE)
 

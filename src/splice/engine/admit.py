@@ -54,6 +54,16 @@ def entity_of(line: Line, request: Any) -> str | None:
     return checked_entity(getattr(request, field), f"{line.where}.{field}")
 
 
+def not_kept(integration: str) -> KeyReused:
+    """The error for an idempotency key whose answer was given, but is not in the ledger."""
+    return KeyReused(
+        f"{integration}.idempotency-key",
+        got="a key whose answer was given, but not kept",
+        promised="a key whose answer is kept: this integration does not log every reply",
+        mend="take a fresh key, or set log.keep to 1",
+    )
+
+
 class Claims:
     """Idempotency keys: the first call with a key runs, every other gets its stored answer."""
 

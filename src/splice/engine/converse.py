@@ -8,37 +8,44 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 import msgspec
 
 from splice.core.call import Call, Reason, Record, Status, Usage
 from splice.core.chat import Asked, Dialect, WireReply
 from splice.core.errors import (
-    ExhaustedError,
     NotRecorded,
     RequestError,
-    RouteCrashed,
     RouteError,
     SpliceError,
     Stopped,
 )
-from splice.engine.faults import faults
+from splice.engine.admit import not_kept
+from splice.engine.attempts import begun, exhausted, reason_of, to_try, whole
 from splice.engine.floor import Floor
-from splice.engine.infer import share_of
 from splice.engine.line import Line, Step
-from splice.engine.live import LiveStream, Opened
+from splice.engine.live import LiveStream
 from splice.engine.names import Names
 from splice.engine.reuse import Asker
-from splice.engine.routing.cheapest import in_order
 from splice.engine.routing.relayed import Relayed
-from splice.engine.routing.tried import Ask, Tried
 from splice.engine.speech import Speech
+from splice.engine.spend import NO_RESERVATION
 from splice.engine.tokens import estimate_nano, input_tokens_of, output_tokens_of
-from splice.ports.predictor import Note
-from splice.ports.providers import Provider
 
-T = TypeVar("T")
+_SURFACES = {
+    ("openai", Dialect.RESPONSES): "openai-responses",
+    ("openai", Dialect.EMBEDDINGS): "openai-embeddings",
+}
+
+
+class _Object(msgspec.Struct):
+    """What OpenAI's answers call themselves."""
+
+    object: str = ""
+
+
+_OBJECT = msgspec.json.Decoder(_Object)
 
 
 class SpokenStream(Protocol):
@@ -103,6 +110,7 @@ class Conversations(Floor):
             raise
         line = named.line
         call.integration = line.name
+        call.surface = _SURFACES.get((call.surface, asked.dialect), call.surface)
         if not line.declaration.options.conversation:
             return await self.converse_typed(line, call, asked)
         try:
@@ -178,7 +186,7 @@ class Conversations(Floor):
         try:
             joined = await self.reuse.together.join(question.together, left)
         except TimeoutError:
-            return await self._ended(speech, Status.FAILED, Reason.EXHAUSTED, _exhausted(speech))
+            return await self._ended(speech, Status.FAILED, Reason.EXHAUSTED, exhausted(speech))
         except SpliceError as error:
             return await self._ended(speech, Status.FAILED, Reason.EXHAUSTED, error)
         if isinstance(joined, WireReply):
@@ -190,58 +198,53 @@ class Conversations(Floor):
         """An answer that came to its regular end: for those who wait for it, and for later."""
         if speech.turn is not None:
             speech.turn.give(reply)
-        if speech.question is not None:
-            await self.reuse.keep(speech.question, reply)
+        question = speech.question
+        if question is None:
+            return
+        if question.space is None:
+            await self.reuse.keep(question, reply)
+        else:  # the encoder takes milliseconds, for which nobody should wait
+            self.in_background(self.reuse.keep(question, reply))
 
     async def _spoken(self, speech: Speech, steps: tuple[Step, ...]) -> Spoken:
         """The first route that answers."""
-        line, asked = speech.line, speech.asked
-        deadline = speech.started + line.deadline_s
-        live = asked.stream and not line.durable
-        ordered = in_order(line, steps, speech.input_tokens)
-        for position, step in enumerate(ordered):
-            relayed = step.predictor
-            if not isinstance(relayed, Relayed) or step.unavailable or step.withdrawn:
-                speech.unavailable(step, "model_unavailable", step.withdrawn or step.unavailable)
-                continue
-            now = time.monotonic()
-            left = (deadline - now) * share_of(position, len(ordered))
-            if left <= 0:
-                speech.unavailable(step, "timeout", "the deadline of the call had passed")
-                continue
-            until = now + min(left, step.route.timeout_s)
+        line = speech.line
+        live = speech.asked.stream and not line.durable
+        for step, relayed, until in to_try(speech, steps):
             try:
-                if live:
-                    return await self._live(speech, step, relayed, until)
-                reply = await _whole(speech, step, relayed, until)
+                if not live:
+                    reply = await whole(speech, step, relayed, until)
+                    return await self.said(speech, reply, reason_of(speech))
+                opened, tried = await begun(speech, step, relayed, until)
             except RequestError as error:
                 return await self._ended(speech, Status.FAILED, Reason.REJECTED, error)
             except RouteError:
                 continue  # it is among the attempts
-            reason = Reason.FIRST if len(speech.attempts) == 1 else Reason.FALLBACK
-            return await self.said(speech, reply, reason)
-        return await self._ended(speech, Status.FAILED, Reason.EXHAUSTED, _exhausted(speech))
+            reason = Reason.FALLBACK if speech.attempts else Reason.FIRST
+            stream = LiveStream(self, speech, step, opened, tried, reason)
+            return Spoken(
+                speech.call.id, line.name, line.release.number, step.route.label, reason,
+                stream=stream,
+            )  # fmt: skip
+        return await self._ended(speech, Status.FAILED, Reason.EXHAUSTED, exhausted(speech))
 
-    async def _live(self, speech: Speech, step: Step, relayed: Relayed, until: float) -> Spoken:
-        tried = Tried[Opened](
-            relayed.balanced, relayed.patience, until, _noting(speech, step, relayed), Opened.drop
-        )
-        # The whole of a stream has the call's deadline; only its beginning can be tried again.
-        deadline = speech.started + speech.line.deadline_s
-
-        async def ask(provider: Provider, left: float) -> Opened:
-            whole = deadline - time.monotonic()
-            request = relayed.request(speech.asked, whole, speech.call.trace)
-            return await Opened.by(provider, request, min(left, relayed.patience.first_s))
-
-        opened = await _tried(tried, ask, speech, step, relayed)
-        stream = LiveStream(self, speech, step, opened, tried)
-        reason = Reason.FIRST if not speech.attempts else Reason.FALLBACK
-        stream.reason = reason
-        line = speech.line
-        return Spoken(
-            speech.call.id, line.name, line.release.number, step.route.label, reason, stream=stream
-        )
+    async def answer_again(self, line: Line, call: Call, asked: Asked) -> Record:
+        """What a request gives now by a release; nothing is reserved, kept or recorded."""
+        speech = Speech(line, call, asked, input_tokens_of(asked, call.body), NO_RESERVATION)
+        call.integration = line.name
+        steps = line.steps
+        if line.direct is not None and asked.model.count("/") and asked.model != line.name:
+            steps = (line.direct(asked.model.removeprefix(f"{line.name}/")),)
+        try:
+            for step, relayed, until in to_try(speech, steps):
+                try:
+                    reply = await whole(speech, step, relayed, until)
+                except RouteError:
+                    continue
+                return speech.record(Status.ANSWERED, reason_of(speech), reply.body)
+        except RequestError as error:
+            return speech.record(Status.FAILED, Reason.REJECTED, None, error)
+        return speech.record(Status.FAILED, Reason.EXHAUSTED, None, exhausted(speech))
 
     async def said(self, speech: Speech, reply: WireReply, reason: Reason) -> Spoken:
         """A whole answer: settled, recorded, kept."""
@@ -298,70 +301,20 @@ class Conversations(Floor):
             self.in_background(self.settle(speech))
 
 
-async def _whole(speech: Speech, step: Step, relayed: Relayed, until: float) -> WireReply:
-    tried = Tried[WireReply](
-        relayed.balanced, relayed.patience, until, _noting(speech, step, relayed)
-    )
-    asked, trace = speech.asked, speech.call.trace
-
-    async def ask(provider: Provider, left: float) -> WireReply:
-        return await provider.send(relayed.request(asked, left, trace))
-
-    reply = await _tried(tried, ask, speech, step, relayed)
-    speech.answered(step, tried.began, reply)
-    relayed.took(time.monotonic() - tried.began)
-    return reply
-
-
-async def _tried(tried: Tried[T], ask: Ask[T], speech: Speech, step: Step, relayed: Relayed) -> T:
-    """What a route answers; its last failure is among the attempts.
+def _repeated(record: Record, asked: Asked) -> Spoken:
+    """The stored answer of the same idempotency key.
 
     Raises:
-        RequestError: The request itself is wrong.
-        RouteError: The route did not answer.
+        KeyReused: It was given, but not kept: this integration does not log every reply.
     """
-    try:
-        return await tried.answer(ask)
-    except RouteError as error:
-        speech.failed(step, tried.began, error, relayed.balanced.provider)
-        raise
-    except RequestError as error:
-        speech.unavailable(step, error.code, str(error))
-        raise
-    except asyncio.CancelledError:
-        speech.stopped(step, tried.began, relayed.balanced.provider)
-        raise
-    except Exception as error:  # an adapter's own mistake must not take the next route with it
-        label = step.route.label
-        crash = RouteCrashed(label, got=faults.told(f"{speech.line.name} {label}", error))
-        crash.cost_nano = None
-        speech.failed(step, tried.began, crash, relayed.balanced.provider)
-        raise crash from error
-
-
-def _noting(speech: Speech, step: Step, relayed: Relayed) -> Note:
-    def note(began: float, error: RouteError | None) -> None:
-        if error is None:
-            speech.outrun(step, began, relayed.balanced.provider)
-        else:
-            speech.failed(step, began, error, relayed.balanced.provider)
-
-    return note
-
-
-def _exhausted(speech: Speech) -> ExhaustedError:
-    tried = "; ".join(f"{one.route} {one.ended}" for one in speech.attempts)
-    return ExhaustedError(
-        speech.line.name,
-        got=f"no answer from any route ({tried or 'it has none'})",
-        mend="splice calls explain tells what each attempt said",
-    )
-
-
-def _repeated(record: Record, asked: Asked) -> Spoken:
-    """The stored answer of the same idempotency key."""
+    if record.reply is None:
+        raise not_kept(record.integration)
     usage = record.attempts[-1].usage if record.attempts else None
-    reply = WireReply(asked.dialect, record.reply or b"null", usage or Usage(), record.version)
+    # A provider of another dialect answered in the common one.
+    dialect = asked.dialect
+    if dialect is not Dialect.CHAT and _OBJECT.decode(record.reply).object == "chat.completion":
+        dialect = Dialect.CHAT
+    reply = WireReply(dialect, record.reply, usage or Usage(), record.version)
     return Spoken(
         record.call_id, record.integration, record.release, record.route, Reason.REPEATED,
         record.cost_nano, reply,

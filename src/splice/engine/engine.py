@@ -15,11 +15,10 @@ from splice.core.errors import (
     DecisionError,
     ExhaustedError,
     GatherError,
-    KeyReused,
     NotRecorded,
     SpliceError,
 )
-from splice.engine.admit import entity_of
+from splice.engine.admit import entity_of, not_kept
 from splice.engine.converse import Conversations, Spoken
 from splice.engine.decide import decide
 from splice.engine.gather import Look, gather, recorded
@@ -268,10 +267,5 @@ def _tokens(answered: Answered) -> int:
 
 def _repeated(record: Record) -> Answered:
     if record.reply is None:
-        raise KeyReused(
-            f"{record.integration}.idempotency-key",
-            got="a key whose answer was given, but not kept",
-            promised="a key whose answer is kept: this integration does not log every reply",
-            mend="take a fresh key, or set log.keep to 1",
-        )
+        raise not_kept(record.integration)
     return Answered(msgspec.structs.replace(record, reason=Reason.REPEATED))

@@ -107,7 +107,13 @@ class LiveStream:
     """One answer as it comes; `SpokenStream` of `converse.py`."""
 
     def __init__(
-        self, engine: Ending, speech: Speech, step: Step, opened: Opened, tried: Tried[Opened]
+        self,
+        engine: Ending,
+        speech: Speech,
+        step: Step,
+        opened: Opened,
+        tried: Tried[Opened],
+        reason: Reason = Reason.FIRST,
     ) -> None:
         self._engine = engine
         self._speech = speech
@@ -120,7 +126,7 @@ class LiveStream:
         self._over = False
         self._events = 0
         self._room = self._events_reserved() if speech.reservation else None
-        self.reason = Reason.FIRST
+        self._reason = reason
         self.dialect: Dialect = opened.dialect
         engine.in_flight += 1
         if self._deployment is not None:
@@ -187,7 +193,7 @@ class LiveStream:
         if isinstance(relayed, Relayed) and first is not None:
             relayed.took(first - self._began)
         await engine.settle(speech)
-        record = speech.record(Status.ANSWERED, self.reason, reply.body)
+        record = speech.record(Status.ANSWERED, self._reason, reply.body)
         error = await engine.finish(speech.line, speech.call, record)
         await engine.kept(speech, reply)
         await engine.end_claim(speech.call, answered=error is None)

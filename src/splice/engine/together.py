@@ -84,7 +84,7 @@ class Turn:
         if not self._end():
             return
         self._group.failures += 1
-        if self._group.failures < _FAILURES :
+        if self._group.failures < _FAILURES and not isinstance(error, RequestError):
             self._hand_on()
             return
         self._close()
@@ -101,9 +101,7 @@ class Turn:
         return first
 
     def _close(self) -> None:
-        # Who asks from here on begins anew.
-        if self._groups.get(self._key) is self._group:
-            del self._groups[self._key]
+        del self._groups[self._key]  # who asks from here on begins anew
 
     def _hand_on(self) -> None:
         place = next(self._group.places(), None)

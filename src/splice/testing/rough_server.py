@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime
+import ipaddress
 import json
 import ssl
 import threading
@@ -24,6 +25,7 @@ _USAGE = {"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12}
 _TEXT = "one two three"
 _LARGE = 10 * 1024 * 1024
 _LIMIT = 64 * 1024 * 1024
+_LOOPBACK = ipaddress.IPv4Address("127.0.0.1")
 
 Writer = asyncio.StreamWriter
 
@@ -44,6 +46,7 @@ class RoughServer:
         self.asked: dict[str, int] = {}
         self.left = 0
         self.bodies: list[bytes] = []
+        self._readers: dict[Writer, asyncio.StreamReader] = {}
         self._tls = _self_signed(folder or Path()) if tls else None
         self._loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
@@ -96,12 +99,14 @@ class RoughServer:
         await asyncio.gather(*calls, return_exceptions=True)
 
     async def _answer(self, reader: asyncio.StreamReader, writer: Writer) -> None:
+        self._readers[writer] = reader
         try:
             while await self._one(reader, writer):
                 pass
         except (OSError, asyncio.IncompleteReadError):
             pass
         finally:
+            del self._readers[writer]
             with contextlib.suppress(RuntimeError):
                 writer.close()
 
@@ -127,11 +132,9 @@ class RoughServer:
         return behaviour in _KEEPING
 
     async def watch(self, writer: Writer) -> None:
-        """Wait a long while, or until the caller has gone."""
-        for _ in range(1000):
-            if writer.transport.is_closing():
-                raise ConnectionResetError
-            await asyncio.sleep(0.01)
+        """Wait until the caller has gone."""
+        await self._readers[writer].read()
+        raise ConnectionResetError
 
 
 def _head(status: int, kind: str, length: int | None, more: str = "") -> bytes:
@@ -376,6 +379,7 @@ def _self_signed(folder: Path) -> ssl.SSLContext:
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(minutes=5))
         .not_valid_after(now + datetime.timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(_LOOPBACK)]), critical=False)
         .sign(key, hashes.SHA256())
     )
     pem = folder / "rough.pem"

@@ -137,10 +137,9 @@ class ScriptedProvider:
         self.asked.append(request)
         if isinstance(step, SpliceError):
             raise step
-        if step.seconds:
-            await asyncio.sleep(min(step.seconds, timeout_s))
-            if step.seconds > timeout_s:
-                raise RouteTimeout(self._model, got=f"no answer within {timeout_s:g} s")
+        await asyncio.sleep(min(step.seconds, timeout_s))  # also of 0: real ones always wait
+        if step.seconds > timeout_s:
+            raise RouteTimeout(self._model, got=f"no answer within {timeout_s:g} s")
         return step
 
 

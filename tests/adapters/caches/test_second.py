@@ -59,6 +59,8 @@ I want a refund. | I do not want a refund.
 I want to cancel my order. | I don't want to cancel my order.
 Can I get my money back? | Can I get your money back?
 Is this his account? | Is this her account?
+Is this her account? | Is this the account?
+Is the price before the delivery fixed? | Is the delivery price before fixed?
 Wer zahlt die Miete? | Wem zahle ich die Miete?
 Kann ich den Vertrag kündigen? | Kann ich den Vertrag nicht kündigen?
 Wie melde ich mich an? | Wie melde ich mich ab?

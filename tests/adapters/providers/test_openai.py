@@ -7,9 +7,6 @@ import email.utils
 import json
 import logging
 import socket
-import subprocess
-import sys
-import textwrap
 import time
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -17,7 +14,6 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from splice.adapters.providers.llama import shipped_model
 from splice.adapters.providers.openai import OpenAIProvider, OpenAISettings
 from splice.adapters.providers.prices import Price
 from splice.core.call import Trace
@@ -599,44 +595,3 @@ async def test_models_that_cannot_be_listed_are_no_models() -> None:
 
         assert await provider.models() == []
         await provider.close()
-
-
-# A real one
-
-_LLAMA = """
-    import sys
-    import xllamacpp
-    params = xllamacpp.CommonParams()
-    params.model.path = sys.argv[1]
-    params.model_alias = {"smollm2"}
-    params.n_ctx, params.n_parallel, params.cpuparams.n_threads = 4096, 2, 1
-    params.hostnames, params.verbosity = ["127.0.0.1"], 0
-    server = xllamacpp.Server(params)
-    print(server.listening_address, flush=True)
-    sys.stdin.read()
-"""
-
-
-@pytest.fixture(scope="module")
-def llama_url() -> Iterator[str]:
-    pytest.importorskip("xllamacpp")
-    command = [sys.executable, "-c", textwrap.dedent(_LLAMA), str(shipped_model())]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    ) as child:
-        assert child.stdout is not None
-        yield child.stdout.readline().decode().strip() + "/v1"
-        child.kill()
-
-
-@pytest.mark.model
-class TestRealLlama(ProviderContract):
-    @pytest.fixture
-    async def provider(self, llama_url: str) -> AsyncIterator[OpenAIProvider]:
-        made = OpenAIProvider("llama", llama_url)
-        yield made
-        await made.close()
-
-    @pytest.fixture
-    async def model(self, provider: OpenAIProvider) -> str:
-        return (await provider.models())[0]

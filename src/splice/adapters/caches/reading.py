@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 from splice.adapters.caches import words
@@ -19,7 +21,6 @@ class Reading(msgspec.Struct, frozen=True, gc=False):
     language: str  # `en`, `de`, or empty where it is neither
     plain: tuple[str, ...]  # every word, number and sign
     asks: str = ""  # `how`, `when`, …; `whether`; empty for a statement
-    negations: int = 0
     modals: tuple[str, ...] = ()
     time: str = ""
     persons: tuple[int, ...] = ()
@@ -42,31 +43,56 @@ def read(text: str) -> Reading:
     return _sorted_out(rest.split(), asks, implied, language, plain)
 
 
+class _Bound:
+    """What binds a word: whose it is, its case, its preposition. Each waits for the next word."""
+
+    def __init__(self, language: str) -> None:
+        self._owning = words.OWNERS[language]
+        self._linking = words.LINKS[language]
+        self._casing: Mapping[str, str] = words.CASES_DE if language == "de" else {}
+        self._owner, self._case, self._link = 0, "", ""
+        self.owners: set[tuple[int, str]] = set()
+        self.cases: set[tuple[str, str]] = set()
+        self.links: set[tuple[str, str]] = set()
+
+    def takes(self, part: str) -> bool:
+        """Whether a part binds the word that follows."""
+        self._case = self._casing.get(part, self._case)
+        self._owner = self._owning.get(part, self._owner)
+        self._link = self._linking.get(part, self._link)
+        return part in self._owning or part in self._linking
+
+    def bind(self, word: str, moves: bool) -> None:
+        """What was taken since the last word binds this one."""
+        if self._owner:
+            self.owners.add((self._owner, word))
+        if self._case:
+            self.cases.add((self._case, word))
+        # "To open", "for opening": before an action, it links nothing.
+        if self._link and not moves and not (self._link == "to" and word in words.VERBS_EN):
+            self.links.add((word, self._link))
+        self._owner, self._case, self._link = 0, "", ""
+
+
 def _sorted_out(
     parts: list[str], asks: str, implied: tuple[int, ...], language: str, plain: tuple[str, ...]
 ) -> Reading:
     """The words of a text, each in its place."""
-    modals: list[str] = []
-    persons: list[int] = list(implied)
-    owners: set[tuple[int, str]] = set()
-    cases: set[tuple[str, str]] = set()
-    links: set[tuple[str, str]] = set()
-    owner, case, link = 0, "", ""
-    content: list[str] = [f"@{person}" for person in implied]
+    modals: set[str] = set()
+    persons = list(implied)
+    content = [f"@{person}" for person in implied]
     movable: set[str] = set()
-    negations, time = 0, ""
-    for i, part in enumerate(parts):
-        after = parts[i + 1] if i + 1 < len(parts) else ""
-        if language == "de" and part in words.CASES_DE:
-            case = words.CASES_DE[part]
+    bound, time = _Bound(language), ""
+    for part, after in zip(parts, [*parts[1:], ""], strict=True):
+        if bound.takes(part):
+            continue
         if part in words.NEGATIONS:
-            negations += 1
             content += [part, NOT] if part in ("without", "ohne") else [NOT]
-            modals += ["can"] if part == "unable" else []
+            modals |= {"can"} if part == "unable" else set()
         elif part in words.MODALS:
-            modals.append(words.MODALS[part])
+            modals.add(words.MODALS[part])
         elif language == "en" and after == "to" and part in _MUST_TO:
-            modals.append("must")
+            modals.add("must")
         elif part in words.PAST[language]:
             time = "past"
         elif language == "en" and part in words.FUTURE:
@@ -74,37 +100,23 @@ def _sorted_out(
         elif part in words.PERSONS[language]:
             persons.append(words.PERSONS[language][part])
             content.append(f"@{words.PERSONS[language][part]}")
-        elif part in words.OWNERS[language]:
-            owner = words.OWNERS[language][part]
-        elif part in words.LINKS[language]:
-            link = words.LINKS[language][part]
         elif part not in words.STOP[language]:
             word, moves = _word(part, language)
             content.append(word)
-            if moves:
-                movable.add(word)
-            if owner:
-                owners.add((owner, word))
-            if case:
-                cases.add((case, word))
-            # "To open", "for opening": before an action, it links nothing.
-            if link and not moves and not (link == "to" and word in words.VERBS_EN):
-                links.add((word, link))
-            owner, case, link = 0, "", ""
+            movable |= {word} if moves else set()
+            bound.bind(word, moves)
     # "How can I" is "how do I", and "where can I" is "where do I"; "when can I" is something else.
-    if asks in ("how", "where", "wo"):
-        modals = [modal for modal in modals if modal != "can"]
+    modals -= {"can"} if asks in ("how", "where", "wo") else set()
     return Reading(
         language,
         plain,
         asks,
-        negations,
-        tuple(sorted(set(modals))),
+        tuple(sorted(modals)),
         time,
         tuple(persons),
-        frozenset(owners),
-        frozenset(cases),
-        frozenset(links),
+        frozenset(bound.owners),
+        frozenset(bound.cases),
+        frozenset(bound.links),
         tuple(content),
         frozenset(movable),
     )

@@ -28,7 +28,7 @@ def same_question(one: str, other: str) -> bool:
 def difference(one: Reading, other: Reading) -> str:
     """In what two texts differ; empty where they ask the same.
 
-    One of `language`, `question`, `negation`, `modality`, `time`, `person`, `words`, `order` and
+    One of `language`, `question`, `modality`, `time`, `person`, `words`, `order` and
     `link` (a preposition).
     """
     # Letter case alone may be meaning: "to us" and "to US", "sie" and "Sie".
@@ -38,8 +38,6 @@ def difference(one: Reading, other: Reading) -> str:
         return "language"
     if one.asks != other.asks:
         return "question"
-    if one.negations != other.negations:
-        return "negation"
     if one.modals != other.modals:
         return "modality"
     if one.time != other.time and one.asks != "when":

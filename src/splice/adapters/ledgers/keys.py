@@ -30,8 +30,8 @@ class SqlKeys:
         """Store a new key."""
         with self._database.write() as connection:
             _changed(connection)
-            stored = connection.execute(self._database.insert_new(api_keys), _columns(key))
-            if stored.rowcount != 1:
+            new = self._database.insert_new(api_keys).values(_columns(key))
+            if connection.execute(new.returning(api_keys.c.id)).first() is None:
                 raise self._database.place.error(
                     f"a second key {key.id}", "make it anew: each gets an id of its own"
                 )

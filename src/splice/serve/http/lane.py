@@ -25,6 +25,7 @@ from splice.serve.http.gateway import Gateway
 from splice.serve.http.pages import pages
 from splice.serve.http.problems import PROBLEM_JSON, problem, status_of
 from splice.serve.http.trace import trace_of
+from splice.serve.mcp.surface import McpSurface
 from splice.serve.tokens import token_of
 
 Scope = MutableMapping[str, Any]
@@ -34,6 +35,13 @@ Send = Callable[[Message], Awaitable[None]]
 
 _PREFIX, _SUFFIX = "/v1/integrations/", "/calls"
 _json = msgspec.json.Encoder().encode
+
+
+class McpLimits(msgspec.Struct, frozen=True):
+    """Names of this server, and web pages, that MCP clients may come by; see `McpSurface`."""
+
+    hosts: tuple[str, ...] = ()
+    origins: tuple[str, ...] = ()
 
 
 class Reply(msgspec.Struct, gc=False):
@@ -70,11 +78,18 @@ class HttpSurface:
         limits: Bounds on one request.
         currency: Currency of costs.
         gateway_bytes: Longest body of the OpenAI and Anthropic surfaces, where it is another.
+        mcp: Who may call the MCP surface without being this machine.
     """
 
     def __init__(
-        self, desk: Desk, limits: Limits, currency: str, gateway_bytes: int | None = None
+        self,
+        desk: Desk,
+        limits: Limits,
+        currency: str,
+        gateway_bytes: int | None = None,
+        mcp: McpLimits | None = None,
     ) -> None:
+        mcp = mcp or McpLimits()
         self._desk = desk
         self._currency = currency
         self._reader = BodyReader(limits.body_seconds)
@@ -83,6 +98,7 @@ class HttpSurface:
         self.max_message_bytes = max(limits.body_bytes, self.max_gateway_bytes)
         self.body_seconds = limits.body_seconds
         self.gateway = Gateway(desk, self._reader, self.max_gateway_bytes)
+        self._mcp = McpSurface(desk, self._reader, hosts=mcp.hosts, origins=mcp.origins)
         self._pages: ASGIApp = pages(desk, limits.body_bytes, limits.body_seconds, currency)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -104,6 +120,9 @@ class HttpSurface:
             surface = self.gateway.surface(path)
             if surface is not None:
                 await self.gateway(surface, path, scope, receive, send)
+                return
+            if path == "/mcp":
+                await self._mcp(scope, receive, send)
                 return
             if path.startswith("/v1/") and not await self._known(scope, send):
                 return
@@ -190,6 +209,10 @@ class HttpSurface:
             return None
         line = desk.engine.lines.get(name)
         return line if line is not None and line.simple else None
+
+    async def close(self) -> None:
+        """End what the surfaces do beside requests."""
+        await self._mcp.close()
 
     async def _known(self, scope: Scope, send: Send) -> bool:
         """Whether whoever asks for a page may ask at all; `scope` then says who he is."""

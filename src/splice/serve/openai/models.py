@@ -1,8 +1,12 @@
-"""The models that a key may use: integrations, and the aliases they are also known by."""
+"""The models that a key may use: integrations, and the aliases they are also known by.
+
+Both vendors list their models at one path: an entry has the fields of OpenAI's and of Anthropic's.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote
 
@@ -12,7 +16,7 @@ from splice.engine.line import Line
 
 
 def visible_models(lines: Mapping[str, Line], principal: Principal) -> list[dict[str, Any]]:
-    """One entry a name, in OpenAI's shape, sorted; an alias stands beside its integration."""
+    """One entry a name, sorted; an alias stands beside its integration."""
     key = principal.key
     named: dict[str, dict[str, Any]] = {}
     for line in sorted(lines.values(), key=lambda one: one.name):
@@ -43,4 +47,23 @@ def one_model(shown: list[dict[str, Any]], written: str) -> dict[str, Any]:
 
 def _model(name: str, line: Line) -> dict[str, Any]:
     created = line.release.created_us // 1_000_000
-    return {"id": name, "object": "model", "created": created, "owned_by": "splice"}
+    return {
+        "id": name,
+        "object": "model",
+        "created": created,
+        "owned_by": "splice",
+        "type": "model",
+        "display_name": name,
+        "created_at": datetime.fromtimestamp(created, UTC).isoformat().replace("+00:00", "Z"),
+    }
+
+
+def model_list(shown: list[dict[str, Any]]) -> dict[str, Any]:
+    """The whole list; it is never long enough for a second page."""
+    return {
+        "object": "list",
+        "data": shown,
+        "has_more": False,
+        "first_id": shown[0]["id"] if shown else None,
+        "last_id": shown[-1]["id"] if shown else None,
+    }

@@ -17,7 +17,7 @@ from splice.serve.http.trace import trace_of
 from splice.serve.openai.chat import asked_chat
 from splice.serve.openai.embeddings import asked_embeddings, in_base64
 from splice.serve.openai.faults import Header, nowhere, refusal, unforeseen
-from splice.serve.openai.models import one_model, visible_models
+from splice.serve.openai.models import model_list, one_model, visible_models
 from splice.serve.openai.narration import Narration
 from splice.serve.openai.reading import as_object, lenient
 from splice.serve.openai.replay import chat_events, response_events
@@ -122,7 +122,7 @@ class OpenAISurface:
             return nowhere(call.method, path, b"GET")
         shown = visible_models(self._desk.engine.lines, principal)
         if path == _MODELS:
-            return WireAnswer(200, _encode({"object": "list", "data": shown}))
+            return WireAnswer(200, _encode(model_list(shown)))
         return WireAnswer(200, _encode(one_model(shown, path[len(_MODELS) + 1 :])))
 
 
