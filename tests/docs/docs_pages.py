@@ -131,7 +131,9 @@ class Reader:
         self._server: subprocess.Popen[bytes] | None = None
         self._call_id = ""
         binaries = Path(sys.executable).parent
-        keys = ("OPENAI_API_KEY", "OPENAI_BASE_URL", "OTEL_EXPORTER_OTLP_ENDPOINT")
+        keys = (
+            "OPENAI_API_KEY", "OPENAI_BASE_URL", "ANTHROPIC_API_KEY", "OTEL_EXPORTER_OTLP_ENDPOINT",
+        )  # fmt: skip
         self._environment = {
             **{name: value for name, value in os.environ.items() if name not in keys},
             "PATH": f"{binaries}:{os.environ['PATH']}",
@@ -194,7 +196,7 @@ class Reader:
 
     def _python(self, block: Block) -> None:
         code = compile(
-            "\n" * block.line + block.text,
+            "\n" * block.line + block.text.replace(":8000", f":{self._port}"),
             str(block.page),
             "exec",
             flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT,

@@ -20,6 +20,7 @@ from splice.core.errors import (
     NotAllowed,
     ProviderFailed,
     ProviderLimited,
+    ProviderRejected,
     UnknownModel,
 )
 from splice.core.prices import Price
@@ -288,7 +289,7 @@ async def test_a_request_that_the_provider_calls_wrong_is_tried_nowhere_else(
     make_house: MakeHouse,
 ) -> None:
     second = ScriptedProvider()
-    wrong = InputMismatch("messages", got="an empty list")
+    wrong = ProviderRejected("messages", got="an empty list")
     house = make_house(
         Chatting, balanced(ScriptedProvider(Says(error=wrong))), balanced(second)
     )
@@ -299,6 +300,20 @@ async def test_a_request_that_the_provider_calls_wrong_is_tried_nowhere_else(
     assert spoken.error is wrong
     assert second.asked == []
     assert record.reason is Reason.REJECTED
+
+
+async def test_what_cannot_be_said_to_one_provider_is_said_to_the_next(
+    make_house: MakeHouse,
+) -> None:
+    untold = InputMismatch("n", got="3, which the other API has not")
+    house = make_house(
+        Chatting, balanced(ScriptedProvider(Says(error=untold))), balanced(ScriptedProvider())
+    )
+
+    spoken = await house.say()
+
+    assert spoken.error is None
+    assert spoken.route == "llm:b/m"
 
 
 async def test_when_every_route_fails_the_error_names_each(make_house: MakeHouse) -> None:

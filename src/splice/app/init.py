@@ -109,7 +109,7 @@ class Assistant(splice.Conversation):
     aliases = ["support-fast"]
     # In order of trust. Put a vendor's model first, as "openai/gpt-5-mini"; the embedded one
     # needs no key and no network (pip install 'splice-ai[llama]').
-    routes = [splice.LLM("local/smollm2", first_token="30 s")]
+    routes = [splice.LLM("local/smollm2-135m-instruct", first_token="30 s")]
     cache = splice.Cache(exact="1 h")      # the very same question is answered once an hour
     budget = splice.Spend("USD 50", per="month")
 '''

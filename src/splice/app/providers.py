@@ -77,7 +77,10 @@ def _provider(
     if provider.kind == "llama":
         path = settings.path(provider.model_path) if provider.model_path else None
         return kind(name=name, model_path=path, threads=provider.threads)
-    prices = _prices(vendor or provider.kind, provider, settings)
+    # Another server's model may be called as one of OpenAI's: its price is not theirs.
+    foreign = vendor == "openai" and base_url and "api.openai.com" not in base_url
+    listed = "" if foreign else provider.model_prefix or vendor or provider.kind
+    prices = _prices(listed, provider, settings)
     if provider.kind == "pydantic-ai":
         return kind(name=name, model_prefix=provider.model_prefix, prices=prices)
     default = VENDORS[vendor].base_url if vendor else ""

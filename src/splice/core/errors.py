@@ -176,10 +176,12 @@ class ProviderRejected(RequestError):
     """The provider says that the request itself is wrong; `got` holds its own words.
 
     `param` is the field that it names, `vendor_code` its own code for the mistake; None where it
-    gives none.
+    gives none. `elsewhere` where it is not wrong in itself, but cannot be said to this provider:
+    another route may answer it.
     """
 
     code = "provider_rejected"
+    elsewhere: bool = False
     param: str | None = None
     vendor_code: str | None = None
 

@@ -225,12 +225,12 @@ class RouteReader:
             )
             return None
         try:
-            prompt = parse_prompt(text, path)
+            prompt = parse_prompt(text, path, before=self._conversation)
         except DeclarationError as error:
             error.file = path
             self._mistakes.append(error)
             return None
-        known = self._fields
+        known = () if self._conversation else self._fields
         lacking = [v for v in prompt.variables if known is not None and v not in known]
         if lacking and known is not None:
             self._wrong(

@@ -16,6 +16,7 @@ from splice.core.call import Call, Reason, Record, Status, Usage
 from splice.core.chat import Asked, Dialect, WireReply
 from splice.core.errors import (
     NotRecorded,
+    ProviderRejected,
     RequestError,
     RouteError,
     SpliceError,
@@ -210,6 +211,7 @@ class Conversations(Floor):
         """The first route that answers."""
         line = speech.line
         live = speech.asked.stream and not line.durable
+        rejected: RequestError | None = None
         for step, relayed, until in to_try(speech, steps):
             try:
                 if not live:
@@ -217,7 +219,10 @@ class Conversations(Floor):
                     return await self.said(speech, reply, reason_of(speech))
                 opened, tried = await begun(speech, step, relayed, until)
             except RequestError as error:
-                return await self._ended(speech, Status.FAILED, Reason.REJECTED, error)
+                rejected = rejected or error
+                if isinstance(error, ProviderRejected) and not error.elsewhere:
+                    break
+                continue  # it could not be said in this provider's shape
             except RouteError:
                 continue  # it is among the attempts
             reason = Reason.FALLBACK if speech.attempts else Reason.FIRST
@@ -226,6 +231,8 @@ class Conversations(Floor):
                 speech.call.id, line.name, line.release.number, step.route.label, reason,
                 stream=stream,
             )  # fmt: skip
+        if rejected is not None:
+            return await self._ended(speech, Status.FAILED, Reason.REJECTED, rejected)
         return await self._ended(speech, Status.FAILED, Reason.EXHAUSTED, exhausted(speech))
 
     async def answer_again(self, line: Line, call: Call, asked: Asked) -> Record:

@@ -28,7 +28,7 @@ from splice.engine.record import not_recorded
 from splice.engine.reuse import Asker
 from splice.engine.routing.prompted import Prompted, output_plain
 from splice.engine.routing.relayed import Relayed
-from splice.engine.spend import NO_RESERVATION
+from splice.engine.spend import NO_RESERVATION, Reservation
 from splice.engine.tokens import BYTES_A_TOKEN
 from splice.engine.typed_chat import completion_of, request_of
 from splice.ports.predictor import Question
@@ -90,9 +90,12 @@ class Engine(Conversations):
             if error is not None:
                 answered = Answered(not_recorded(answered.record, error), error)
             return answered
-        except asyncio.CancelledError:
+        except BaseException as error:
             if answered is None:
-                self.finish_now(line, _cancelled(line, call, entity))
+                if reserved:
+                    self.in_background(self._give_back(reserved))
+                if isinstance(error, asyncio.CancelledError):
+                    self.finish_now(line, _cancelled(line, call, entity))
             raise
         finally:
             self.in_flight -= 1
@@ -102,6 +105,11 @@ class Engine(Conversations):
                 await self.end_claim(
                     call, answered=answered is not None and error is None, unsure=unsure
                 )
+
+    async def _give_back(self, reserved: Reservation) -> None:
+        """A call that ended without a bill: what it may have cost stays counted, as unknown."""
+        if self.purse is not None:
+            await self.purse.settle(reserved, None, None)
 
     async def converse_typed(self, line: Line, call: Call, asked: Asked) -> Spoken:
         """A typed integration asked as if it were a model."""

@@ -22,6 +22,7 @@ from splice.engine.keyring import Keyring, may_call
 from splice.engine.line import Line
 from splice.engine.record import Recorder, not_recorded
 from splice.engine.reuse import Reuse
+from splice.engine.seal import Seal
 from splice.engine.spend import NO_RESERVATION, Purse, Reservation
 from splice.ports.features import FeatureStore
 from splice.ports.stores import RecordStore
@@ -30,6 +31,10 @@ from splice.ports.telemetry import Tracer
 _RECORD_SECONDS = 5.0
 """A high-risk call waits at least this long for its commit, even at the end of its deadline: an
 answer that is ready is worth the wait, and a hung disk must still give the caller a word."""
+
+
+_LONG = 16_384
+"""Bytes of text that are masked in the event loop: about a millisecond's work."""
 
 
 class Floor:
@@ -147,7 +152,9 @@ class Floor:
         Returns the error that the caller gets in place of his answer where it had to be recorded
         first (high risk, or an idempotency key) and could not be; else None.
         """
-        kept = record if line.seal is None else line.seal.sealed(record)
+        kept = record
+        if line.seal is not None:
+            kept = await _sealed(line.seal, record)
         error: NotRecorded | None = None
         if line.durable or call.key is not None:
             left = line.deadline_s - record.duration_us / 1e6
@@ -165,7 +172,14 @@ class Floor:
     def finish_now(self, line: Line, record: Record) -> None:
         """The same for a call whose caller is gone: nobody waits for a commit."""
         if line.seal is not None:
-            record = line.seal.sealed(record)
+            self.in_background(self._finish_sealed(line.seal, record))
+            return
+        self._written(record)
+
+    async def _finish_sealed(self, seal: Seal, record: Record) -> None:
+        self._written(await _sealed(seal, record))
+
+    def _written(self, record: Record) -> None:
         self.recorder.put(record)
         self.metrics.called(record)
         if self._tracer is not None:
@@ -207,3 +221,10 @@ class Floor:
         """Return once nothing goes on in the background."""
         while self._background:
             await asyncio.wait(list(self._background))
+
+
+async def _sealed(seal: Seal, record: Record) -> Record:
+    """The record as it is kept. Long texts are masked in a thread: others must not wait for them."""
+    if len(record.input) + len(record.reply or b"") < _LONG:
+        return seal.sealed(record)
+    return await asyncio.to_thread(seal.sealed, record)

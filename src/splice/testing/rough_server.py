@@ -82,21 +82,25 @@ class RoughServer:
         self._loop.close()
 
     async def _serve(self) -> None:
-        calls: set[asyncio.Task[None]] = set()
+        writers: set[Writer] = set()
 
-        def accept(reader: asyncio.StreamReader, writer: Writer) -> None:
-            call = asyncio.ensure_future(self._answer(reader, writer))
-            calls.add(call)
-            call.add_done_callback(calls.discard)
+        async def accept(reader: asyncio.StreamReader, writer: Writer) -> None:
+            writers.add(writer)
+            with contextlib.suppress(asyncio.CancelledError):  # the server ends
+                await self._answer(reader, writer)
 
         server = await asyncio.start_server(accept, "127.0.0.1", 0, ssl=self._tls)
         self._port = server.sockets[0].getsockname()[1]
         self._ready.set()
         await self._stop.wait()
         server.close()
-        for call in calls:
-            call.cancel()
-        await asyncio.gather(*calls, return_exceptions=True)
+        for writer in writers:  # some still have something to send, to callers who have left
+            writer.transport.abort()
+        left = asyncio.all_tasks() - {asyncio.current_task()}  # handshakes are among them
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+        await asyncio.sleep(0.05)  # connections whose TLS failed are closed by the loop alone
 
     async def _answer(self, reader: asyncio.StreamReader, writer: Writer) -> None:
         self._readers[writer] = reader
@@ -139,9 +143,7 @@ class RoughServer:
 
 def _head(status: int, kind: str, length: int | None, more: str = "") -> bytes:
     sized = f"content-length: {length}" if length is not None else "connection: close"
-    return (
-        f"HTTP/1.1 {status} Rough\r\ncontent-type: {kind}\r\n{sized}\r\n{more}\r\n"
-    ).encode()  # fmt: skip
+    return f"HTTP/1.1 {status} Rough\r\ncontent-type: {kind}\r\n{sized}\r\n{more}\r\n".encode()
 
 
 def _reply(writer: Writer, status: int, value: Any, more: str = "") -> None:

@@ -15,14 +15,6 @@ Reader, Writer = asyncio.StreamReader, asyncio.StreamWriter
 CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
 
 
-@pytest.fixture(scope="module", params=["asyncio", "uvloop"])
-def event_loop_policy(request: pytest.FixtureRequest) -> asyncio.AbstractEventLoopPolicy:
-    """Both loops: their transports differ where connections end."""
-    if request.param == "asyncio":
-        return asyncio.DefaultEventLoopPolicy()
-    return pytest.importorskip("uvloop").EventLoopPolicy()
-
-
 class Upstream:
     """A TCP server that answers each request by a function, and counts."""
 

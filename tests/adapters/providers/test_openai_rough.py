@@ -25,14 +25,6 @@ KEY = "sk-canary-0f1e2d3c4b"
 MB = 1024 * 1024
 
 
-@pytest.fixture(scope="module", params=["asyncio", "uvloop"])
-def event_loop_policy(request: pytest.FixtureRequest) -> asyncio.AbstractEventLoopPolicy:
-    """Both loops: their transports differ where connections end."""
-    if request.param == "asyncio":
-        return asyncio.DefaultEventLoopPolicy()
-    return pytest.importorskip("uvloop").EventLoopPolicy()
-
-
 @pytest.fixture(scope="module")
 def server() -> Iterator[RoughServer]:
     with RoughServer(slow_s=0.1) as running:

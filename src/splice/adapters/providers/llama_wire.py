@@ -132,6 +132,7 @@ def _text(content: str | list[_Part] | None) -> str:
 
 def _rejected(where: str, param: str | None, got: str, promised: str) -> ProviderRejected:
     error = ProviderRejected(where, got=got[:_EVENT_LIMIT], promised=promised)
+    error.elsewhere = True
     error.param = param
     return error
 

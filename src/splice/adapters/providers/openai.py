@@ -129,7 +129,7 @@ class OpenAIProvider:
         self.name = name
         self._settings = settings or OpenAISettings()
         self._vendor: Vendor = vendor_of(vendor, name)
-        self._prices = dict(prices or {})
+        self._prices: Mapping[str, Price] = {} if prices is None else prices
         self._closed = False
         secrets = [v for v in (api_key, *self._settings.headers.values()) if v]
         self._refusals = Refusals(name, secrets, self._settings.key_place, now)

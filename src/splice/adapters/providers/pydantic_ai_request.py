@@ -303,6 +303,7 @@ class Translator:
             got=f"{what} ({param}), which this provider cannot carry",
             mend="leave it out, or take a provider that speaks OpenAI's or Anthropic's own API",
         )
+        error.elsewhere = True
         error.param = param
         return error
 
