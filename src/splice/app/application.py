@@ -306,6 +306,7 @@ class App:
             )
         known = integration if isinstance(integration, str) else integration_name(integration)
         outcome = Outcome(known, name, value, at_us or now_us(), call_id, entity, "python")
+        outcome = self.services.engine.recorded(outcome)
         await asyncio.to_thread(self.services.stores.outcomes.append_outcomes, [outcome], now_us())
 
     async def replay(self, call_id: str, release: int | None = None) -> tuple[Record, Answered]:

@@ -17,6 +17,14 @@ from splice.core.units import NANO
 from splice.engine.routing.balanced import Balanced, Breaking, Deployment
 from splice.ports.providers import Provider
 
+# Where each vendor is, and what its guide to batches says that they cost.
+# https://platform.openai.com/docs/guides/batch · https://console.groq.com/docs/batch
+# https://docs.claude.com/en/docs/build-with-claude/batch-processing
+_BATCH_SHARES = {
+    "openai": ("api.openai.com", 0.5),
+    "groq": ("api.groq.com", 0.5),
+    "anthropic": ("api.anthropic.com", 0.5),
+}
 _EXTRAS = {"llama": "splice-ai[llama]", "pydantic-ai": "splice-ai[pydantic-ai]"}
 
 
@@ -80,7 +88,8 @@ def _provider(
     # Another server's model may be called as one of OpenAI's: its price is not theirs.
     foreign = vendor == "openai" and base_url and "api.openai.com" not in base_url
     listed = "" if foreign else provider.model_prefix or vendor or provider.kind
-    prices = _prices(listed, provider, settings)
+    share = None if foreign else _batch_share(provider.kind, base_url)
+    prices = _prices(listed, provider, settings, share)
     if provider.kind == "pydantic-ai":
         return kind(name=name, model_prefix=provider.model_prefix, prices=prices)
     default = VENDORS[vendor].base_url if vendor else ""
@@ -108,17 +117,26 @@ def _provider(
     return kind(**arguments)
 
 
-def _prices(vendor: str, provider: ProviderSettings, settings: Settings) -> PriceBook:
+def _batch_share(kind: str, base_url: str) -> float | None:
+    """The share of its prices that a vendor asks in a batch, at its own address; else None."""
+    known = _BATCH_SHARES.get(kind)
+    return known[1] if known is not None and (not base_url or known[0] in base_url) else None
+
+
+def _prices(
+    vendor: str, provider: ProviderSettings, settings: Settings, share: float | None
+) -> PriceBook:
     """What the settings say, and for every other model what the list says."""
-    own = {model: _price(price) for model, price in provider.prices.items()}
+    own = {model: _price(price, share) for model, price in provider.prices.items()}
     usd = 1.0 if settings.cost.currency == "USD" else settings.cost.usd
-    return PriceBook(vendor, usd, own)
+    return PriceBook(vendor, usd, own, batch=share)
 
 
-def _price(price: PriceSettings) -> Price:
+def _price(price: PriceSettings, share: float | None) -> Price:
     return Price(
         input_nano=round(price.input * NANO),
         output_nano=round(price.output * NANO),
         cached_nano=None if price.cached is None else round(price.cached * NANO),
         cache_write_nano=None if price.cache_write is None else round(price.cache_write * NANO),
+        batch=share if price.batch is None else price.batch,
     )

@@ -124,6 +124,10 @@ class PriceSettings(Section, frozen=True):
     cache_write: Annotated[float, Meta(ge=0, le=1e6)] | None = None
     """A million tokens written into the provider's own cache; the price of `input` if left out."""
 
+    batch: Annotated[float, Meta(ge=0, le=1)] | None = None
+    """Share of these prices that is asked in a batch (`splice batch --offline`): 0.5 is half. Left
+    out, it is 0.5 at OpenAI, Anthropic and Groq, which say so, and unknown elsewhere."""
+
 
 class DeploymentSettings(Section, frozen=True):
     """One of several places where a provider's models run: `[[providers.NAME.deployments]]`."""

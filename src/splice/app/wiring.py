@@ -165,7 +165,7 @@ def services(settings: Settings) -> Services:
         stores=stores,
         control=Control(stores.releases, registry, _aliases(settings)),
         registry=registry,
-        compiler=Compiler(stores.models, runtimes, providers, machine, _masker(settings)),
+        compiler=Compiler(stores.models, runtimes, providers, machine, masker_of(settings)),
         engine=engine,
         recorder=recorder,
         providers=providers,
@@ -195,7 +195,7 @@ def _key_mode(settings: Settings) -> Literal["open", "required", "auto"]:
     return settings.access.keys
 
 
-def _masker(settings: Settings) -> Callable[[tuple[str, ...]], Masker]:
+def masker_of(settings: Settings) -> Callable[[tuple[str, ...]], Masker]:
     """Makes maskers; its library is loaded when the first declaration asks for one."""
 
     def make(rules: tuple[str, ...]) -> Masker:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from splice.app.clock import now_us
+from splice.app.seals import Seals
 from splice.cli.common import out, stores
 from splice.core.call import Outcome
 from splice.declare.codec import codec
@@ -32,13 +33,14 @@ def add(
     reader = codec(OutcomeIn)
     received = new = 0
     batch: list[Outcome] = []
-    with stores() as (_, opened), file.open("rb") as lines:
+    with stores() as (settings, opened), file.open("rb") as lines:
+        seals = Seals(settings, opened)
         for number, line in enumerate(lines, 1):
             if not line.strip():
                 continue
             where = f"{file.name}:{number}"
             told = reader.decode(line.strip(), where)
-            batch.append(outcome_of(told, where, now_us()))
+            batch.append(seals.recorded(outcome_of(told, where, now_us())))
             if len(batch) == _CHUNK:
                 new += opened.outcomes.append_outcomes(batch, now_us())
                 received, batch = received + len(batch), []

@@ -63,7 +63,7 @@ def check(
         if away and settings.access.keys == "open":
             talk.print(
                 f"server.host is {settings.server.host} and access.keys is open: anyone who "
-                'reaches it may call. Leave access.keys at "auto", and make keys: splice keys create'
+                'reaches it may call. Leave access.keys at "auto", and run splice keys create'
             )
     if wrong:
         raise typer.Exit(REFUSED)

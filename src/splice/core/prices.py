@@ -13,13 +13,15 @@ class Price(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Billionths of the account's currency for a million tokens.
 
     `cached_nano` is for input tokens that the provider read from its cache, `cache_write_nano` for
-    those it wrote into it; without them they cost as much as the others.
+    those it wrote into it; without them they cost as much as the others. `batch` is the share of
+    all these that is asked in a batch (0.5 is half); None where that is unknown.
     """
 
     input_nano: int
     output_nano: int
     cached_nano: int | None = None
     cache_write_nano: int | None = None
+    batch: float | None = None
 
 
 def cost_nano(price: Price | None, usage: Usage) -> int | None:
@@ -37,3 +39,20 @@ def cost_nano(price: Price | None, usage: Usage) -> int | None:
         + usage.output_tokens * price.output_nano
     )
     return (total + _MILLION // 2) // _MILLION
+
+
+def in_batch(price: Price | None) -> Price | None:
+    """The same price in a batch; None where either is unknown."""
+    if price is None or price.batch is None:
+        return None
+    share = price.batch
+
+    def part(nano: int | None) -> int | None:
+        return None if nano is None else round(nano * share)
+
+    return Price(
+        input_nano=round(price.input_nano * share),
+        output_nano=round(price.output_nano * share),
+        cached_nano=part(price.cached_nano),
+        cache_write_nano=part(price.cache_write_nano),
+    )

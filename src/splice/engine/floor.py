@@ -6,8 +6,10 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
+import msgspec
+
 from splice.core.access import Budget
-from splice.core.call import Call, Problem, Reason, Record, Status
+from splice.core.call import Call, Outcome, Problem, Reason, Record, Status
 from splice.core.errors import (
     MeterAway,
     NotRecorded,
@@ -91,6 +93,13 @@ class Floor:
                 mend="splice release list shows what is live",
             )
         return line
+
+    def recorded(self, outcome: Outcome) -> Outcome:
+        """An outcome as it joins the records of its integration, whose entities may be masked."""
+        line = self.lines.get(outcome.integration)
+        if line is None or line.seal is None or outcome.entity is None:
+            return outcome
+        return msgspec.structs.replace(outcome, entity=line.seal.entity(outcome.entity))
 
     def admit(self, line: Line, call: Call) -> None:
         """Passes a call that may run now.
@@ -224,7 +233,7 @@ class Floor:
 
 
 async def _sealed(seal: Seal, record: Record) -> Record:
-    """The record as it is kept. Long texts are masked in a thread: others must not wait for them."""
+    """The record as it is kept. Long texts are masked in a thread: nobody else waits for them."""
     if len(record.input) + len(record.reply or b"") < _LONG:
         return seal.sealed(record)
     return await asyncio.to_thread(seal.sealed, record)

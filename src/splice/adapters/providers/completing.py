@@ -47,7 +47,7 @@ class Completing:
     async def open(self, request: WireRequest) -> Stream:
         """The same, in one piece."""
         reply = await self.send(request)
-        options = _plain(request.fields.get("stream_options")) or {}
+        options: dict[str, Any] = _plain(request.fields.get("stream_options") or {})
         return _OnePiece(reply, with_usage=bool(options.get("include_usage")))
 
 

@@ -153,6 +153,8 @@ class Http:
     ) -> None:
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         self._origin = origin
+        self._headers = dict(headers)
+        self._ca_file = ca_file
         self._common = f"host: {origin.host_header}\r\n{lines}".encode("latin-1")
         self._own = _OURS | {name.lower() for name in headers}
         self._heads: dict[str, bytes] = {}
@@ -214,6 +216,41 @@ class Http:
         head = self._post_head(path, body, trace, headers)
         return cast("HttpStream", await self._ask(head, body, timeout_s, live=True))
 
+    async def post_once(
+        self, path: str, body: bytes, kind: str, timeout_s: float | None = None
+    ) -> HttpReply:
+        """The answer to a POST of a content type that must not be sent twice.
+
+        It goes over a connection of its own: an idle one that the server closes as we write would
+        leave open whether it read the request.
+
+        Raises:
+            HttpFault: There was no whole answer, or not within `timeout_s`.
+        """
+        start = self._head("POST", path, kind)
+        head = b"%bcontent-length: %d\r\n\r\n" % (start, len(body))
+        reply = await self._ask(head, body, timeout_s, live=False, fresh=True)
+        return cast("HttpReply", reply)
+
+    async def fetch(self, path: str, timeout_s: float | None = None) -> HttpStream:
+        """The answer to a GET as a stream, for what is too large to be held whole.
+
+        Raises:
+            HttpFault: There was no answer, or not within `timeout_s`.
+        """
+        head = self._head("GET", path) + b"\r\n"
+        return cast("HttpStream", await self._ask(head, b"", timeout_s, live=True))
+
+    def wider(self, body_limit: int, headers: Mapping[str, str] | None = None) -> Http:
+        """A client of the same place with another bound for answers, and further headers."""
+        return Http(
+            self._origin,
+            {**self._headers, **(headers or {})},
+            body_limit=body_limit,
+            connect_s=self._connect_s,
+            ca_file=self._ca_file,
+        )
+
     def _post_head(
         self, path: str, body: bytes, trace: str, headers: Mapping[str, str] | None
     ) -> bytes:
@@ -235,25 +272,31 @@ class Http:
             )
         return "" if name.lower() in self._own else f"{name}: {value}\r\n"
 
-    def _head(self, method: str, path: str) -> bytes:
+    def _head(self, method: str, path: str, kind: str = "application/json") -> bytes:
         """Request line and common headers, made once a path."""
-        key = method + path
+        key = f"{method}{path} {kind}"
         head = self._heads.get(key)
         if head is None:
             if not path.startswith("/") or not path.isascii() or not path.isprintable():
                 raise ValueError("a path that no request line can carry")
             if " " in path:
                 raise ValueError("a path with a space")
-            kind = "content-type: application/json\r\n" if method == "POST" else ""
+            typed = f"content-type: {kind}\r\n" if method == "POST" else ""
             start = f"{method} {self._origin.path}{path} HTTP/1.1\r\n"
-            head = start.encode("ascii") + self._common + kind.encode("ascii")
+            head = start.encode("ascii") + self._common + typed.encode("ascii")
             if len(self._heads) >= _HEADS_MOST:  # paths with names of models in them add up
                 self._heads = {}
             self._heads[key] = head
         return head
 
     async def _ask(
-        self, head: bytes, body: bytes, timeout_s: float | None, *, live: bool
+        self,
+        head: bytes,
+        body: bytes,
+        timeout_s: float | None,
+        *,
+        live: bool,
+        fresh: bool = False,
     ) -> HttpReply | HttpStream:
         loop = asyncio.get_running_loop()
         pool = self._recent
@@ -263,7 +306,7 @@ class Http:
         until = NEVER if timeout_s is None else now + timeout_s
         if until <= now:
             raise HttpFault("late", "no time was left", unread=True)
-        kept = pool.take(now)
+        kept = None if fresh else pool.take(now)
         while True:
             connection = kept or await self._connect(pool, loop, until)
             waiter = connection.ask(head, body, until, live=live)

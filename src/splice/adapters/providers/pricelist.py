@@ -153,7 +153,9 @@ class PriceList:
         return folded
 
 
-def to_price(listed: ListedPrice, usd: float | None) -> Price | None:
+def to_price(
+    listed: ListedPrice, usd: float | None, batch: float | None = None
+) -> Price | None:
     """The price in billionths of the account's currency for a million tokens.
 
     It is that of prompts up to the first of `listed.above`.
@@ -162,6 +164,7 @@ def to_price(listed: ListedPrice, usd: float | None) -> Price | None:
         listed: From `PriceList.find`.
         usd: What one US dollar is in that currency: 1 where it is the dollar itself. None where
             nobody said, and so the price is unknown too.
+        batch: Share of it that the vendor asks in a batch; None where unknown.
     """
     if usd is None:
         return None
@@ -175,6 +178,7 @@ def to_price(listed: ListedPrice, usd: float | None) -> Price | None:
         output_nano=nano(rates.output) or 0,
         cached_nano=nano(rates.cached),
         cache_write_nano=nano(rates.cache_write),
+        batch=batch,
     )
 
 
@@ -189,6 +193,7 @@ class PriceBook(Mapping[str, Price]):
         usd: As in `to_price`.
         own: Prices that the settings say, by the name of the model.
         published: The list.
+        batch: Share of the published prices that the vendor asks in a batch; None where unknown.
     """
 
     def __init__(
@@ -197,11 +202,14 @@ class PriceBook(Mapping[str, Price]):
         usd: float | None,
         own: Mapping[str, Price],
         published: PriceList | None = None,
+        *,
+        batch: float | None = None,
     ) -> None:
         self._vendor = vendor
         self._usd = usd
         self._own = dict(own)
         self._published = published or PriceList()
+        self._batch = batch
         self._found: dict[str, Price | None] = {}
 
     def __getitem__(self, model: str) -> Price:
@@ -229,7 +237,7 @@ class PriceBook(Mapping[str, Price]):
             if len(self._found) >= _REMEMBERED:  # names come from callers: they must not pile up
                 self._found.clear()
             listed = self._published.find(self._vendor, model)
-            self._found[model] = None if listed is None else to_price(listed, self._usd)
+            self._found[model] = None if listed is None else to_price(listed, self._usd, self._batch)
         return self._found[model]
 
 

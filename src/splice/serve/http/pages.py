@@ -161,7 +161,10 @@ class _Pages:
                 raise NotAllowed(
                     one.integration, got="a key that does not reach it", mend="ask for another"
                 )
-        told = [outcome_of(one, f"outcomes[{i}]", now_us) for i, one in enumerate(given)]
+        told = [
+            self._desk.engine.recorded(outcome_of(one, f"outcomes[{i}]", now_us))
+            for i, one in enumerate(given)
+        ]
         new = await asyncio.to_thread(self._desk.outcomes.append_outcomes, told, now_us)
         for one in told:
             self._desk.engine.metrics.add(observe.OUTCOMES, (one.integration,))
