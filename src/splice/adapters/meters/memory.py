@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import secrets
 from collections.abc import Callable, Sequence
 
 from splice.adapters.meters.clock import ForwardClock
@@ -19,6 +20,7 @@ class MemoryMeter:
     def __init__(self, clock: Callable[[], int] | None = None) -> None:
         self.now_us: Callable[[], int] = clock or ForwardClock().now_us
         self._used: dict[str, int] = {}
+        self._epoch = f"memory-{secrets.token_hex(8)}"
         self._ends: list[tuple[int, str]] = []  # heap: when each counter may be forgotten
 
     async def reserve(self, takes: Sequence[Take]) -> Take | None:
@@ -61,8 +63,8 @@ class MemoryMeter:
         self._set(slot, max(amount, self._used.get(slot.name, 0)))
 
     def epoch(self) -> str:
-        """Always the same: what is counted is lost only with the process."""
-        return "memory"
+        """The same as long as the process lives: what is counted is lost with it, and only so."""
+        return self._epoch
 
     async def close(self) -> None:
         """Nothing to close."""

@@ -5,12 +5,10 @@ from __future__ import annotations
 from typing import Any, cast
 
 import msgspec
-from msgspec import UNSET, Raw, UnsetType
+from msgspec import Raw
 
 from splice.adapters.providers.usage import WireUsage, usage_of
 from splice.core.call import Usage
-
-_NULL = b"null"
 
 
 class _FunctionDelta(msgspec.Struct, gc=False):
@@ -58,18 +56,12 @@ class Chunk(msgspec.Struct):
     model: str | None = None
     system_fingerprint: str | None = None
     service_tier: str | None = None
-    usage: Raw | UnsetType = UNSET
-    error: Raw | UnsetType = UNSET
+    usage: WireUsage | None = None
+    error: Any = None  # of any shape: servers differ
 
-    @property
-    def failed(self) -> bool:
-        """Whether it is an error."""
-        return self.error is not UNSET and bytes(self.error) != _NULL
 
-    @property
-    def counts(self) -> bool:
-        """Whether it says how many tokens there were."""
-        return self.usage is not UNSET and bytes(self.usage) != _NULL
+class _Counted(msgspec.Struct):
+    usage: Raw
 
 
 class _Call:
@@ -110,21 +102,29 @@ class ChatAssembly:
     thought.
     """
 
-    __slots__ = ("_choices", "_events", "_head", "_usage", "started")
+    __slots__ = ("_choices", "_counted", "_events", "_head", "_usage", "started")
 
     def __init__(self) -> None:
         self.started = False
         self._head: Chunk | None = None
         self._choices: dict[int, _Said] = {}
-        self._usage: Raw | None = None
+        self._usage: WireUsage | None = None
+        self._counted: Raw | None = None  # the same as the server wrote it
         self._events = 0
 
-    def add(self, chunk: Chunk) -> None:
-        """Take one chunk."""
-        if self._head is None or (not self._head.id and chunk.id):
+    def add(self, chunk: Chunk, data: bytes | None = None) -> None:
+        """Take one chunk; `data` is the JSON that it was read from.
+
+        Without it, of the count of tokens only what we know of is in the whole.
+        """
+        if self._head is None or (self._head.id is None and chunk.id):
             self._head = chunk  # Azure's first has neither id nor model
-        if chunk.usage is not UNSET and bytes(chunk.usage) != _NULL:
-            self._usage = chunk.usage.copy()
+        if chunk.usage is not None:
+            self._usage = chunk.usage
+            if data is None:
+                self._counted = Raw(msgspec.json.encode(chunk.usage))
+            else:
+                self._counted = msgspec.json.decode(data, type=_Counted).usage.copy()
         for choice in chunk.choices or ():
             said = self._choices.get(choice.index)
             if said is None:
@@ -189,12 +189,7 @@ class ChatAssembly:
     @property
     def usage(self) -> Usage | None:
         """What the server counted; None where it did not (yet)."""
-        if self._usage is None:
-            return None
-        try:
-            usage = usage_of(msgspec.json.decode(self._usage, type=WireUsage))
-        except msgspec.DecodeError:
-            return None
+        usage = usage_of(self._usage)
         return None if usage.input_tokens is None and usage.output_tokens is None else usage
 
     @property
@@ -218,8 +213,8 @@ class ChatAssembly:
             whole["system_fingerprint"] = head.system_fingerprint
         if head.service_tier is not None:
             whole["service_tier"] = head.service_tier
-        if self._usage is not None:
-            whole["usage"] = self._usage
+        if self._counted is not None:
+            whole["usage"] = self._counted
         return msgspec.json.encode(whole)
 
 

@@ -52,6 +52,8 @@ class Connection(asyncio.Protocol):
         self._freed = freed
         self._lost = lost
         self._transport: asyncio.Transport | None = None
+        self._fresh: list[bytes] = []  # of the body, from one read; never another list
+        self.on_body = self._fresh.append  # the parser calls it for every chunk: no Python there
         self._parser = httptools.HttpResponseParser(self)  # one for all its exchanges
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_at = NEVER
@@ -60,6 +62,7 @@ class Connection(asyncio.Protocol):
 
     def _reset(self, until: float) -> None:
         self._headers: RawHeaders = []
+        self._answered: RawHeaders = []
         self._chunks: list[bytes] = []
         self._stream: HttpStream | None = None
         self._live = False
@@ -67,7 +70,9 @@ class Connection(asyncio.Protocol):
         self._size = 0
         self._received = 0
         self._done = False
+        self._end = 0  # of the answer, among what is fresh
         self._unasked = False
+        self._failed = False
         self._discards = False
         self._until = until
         self._silence_s = NEVER
@@ -177,6 +182,7 @@ class Connection(asyncio.Protocol):
         if self._waiter is None:
             return
         if exc is None and self._status >= 200 and not self._sized():
+            self._answered = self._headers
             self._complete()  # an answer without a length ends with its connection
             self._over()
             return
@@ -192,12 +198,19 @@ class Connection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            self._fail("garbled", "the server switched to another protocol")
-            return
+            self._unasked = True
+            if not self._done:
+                self._fail("garbled", "the server switched to another protocol")
         except httptools.HttpParserError as error:
-            self._fail("garbled", f"not HTTP/1.1: {error}")
+            self._unasked = True  # of the next answer, which nobody wants, where this one is whole
+            if not self._done:
+                self._fail("garbled", f"not HTTP/1.1: {error}")
+        if self._fresh:
+            self._take()
+        if self._failed:
             return
         if self._done:
+            self._complete()
             self._over()
         elif self._stream is not None:
             if self._silence_s < NEVER:
@@ -205,6 +218,23 @@ class Connection(asyncio.Protocol):
             self._stream.heard()
         elif self._status == 0 and self._received > _HEAD_LIMIT:
             self._fail("too large", f"headers of more than {_HEAD_LIMIT} bytes")
+
+    def _take(self) -> None:
+        """Take what one read has brought of the body."""
+        fresh = self._fresh
+        if self._done:
+            del fresh[self._end :]  # of a second answer, which nobody asked for
+        chunk = fresh[0] if len(fresh) == 1 else b"".join(fresh)
+        fresh.clear()
+        self._size += len(chunk)
+        if self._failed:
+            return
+        if self._size > self._body_limit:
+            self._fail("too large", f"a body of more than {self._body_limit} bytes")
+        elif self._stream is None:
+            self._chunks.append(chunk)
+        elif not self._discards and self._stream.take(chunk) and self._transport is not None:
+            self._transport.pause_reading()
 
     # What the parser calls
 
@@ -236,23 +266,13 @@ class Connection(asyncio.Protocol):
             self._stream = HttpStream(self, status, self._headers)
             self._waiter.set_result(self._stream)
 
-    def on_body(self, chunk: bytes) -> None:
-        """See httptools."""
-        if self._done:
-            return
-        self._size += len(chunk)
-        if self._size > self._body_limit:
-            self._fail("too large", f"a body of more than {self._body_limit} bytes")
-        elif self._stream is None:
-            self._chunks.append(chunk)
-        elif not self._discards and self._stream.take(chunk) and self._transport is not None:
-            self._transport.pause_reading()
-
     def on_message_complete(self) -> None:
         """See httptools."""
         if self._status >= 200 and not self._done:
             self.usable = self.usable and self._parser.should_keep_alive()
-            self._complete()
+            self._done = True
+            self._end = len(self._fresh)
+            self._answered = self._headers
 
     # The end of an exchange
 
@@ -262,11 +282,10 @@ class Connection(asyncio.Protocol):
         )
 
     def _complete(self) -> None:
-        self._done = True
         if self._stream is None and self._waiter is not None and not self._waiter.done():
             chunks = self._chunks
             body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-            self._waiter.set_result(HttpReply(self._status, self._headers, body))
+            self._waiter.set_result(HttpReply(self._status, self._answered, body))
 
     def _over(self) -> None:
         """The answer is whole: the connection is free, unless something is odd about it."""
@@ -289,7 +308,7 @@ class Connection(asyncio.Protocol):
         waiter, self._waiter = self._waiter, None
         stream, self._stream = self._stream, None
         error = HttpFault(fault, detail, unread=unread)
-        self._done = True
+        self._done = self._failed = True
         if stream is not None:
             stream.end(error)
         elif waiter is not None and not waiter.done():

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import msgspec
-from msgspec import Raw
 
 from splice.adapters.providers.answers import HttpFault, HttpStream
 from splice.adapters.providers.refusals import Refusals
@@ -110,14 +109,18 @@ class EventStream:
         """Understand whole events; those of them that the caller gets."""
         events = block.split(b"\n\n")
         events.pop()  # behind the last one there is nothing
+        plain = block.count(b"\n") == 2 * len(events)  # each is one line
         kept: list[bytes] | None = None  # None while it is all of them
         for at, event in enumerate(events):
-            kind, data = event_of(event)
-            if data and self._take(kind, data):
-                if kept is not None:
-                    kept.append(event)
-            elif kept is None:
-                kept = events[:at]
+            if plain and event.startswith(b"data: "):
+                handed_on = self._take(b"", event[6:])
+            else:
+                kind, data = event_of(event)
+                handed_on = bool(data) and self._take(kind, data)
+            if not handed_on:
+                kept = events[:at] if kept is None else kept
+            elif kept is not None:
+                kept.append(event)
             if self._error is not None:
                 break
         if kept is None:
@@ -135,10 +138,9 @@ class EventStream:
         self._over = True
         self._http.hang_up()
 
-    def _failed(self, error: Raw) -> None:
+    def _failed(self, error: object) -> None:
         """The provider says that it failed."""
-        told: object = msgspec.json.decode(error)
-        self._fail(self._asking.refusals.told(self._asking.where, told))
+        self._fail(self._asking.refusals.told(self._asking.where, error))
 
     def _garbled(self, data: bytes) -> None:
         shown = data[:200].decode("utf-8", "replace")

@@ -274,7 +274,7 @@ class Http:
 
     def _head(self, method: str, path: str, kind: str = "application/json") -> bytes:
         """Request line and common headers, made once a path."""
-        key = f"{method}{path} {kind}"
+        key = method + path + kind
         head = self._heads.get(key)
         if head is None:
             if not path.startswith("/") or not path.isascii() or not path.isprintable():

@@ -187,7 +187,7 @@ class LlamaStream:
         chunk.pop("timings", None)
         encoded = msgspec.json.encode(chunk)
         known = _CHUNK.decode(encoded)
-        self._whole.add(known)
+        self._whole.add(known, encoded)
         if known.choices or self._wants_usage:
             self._events.append(b"data: " + encoded + b"\n\n")
             self._news.set()

@@ -27,6 +27,7 @@ from splice.adapters.providers.http import (
     origin_of,
     sendable,
 )
+from splice.adapters.providers.openai_batches import OpenAIBatches
 from splice.adapters.providers.refusals import Refusals
 from splice.adapters.providers.responses_stream import ResponsesStream
 from splice.adapters.providers.usage import WireUsage, request_tokens, usage_of
@@ -40,7 +41,7 @@ from splice.core.errors import (
     SettingsError,
     SpliceError,
 )
-from splice.core.prices import Price, cost_nano
+from splice.core.prices import Price, cost_nano, in_batch
 from splice.ports.providers import Completion, CompletionRequest
 
 _encode = msgspec.json.encode
@@ -146,6 +147,7 @@ class OpenAIProvider:
             ca_file=self._settings.ca_file,
         )
         self._dialects = self._vendor.dialects
+        self._batches: OpenAIBatches | None = None
 
     def __repr__(self) -> str:
         return f"OpenAIProvider({self.name!r})"
@@ -205,28 +207,53 @@ class OpenAIProvider:
     async def complete(self, request: CompletionRequest) -> Completion:
         """See `splice.ports.providers.Provider`."""
         where = f"{self.name}/{request.model}"
-        fields = adapted(
-            self._vendor, request.model, request_fields(request, self._settings.dialect)
-        )
-        own: dict[str, Any] = {"model": request.model, "stream": False}
-        body = _encode({**own, **fields, **own})
+        body = _encode(self._completion_fields(request))
         wire = WireRequest(Dialect.CHAT, request.model, {}, request.timeout_s, trace=request.trace)
         reply = await self._post(wire, where, body)
         scrubbed = self._refusals.scrub(reply.body)
         if reply.status != 200:
             raise self._refusals.status(where, reply.status, reply.headers, scrubbed, rejects=False)
+        return self._completion(request.model, reply, schema=request.schema is not None)
+
+    def offline(self) -> OpenAIBatches | None:
+        """The vendor's batch endpoint; None where it has none of OpenAI's shape."""
+        if self._batches is None and self._vendor.batches:
+
+            def read(model: str, body: bytes) -> Completion:
+                whole = HttpReply(200, [], body)
+                return self._completion(model, whole, schema=True, batch=True)
+
+            fields_of = self._completion_fields
+            self._batches = OpenAIBatches(
+                self.name, self._http, self._refusals, fields_of, read, self.price
+            )
+        return self._batches
+
+    def _completion_fields(self, request: CompletionRequest) -> dict[str, Any]:
+        """The whole body of a completion."""
+        fields = adapted(
+            self._vendor, request.model, request_fields(request, self._settings.dialect)
+        )
+        own: dict[str, Any] = {"model": request.model, "stream": False}
+        return {**own, **fields, **own}
+
+    def _completion(
+        self, model: str, reply: HttpReply, *, schema: bool, batch: bool = False
+    ) -> Completion:
+        """What a whole answer says, and what it cost."""
+        where = f"{self.name}/{model}"
         answer = self._answer(where, reply)
         usage = usage_of(answer.usage)
-        cost = self._cost(usage, request.model, answer.model or request.model)
+        cost = self._cost(usage, model, answer.model or model, batch=batch)
         choice = answer.choices[0]
-        problem = problem_of(choice, schema=request.schema is not None)
+        problem = problem_of(choice, schema=schema)
         if problem is not None:
             error = BadAnswer(where, got=self._refusals.clean(problem.got), mend=problem.mend)
             error.cost_nano = cost  # it was answered, so it was charged
             raise error
         text = self._refusals.hide(text_of(choice) or "")
-        model = self._refusals.hide(answer.model or request.model)
-        return Completion(text, model, choice.finish_reason or "", usage, cost)
+        named = self._refusals.hide(answer.model or model)
+        return Completion(text, named, choice.finish_reason or "", usage, cost)
 
     async def models(self) -> list[str]:
         """See `splice.ports.providers.Provider`."""
@@ -254,6 +281,8 @@ class OpenAIProvider:
         """Close the idle connections; calls in flight end by themselves."""
         self._closed = True
         await self._http.close()
+        if self._batches is not None:
+            await self._batches.close()
 
     def _fields(self, request: WireRequest, where: str) -> Mapping[str, Any]:
         """The caller's fields as the vendor takes them."""
@@ -353,11 +382,11 @@ class OpenAIProvider:
             mend="check that base_url ends where /chat/completions begins",
         )
 
-    def _cost(self, usage: Usage, asked: str, answered: str) -> int | None:
+    def _cost(self, usage: Usage, asked: str, answered: str, *, batch: bool = False) -> int | None:
         price = self._prices.get(asked)
         if price is None:
             price = self._prices.get(answered)
-        return cost_nano(price, usage)
+        return cost_nano(in_batch(price) if batch else price, usage)
 
 
 def _is_json(content_type: bytes) -> bool:

@@ -153,9 +153,7 @@ class PriceList:
         return folded
 
 
-def to_price(
-    listed: ListedPrice, usd: float | None, batch: float | None = None
-) -> Price | None:
+def to_price(listed: ListedPrice, usd: float | None, batch: float | None = None) -> Price | None:
     """The price in billionths of the account's currency for a million tokens.
 
     It is that of prompts up to the first of `listed.above`.
@@ -237,7 +235,8 @@ class PriceBook(Mapping[str, Price]):
             if len(self._found) >= _REMEMBERED:  # names come from callers: they must not pile up
                 self._found.clear()
             listed = self._published.find(self._vendor, model)
-            self._found[model] = None if listed is None else to_price(listed, self._usd, self._batch)
+            found = None if listed is None else to_price(listed, self._usd, self._batch)
+            self._found[model] = found
         return self._found[model]
 
 

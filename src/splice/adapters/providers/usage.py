@@ -15,12 +15,12 @@ _BASE64 = re.compile(rb"[A-Za-z0-9+/=_-]{1024,}")
 _SMALL = 4096
 
 
-class _Details(msgspec.Struct, gc=False):
+class _Details(msgspec.Struct, gc=False, omit_defaults=True):
     cached_tokens: int | None = None
     cache_write_tokens: int | None = None  # OpenRouter
 
 
-class WireUsage(msgspec.Struct, gc=False):
+class WireUsage(msgspec.Struct, gc=False, omit_defaults=True):
     """`usage` of a chat completion, of embeddings, or of a response."""
 
     prompt_tokens: int | None = None

@@ -36,7 +36,7 @@ class Vendor(msgspec.Struct, frozen=True, kw_only=True):
     bearer token in `authorization`, or bare. `stream_options` says whether a stream counts tokens
     when asked to; those that refuse the field count without being asked. `spelled` is the only name
     under which it bounds the length of an answer, where it knows but one. `renamed` and `refused`
-    are fields of a chat completion.
+    are fields of a chat completion. `batches` says whether it has OpenAI's `/files` and `/batches`.
     """
 
     base_url: str = ""
@@ -50,6 +50,7 @@ class Vendor(msgspec.Struct, frozen=True, kw_only=True):
     spelled: Literal["", "max_tokens", "max_completion_tokens"] = ""
     renamed: dict[str, str] = {}
     refused: frozenset[str] = frozenset()
+    batches: bool = False
 
     @property
     def dialects(self) -> frozenset[Dialect]:
@@ -65,7 +66,10 @@ class Vendor(msgspec.Struct, frozen=True, kw_only=True):
 VENDORS: dict[str, Vendor] = {
     # https://platform.openai.com/docs/api-reference
     "openai": Vendor(
-        base_url="https://api.openai.com/v1", key_env="OPENAI_API_KEY", responses=True
+        base_url="https://api.openai.com/v1",
+        key_env="OPENAI_API_KEY",
+        responses=True,
+        batches=True,
     ),
     # https://learn.microsoft.com/azure/ai-foundry/openai/api-version-lifecycle
     # base_url is https://RESOURCE.openai.azure.com/openai/v1, or, with an api_version,
@@ -102,6 +106,7 @@ VENDORS: dict[str, Vendor] = {
         responses=True,
         embeddings=False,
         refused=frozenset({"logprobs", "top_logprobs", "logit_bias"}),
+        batches=True,  # https://console.groq.com/docs/batch
     ),
     # https://docs.together.ai/docs/inference/openai-compatibility
     "together": Vendor(
