@@ -23,7 +23,7 @@ from typing import Any
 
 from rich.console import Console
 
-from demo_report import Part, print_explained, print_table
+from demo_report import Part, print_desk, print_explained, print_table
 
 HERE = Path(__file__).resolve().parent
 TICKETS = 40
@@ -37,7 +37,7 @@ _PROBE = {"ticket": "probe", "text": "Is anybody there?"}
 
 _TOML = """\
 [project]
-modules = ["credit.integration", "tickets.integration"]
+modules = ["credit.integration", "tickets.integration", "desk.integration"]
 
 [server]
 port = 8000
@@ -79,6 +79,8 @@ def write_project(place: Path, build: Path) -> None:
     provider = _REMOTE.format(url=url, model=model) if remote else _EMBEDDED
     (place / "models").mkdir(parents=True)
     (place / "splice.toml").write_text(_TOML.replace("{provider}", provider))
+    (place / "desk").mkdir()
+    shutil.copy(HERE / "desk" / "integration.py", place / "desk")
     for name in ("credit", "tickets"):
         (place / name).mkdir()
         for file in ("integration.py", "rule.py", "policy.py"):
@@ -130,17 +132,24 @@ def _ready(process: subprocess.Popen[bytes], log: Path) -> tuple[str, int]:
 class Client:
     """Asks over HTTP as a program would, on one connection a thread."""
 
-    def __init__(self, address: tuple[str, int]) -> None:
+    def __init__(self, address: tuple[str, int], key: str = "") -> None:
         self._address = address
+        self._headers = {"Content-Type": "application/json"}
+        if key:
+            self._headers["Authorization"] = f"Bearer {key}"
         self._local = local()
 
     def post(self, path: str, body: Any) -> Json:
         """The answer to a POST of JSON, or the problem."""
+        return json.loads(self.text(path, body))
+
+    def text(self, path: str, body: Any) -> bytes:
+        """What came back, of a stream to its end."""
         connection = getattr(self._local, "connection", None)
         if connection is None:
             connection = self._local.connection = HTTPConnection(*self._address, timeout=120)
-        connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
-        return json.loads(connection.getresponse().read())
+        connection.request("POST", path, json.dumps(body), self._headers)
+        return connection.getresponse().read()
 
     def calls(self, integration: str, requests: list[Json], at_once: int) -> list[Json]:
         """The answers to many requests, in order."""
@@ -213,6 +222,24 @@ def tickets(place: Path, build: Path, client: Client) -> None:
     )  # fmt: skip
 
 
+def desk(place: Path, address: tuple[str, int]) -> None:
+    """The gateway, as an OpenAI client speaks to it: whole, the same again, and as a stream."""
+    key = splice(place, "keys", "create", "web-shop", "--integrations", "desk-*",
+                 "--budget", "EUR 5/month").strip()  # fmt: skip
+    client = Client(address, key)
+    stranger, path = Client(address), "/v1/chat/completions"
+    question = "I am anna@example.com. Where is my parcel? Answer in one short sentence."
+    asked: Json = {"model": "desk-fast", "messages": [{"role": "user", "content": question}]}
+    until = time.monotonic() + 10
+    while "error" not in stranger.post("/v1/chat/completions", {**asked, "max_tokens": 1}):
+        if time.monotonic() > until:  # every call needs a key from now on
+            raise SystemExit("the server did not ask for a key")
+    for body in (asked, asked, {**asked, "stream": True, "seed": 1}):
+        said = client.text(path, body)
+        if b'"choices"' not in said:
+            raise SystemExit(f"the gateway did not answer: {said.decode()}")
+
+
 def _tell(client: Client, outcomes: list[Json]) -> None:
     taken = client.post("/v1/outcomes", outcomes)
     if taken.get("received") != len(outcomes):
@@ -239,8 +266,10 @@ def main() -> None:
         credit(project, build, client)
         tickets(project, build, client)
         splice(project, "models", "restore", "credit@1")
+        desk(project, address)
     parts = [Part("credit-decision", "defaulted"), Part("ticket-triage", "queue")]
     explained = print_table(project, parts, console)
+    print_desk(project, console)
     print_explained(splice(project, "calls", "explain", explained), console)
     console.print(f"\nAll of it in {time.monotonic() - started:.0f} s. The project is in {place}.")
     if options.keep:

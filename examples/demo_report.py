@@ -17,6 +17,7 @@ from splice.app.settings import load
 from splice.app.wiring import Stores
 from splice.core.call import Outcome, Record
 from splice.core.units import NANO
+from splice.ports.stores import CallFilter
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "credit"))
 import policy
@@ -102,6 +103,49 @@ def print_table(project: Path, parts: list[Part], console: Console) -> str:
     console.print()
     _verdicts(rows, console)
     return explained
+
+
+def print_desk(project: Path, console: Console) -> None:
+    """Prints what the gateway recorded: why each answer was given, and what it cost."""
+    settings = load(project)
+    stores = Stores(settings)
+    try:
+        found = stores.records.find(CallFilter(integration="desk-assistant"))
+        records = [stores.records.get(one.call_id) for one in reversed(found)]
+    finally:
+        stores.close()
+    console.print(
+        "\nThe gateway: an OpenAI client asks, whole, again, and as a stream", style="bold"
+    )
+    cost = f"{settings.cost.currency}/mio"
+    head = ("desk-assistant", "reason", "ms", "1st token", "tokens", cost)
+    console.print("\n" + _desk_row(head), style="bold")
+    for record in records:
+        if record is None or not record.caller:  # who came before a key was asked for
+            continue
+        last = record.attempts[-1] if record.attempts else None
+        usage = None if last is None else last.usage
+        first = None if last is None else last.first_token_us
+        nano = record.cost_nano
+        cells = (
+            f"  {_short(record.version) or 'kept answer'}",
+            record.reason,
+            f"{record.duration_us / 1000:.1f}",
+            "" if first is None else f"{first / 1000:.0f} ms",
+            "" if usage is None else f"{usage.input_tokens}+{usage.output_tokens}",
+            "unknown" if nano is None else f"{nano * 1e6 / NANO:.2g}",
+        )
+        console.print(_desk_row(cells))
+        kept: dict[str, Any] = msgspec.json.decode(record.input)
+        console.print(
+            f"    asked: {kept['messages'][-1]['content'][:64]}", style="dim", markup=False
+        )
+
+
+def _desk_row(cells: tuple[str, ...]) -> str:
+    widths = (10, 9, 11, 10, 10)
+    pairs = zip(cells[1:], widths, strict=True)
+    return cells[0].ljust(25)[:25] + "".join(cell.rjust(width) for cell, width in pairs)
 
 
 def _aligned(cells: tuple[str, ...]) -> str:

@@ -69,3 +69,18 @@ def test_the_declared_thresholds_are_those_that_training_chose(demo: tuple[str, 
         report["thresholds"]["approve"],
         report["thresholds"]["decline"],
     )
+
+
+@pytest.mark.model
+def test_the_demo_shows_the_gateway_with_its_reasons_its_bill_and_masked_texts(
+    demo: tuple[str, Path],
+) -> None:
+    text, _ = demo
+    part = text.partition("The gateway:")[2].partition("splice calls explain")[0]
+
+    reasons = re.findall(r" (first|cached) +[\d.]+ ", part)
+    assert reasons == ["first", "cached", "first"]
+    assert re.search(r"first +[\d.]+ +\d+ ms +\d+\+\d+ ", part)
+    assert "unknown" not in part
+    assert part.count("I am [email].") == 3
+    assert "anna@example.com" not in text

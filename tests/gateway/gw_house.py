@@ -62,6 +62,7 @@ class Gateway:
         self.project = project
         self.server = server
         self._pepper = pepper
+        self._clients: dict[tuple[str, str], Any] = {}
         folder = project.folder / ".splice"
         self.stores = open_ledger(f"sqlite:///{folder / 'ledger.db'}", folder / "models")
 
@@ -69,13 +70,26 @@ class Gateway:
     def url(self) -> str:
         return self.server.url
 
-    def openai(self, key: str = "none", **options: Any) -> openai.OpenAI:
-        options.setdefault("max_retries", 0)
-        return openai.OpenAI(base_url=f"{self.url}/v1", api_key=key, **options)
+    def openai(self, key: str = "none") -> openai.OpenAI:
+        """OpenAI's own client, which does not try again by itself."""
+        made = self._clients.get(("openai", key))
+        if made is None:
+            made = openai.OpenAI(base_url=f"{self.url}/v1", api_key=key, max_retries=0)
+            self._clients["openai", key] = made
+        return made
 
-    def anthropic(self, key: str = "none", **options: Any) -> anthropic.Anthropic:
-        options.setdefault("max_retries", 0)
-        return anthropic.Anthropic(base_url=self.url, api_key=key, **options)
+    def anthropic(self, key: str = "none") -> anthropic.Anthropic:
+        """Anthropic's own client, which does not try again by itself."""
+        made = self._clients.get(("anthropic", key))
+        if made is None:
+            made = anthropic.Anthropic(base_url=self.url, api_key=key, max_retries=0)
+            self._clients["anthropic", key] = made
+        return made
+
+    def close(self) -> None:
+        for client in self._clients.values():
+            client.close()
+        self.stores.close()
 
     def ask(self, body: Any = None, path: str = CHAT, key: str = "", **headers: str) -> Answer:
         """A POST to the gateway; `model` is `talk` where the body does not say."""
@@ -147,7 +161,7 @@ def serving(
         try:
             yield gateway
         finally:
-            gateway.stores.close()
+            gateway.close()
 
 
 def eventually(look: Callable[[], T | None], seconds: float = 15.0) -> T:

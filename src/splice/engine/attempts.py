@@ -60,8 +60,10 @@ async def whole(speech: Speech, step: Step, relayed: Relayed, until: float) -> W
         return await provider.send(relayed.request(asked, left, trace))
 
     reply = await _tried(tried, ask, speech, step, relayed)
+    seconds = time.monotonic() - tried.began
+    reply = relayed.priced(reply, seconds)
     speech.answered(step, tried.began, reply)
-    relayed.took(time.monotonic() - tried.began)
+    relayed.took(seconds)
     return reply
 
 

@@ -130,10 +130,10 @@ class Compiler:
                 promised=f"one of {', '.join(self._providers) or 'none configured'}",
                 mend=f"add [providers.{pinned.provider}] to splice.toml",
             )
-        if conversation or timed.output is None or timed.prompt is None:
-            return Relayed(balanced, pinned, timed.patience, timed.prompt)
         local = pinned.provider in self._machine.local_providers
         rate = self._machine.nano_per_second if local else None
+        if conversation or timed.output is None or timed.prompt is None:
+            return Relayed(balanced, pinned, timed.patience, timed.prompt, rate)
         return Prompted(
             balanced,
             pinned,

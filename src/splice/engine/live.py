@@ -186,7 +186,7 @@ class LiveStream:
     async def _ended(self) -> None:
         """The regular end."""
         speech, engine = self._speech, self._engine
-        reply = self._stream.reply()
+        reply = self._reply()
         first = self._opened.first_token
         speech.answered(self._step, self._began, reply, first)
         relayed = self._step.predictor
@@ -202,7 +202,7 @@ class LiveStream:
 
     async def _broke_off(self, error: SpliceError, reason: Reason) -> None:
         speech, engine = self._speech, self._engine
-        reply = self._stream.reply()
+        reply = self._reply()
         ended = (error.code, str(error))
         speech.broken(self._step, self._began, ended, reply, self._opened.first_token)
         await engine.settle(speech)
@@ -219,7 +219,7 @@ class LiveStream:
         self._leave()
         self._stream.hang_up()
         speech, engine = self._speech, self._engine
-        reply = self._stream.reply()
+        reply = self._reply()
         gone = Stopped(speech.line.name, got="the client went away in the middle of the stream")
         ended = ("disconnected", str(gone.got))
         speech.broken(self._step, self._began, ended, reply, self._opened.first_token)
@@ -230,6 +230,12 @@ class LiveStream:
             speech.turn.leave()
         engine.settle_soon(speech)
         await engine.end_claim(speech.call, answered=False)
+
+    def _reply(self) -> WireReply:
+        relayed, reply = self._step.predictor, self._stream.reply()
+        if isinstance(relayed, Relayed):
+            return relayed.priced(reply, time.monotonic() - self._began)
+        return reply
 
     def _leave(self) -> None:
         self._over = True

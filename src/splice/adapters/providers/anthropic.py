@@ -8,17 +8,20 @@ from typing import Any
 
 import msgspec
 
+from splice.adapters.providers.anthropic_batches import AnthropicBatches
 from splice.adapters.providers.anthropic_events import ChatChunks
 from splice.adapters.providers.anthropic_reply import Answer, WireUsage, cost_of, to_chat, usage_of
 from splice.adapters.providers.anthropic_request import DEFAULT_MAX_TOKENS, to_messages
 from splice.adapters.providers.anthropic_stream import AnthropicStream
+from splice.adapters.providers.batch_lines import RESULTS_LIMIT
 from splice.adapters.providers.connection import HttpFault, HttpReply
-from splice.adapters.providers.http import BODY_LIMIT, Http, origin_of, sendable
+from splice.adapters.providers.headers import check_headers
+from splice.adapters.providers.http import BODY_LIMIT, Http, origin_of
 from splice.adapters.providers.refusals import Refusals
 from splice.core.call import Trace
 from splice.core.chat import Dialect, WireReply, WireRequest
-from splice.core.errors import BadAnswer, ProviderFailed, RequestError, SettingsError
-from splice.core.prices import Price
+from splice.core.errors import BadAnswer, ProviderFailed, RequestError
+from splice.core.prices import Price, in_batch
 from splice.ports.providers import Completion, CompletionRequest
 
 _MESSAGES = "/v1/messages"
@@ -99,7 +102,9 @@ class AnthropicProvider:
         headers = {"accept": "application/json", "user-agent": "splice", **given}
         if api_key:
             headers["x-api-key"] = api_key
-        _check_headers({**headers, "anthropic-version": self._version}, name)
+        everyone = {**headers, "anthropic-version": self._version}
+        check_headers(everyone, name, frozenset({"x-api-key"}))
+        self._batches: AnthropicBatches | None = None
         self._http = Http(
             origin,
             headers,
@@ -162,29 +167,42 @@ class AnthropicProvider:
 
     async def complete(self, request: CompletionRequest) -> Completion:
         """See `splice.ports.providers.Provider`."""
-        fields: dict[str, Any] = {
-            **request.params,
-            "messages": [{"role": m.role, "content": m.content} for m in request.messages],
-        }
-        for name in ("model", "stream"):
-            fields.pop(name, None)
-        if request.schema is not None:
-            named = {"name": request.schema_name, "schema": request.schema}
-            fields["response_format"] = {"type": "json_schema", "json_schema": named}
-        wire = WireRequest(
-            Dialect.CHAT, request.model, fields, request.timeout_s, trace=request.trace
-        )
+        wire = _wire(request)
         where = self._where(wire)
+        body = _encode(self._params(request))
+        reply = await self._post(wire, where, body, rejects=False)
+        return self._completion(request.model, reply, request.schema is not None)
+
+    def offline(self) -> AnthropicBatches:
+        """The Message Batches endpoint."""
+        if self._batches is None:
+            headers = self._headers({})
+            http = self._http.wider(RESULTS_LIMIT, headers)
+            self._batches = AnthropicBatches(
+                self.name, http, self._refusals, self._params, self._completion, self.price
+            )
+        return self._batches
+
+    def _params(self, request: CompletionRequest) -> dict[str, Any]:
+        """The body of a completion."""
+        wire = _wire(request)
         try:
-            body = self._body(wire, stream=False)
+            return self._fields(wire, stream=False)
         except RequestError as error:  # the parameters are the declaration's, not the caller's
-            failed = ProviderFailed(where, got=error.got, promised=error.promised, mend=error.mend)
+            failed = ProviderFailed(
+                self._where(wire), got=error.got, promised=error.promised, mend=error.mend
+            )
             failed.retryable = False
             raise failed from None
-        reply = await self._post(wire, where, body, rejects=False)
+
+    def _completion(
+        self, model: str, reply: HttpReply, schema: bool, batch: bool = False
+    ) -> Completion:
+        """What a whole message says, and what it cost."""
+        where = f"{self.name}/{model}"
         answer = self._decode(where, reply)
-        cost = self._cost(request.model, answer)
-        problem, mend = _problem(answer, schema=request.schema is not None)
+        cost = self._cost(model, answer, batch)
+        problem, mend = _problem(answer, schema=schema)
         if problem:
             bad = BadAnswer(where, got=self._refusals.clean(problem), mend=mend)
             bad.cost_nano = cost  # it was answered, so it was charged
@@ -192,7 +210,7 @@ class AnthropicProvider:
         text = "".join(block.text for block in answer.content if block.type == "text")
         finish = to_chat(answer, 0)["choices"][0]["finish_reason"] or ""
         usage = usage_of(answer.usage)
-        return Completion(text, answer.model or request.model, finish, usage, cost)
+        return Completion(text, answer.model or model, finish, usage, cost)
 
     async def models(self) -> list[str]:
         """See `splice.ports.providers.Provider`."""
@@ -215,16 +233,22 @@ class AnthropicProvider:
         """Close the idle connections; calls in flight end by themselves."""
         self._closed = True
         await self._http.close()
+        if self._batches is not None:
+            await self._batches.close()
 
     def _where(self, request: WireRequest) -> str:
         return f"{self.name}/{request.model}"
 
     def _body(self, request: WireRequest, *, stream: bool) -> bytes:
-        """The request as JSON; the values of its own dialect are the caller's bytes."""
+        """The request as JSON."""
+        return _encode(self._fields(request, stream=stream))
+
+    def _fields(self, request: WireRequest, *, stream: bool) -> dict[str, Any]:
+        """The fields of the body; the values of its own dialect are the caller's bytes."""
         fields: Mapping[str, Any] = request.fields
         if request.dialect is not Dialect.MESSAGES:
             fields = to_messages(fields, request.model, self._settings.max_tokens)
-        return _encode({**fields, "model": request.model, "stream": stream})
+        return {**fields, "model": request.model, "stream": stream}
 
     def _headers(self, given: Mapping[str, str]) -> dict[str, str]:
         headers = {"anthropic-version": given.get("anthropic-version") or self._version}
@@ -263,9 +287,23 @@ class AnthropicProvider:
             mend = "check that base_url ends where /v1/messages begins"
             raise self._refusals.bad(where, got, "a message", mend) from None
 
-    def _cost(self, asked: str, answer: Answer) -> int | None:
+    def _cost(self, asked: str, answer: Answer, batch: bool = False) -> int | None:
         price = self._prices.get(asked) or self._prices.get(answer.model or "")
-        return cost_of(price, answer.usage)
+        return cost_of(in_batch(price) if batch else price, answer.usage)
+
+
+def _wire(request: CompletionRequest) -> WireRequest:
+    """A prompt as a chat completion."""
+    fields: dict[str, Any] = {
+        **request.params,
+        "messages": [{"role": m.role, "content": m.content} for m in request.messages],
+    }
+    for name in ("model", "stream"):
+        fields.pop(name, None)
+    if request.schema is not None:
+        named = {"name": request.schema_name, "schema": request.schema}
+        fields["response_format"] = {"type": "json_schema", "json_schema": named}
+    return WireRequest(Dialect.CHAT, request.model, fields, request.timeout_s, trace=request.trace)
 
 
 def _problem(answer: Answer, *, schema: bool) -> tuple[str, str]:
@@ -293,14 +331,3 @@ def _includes_usage(fields: Mapping[str, Any]) -> bool:
 def _traceparent(trace: Trace | None) -> str:
     """The W3C header that lets the server continue the caller's trace; empty without one."""
     return f"00-{trace.trace_id}-{trace.span_id}-{trace.flags & 0xFF:02x}" if trace else ""
-
-
-def _check_headers(headers: Mapping[str, str], where: str) -> None:
-    for name, value in headers.items():
-        if not sendable(name, value):
-            raise SettingsError(
-                f"{where}.headers.{name!r}" if name != "x-api-key" else f"{where}.api_key",
-                got="a value that no header can carry",
-                promised="printable ASCII without spaces around it",
-                mend="look for a line end at the end of the secret",
-            )

@@ -117,7 +117,7 @@ class ChatAssembly:
 
         Without it, of the count of tokens only what we know of is in the whole.
         """
-        if self._head is None or (self._head.id is None and chunk.id):
+        if self._head is None or (not self._head.id and chunk.id):
             self._head = chunk  # Azure's first has neither id nor model
         if chunk.usage is not None:
             self._usage = chunk.usage

@@ -21,7 +21,6 @@ class ChatStream(EventStream):
         super().__init__(http, asking)
         self._whole = ChatAssembly()
         self._odd = 0
-        self._plain: list[bytes] = []  # events that only go on with the text, not yet read
 
     @property
     def started(self) -> bool:
@@ -31,7 +30,6 @@ class ChatStream(EventStream):
     def reply(self) -> WireReply:
         """See `splice.ports.providers.Stream`."""
         asking, whole = self._asking, self._whole
-        self._read_plain()
         usage = whole.usage
         if usage is None:
             events, characters = whole.written
@@ -44,29 +42,18 @@ class ChatStream(EventStream):
     def _taken(self, block: bytes) -> bytes:
         """Understand whole events; those of them that the caller gets.
 
-        Once the answer has begun, most blocks only go on with it: they are handed on as they are,
-        and read together at the end, at a fifth of the cost.
+        Most blocks only go on with the answer. They are read in one go, and handed on as they are:
+        a microsecond an event, where one by one takes more than two.
         """
-        if self._whole.started and _is_plain(block):
-            self._plain.append(block)
-            return block
-        self._read_plain()
-        return super()._taken(block)
-
-    def _read_plain(self) -> None:
-        if not self._plain:
-            return
-        blocks = b"".join(self._plain)
-        self._plain.clear()
-        # Each event is `data: {…}` and an empty line: together they are a list but for the commas.
-        together = blocks[:-2].removeprefix(b"data: ").replace(b"\n\ndata: ", b",")
-        try:
-            chunks = _CHUNKS.decode(b"[%b]" % together)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
-            super()._taken(blocks)  # one by one, for the sake of the others
-            return
+        if block.endswith(b"[DONE]\n\n") and (cut := _before_the_end(block)):
+            before = self._taken(block[:cut])
+            return before if self._error is not None else before + super()._taken(block[cut:])
+        chunks = _plain_chunks(block)
+        if chunks is None:
+            return super()._taken(block)
         for chunk in chunks:
             self._whole.add(chunk)
+        return block
 
     def _take(self, kind: bytes, data: bytes) -> bool:
         if data == b"[DONE]":
@@ -90,17 +77,37 @@ class ChatStream(EventStream):
         return chunk.usage is None or bool(chunk.choices) or not self._asking.hides_usage
 
     def _at_end(self) -> bool:
-        self._read_plain()
         return self._whole.finished
 
 
-def _is_plain(block: bytes) -> bool:
-    """Whether whole events only go on with an answer: no end, no error, no count of tokens."""
-    if not block.startswith(b"data: {") or not block.endswith(b"}\n\n"):
-        return False
-    if b"[DONE]" in block or b'"error"' in block or b'"finish_reason":"' in block:
-        return False
-    if block.count(b"\n") != 2 * block.count(b"\n\ndata: {") + 2:
-        return False  # a comment, another field, or data of several lines
-    counts = block.count(b'"usage"')
-    return not counts or counts == block.count(b'"usage":null')
+def _before_the_end(block: bytes) -> int:
+    """Where the last three events begin: why it ended, the count of tokens, `[DONE]`."""
+    cut = len(block) - 2
+    for _ in range(3):
+        cut = block.rfind(b"\n\n", 0, cut)
+        if cut < 0:
+            return 0
+    return cut + 2
+
+
+def _plain_chunks(block: bytes) -> list[Chunk] | None:
+    """The chunks of events that only go on with an answer; None where there is more to them."""
+    lines = block.count(b"\n")
+    try:
+        if lines == 2 and block.startswith(b"data: {"):
+            chunks = [_CHUNK.decode(block[6:])]
+        elif (
+            block.startswith(b"data: {")
+            and block.endswith(b"}\n\n")
+            and lines == 2 * block.count(b"\n\ndata: {") + 2
+        ):
+            # Each is `data: {…}` and an empty line: together they are a list but for the commas.
+            chunks = _CHUNKS.decode(b"[%b]" % block[6:].replace(b"\n\ndata: {", b",{"))
+        else:
+            return None  # a comment, another field, or data of several lines
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+    for chunk in chunks:
+        if chunk.usage is not None or chunk.error is not None:
+            return None
+    return chunks

@@ -18,6 +18,7 @@ from splice.adapters.providers.completion import (
     traceparent,
 )
 from splice.adapters.providers.event_stream import Asking, EventStream
+from splice.adapters.providers.headers import check_headers
 from splice.adapters.providers.http import (
     BODY_LIMIT,
     Http,
@@ -25,7 +26,6 @@ from splice.adapters.providers.http import (
     HttpReply,
     HttpStream,
     origin_of,
-    sendable,
 )
 from splice.adapters.providers.openai_batches import OpenAIBatches
 from splice.adapters.providers.refusals import Refusals
@@ -38,7 +38,6 @@ from splice.core.errors import (
     BadAnswer,
     InputMismatch,
     ProviderFailed,
-    SettingsError,
     SpliceError,
 )
 from splice.core.prices import Price, cost_nano, in_batch
@@ -138,7 +137,7 @@ class OpenAIProvider:
         if api_key:
             key = api_key if self._vendor.key_header == "api-key" else f"Bearer {api_key}"
             headers[self._vendor.key_header] = key
-        _check_headers(headers, name)
+        check_headers(headers, name, frozenset({"authorization", "api-key"}))
         self._http = Http(
             origin_of(base_url or self._vendor.base_url, name),
             headers,
@@ -213,19 +212,18 @@ class OpenAIProvider:
         scrubbed = self._refusals.scrub(reply.body)
         if reply.status != 200:
             raise self._refusals.status(where, reply.status, reply.headers, scrubbed, rejects=False)
-        return self._completion(request.model, reply, schema=request.schema is not None)
+        return self._completion(request.model, reply, request.schema is not None)
 
     def offline(self) -> OpenAIBatches | None:
         """The vendor's batch endpoint; None where it has none of OpenAI's shape."""
         if self._batches is None and self._vendor.batches:
-
-            def read(model: str, body: bytes) -> Completion:
-                whole = HttpReply(200, [], body)
-                return self._completion(model, whole, schema=True, batch=True)
-
-            fields_of = self._completion_fields
             self._batches = OpenAIBatches(
-                self.name, self._http, self._refusals, fields_of, read, self.price
+                self.name,
+                self._http,
+                self._refusals,
+                self._completion_fields,
+                self._completion,
+                self.price,
             )
         return self._batches
 
@@ -238,13 +236,13 @@ class OpenAIProvider:
         return {**own, **fields, **own}
 
     def _completion(
-        self, model: str, reply: HttpReply, *, schema: bool, batch: bool = False
+        self, model: str, reply: HttpReply, schema: bool, batch: bool = False
     ) -> Completion:
         """What a whole answer says, and what it cost."""
         where = f"{self.name}/{model}"
         answer = self._answer(where, reply)
         usage = usage_of(answer.usage)
-        cost = self._cost(usage, model, answer.model or model, batch=batch)
+        cost = self._cost(usage, model, answer.model or model, batch)
         choice = answer.choices[0]
         problem = problem_of(choice, schema=schema)
         if problem is not None:
@@ -382,7 +380,7 @@ class OpenAIProvider:
             mend="check that base_url ends where /chat/completions begins",
         )
 
-    def _cost(self, usage: Usage, asked: str, answered: str, *, batch: bool = False) -> int | None:
+    def _cost(self, usage: Usage, asked: str, answered: str, batch: bool = False) -> int | None:
         price = self._prices.get(asked)
         if price is None:
             price = self._prices.get(answered)
@@ -391,15 +389,3 @@ class OpenAIProvider:
 
 def _is_json(content_type: bytes) -> bool:
     return not content_type or b"json" in content_type.lower()
-
-
-def _check_headers(headers: Mapping[str, str], where: str) -> None:
-    for name, value in headers.items():
-        if not sendable(name, value):
-            keyed = name in ("authorization", "api-key")
-            raise SettingsError(
-                f"{where}.api_key" if keyed else f"{where}.headers.{name!r}",
-                got="a value that no header can carry",
-                promised="printable ASCII without spaces around it",
-                mend="look for a line end at the end of the secret",
-            )

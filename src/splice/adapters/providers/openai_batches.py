@@ -106,7 +106,8 @@ class OpenAIBatches:
         http: Reaches the provider.
         refusals: Turns its failures into ours.
         fields_of: The body of a completion.
-        completion_of: The completion in an answer of a model, at the price of a batch.
+        completion_of: The completion in an answer of a model, whether it must satisfy a schema, and
+            whether it came in a batch, and costs so much.
         price_of: What a model costs online.
     """
 
@@ -119,7 +120,7 @@ class OpenAIBatches:
         http: Http,
         refusals: Refusals,
         fields_of: Callable[[CompletionRequest], dict[str, Any]],
-        completion_of: Callable[[str, bytes], Completion],
+        completion_of: Callable[[str, HttpReply, bool, bool], Completion],
         price_of: Callable[[str], Price | None],
     ) -> None:
         self._where = f"{name}.batches"
@@ -223,7 +224,8 @@ class OpenAIBatches:
                 if isinstance(failed, RouteError):
                     return Delivered(one.custom_id, None, failed)
                 raise failed
-            return Delivered(one.custom_id, self._completion_of(model, body))
+            whole = HttpReply(200, [], body)
+            return Delivered(one.custom_id, self._completion_of(model, whole, True, True))
         except RouteError as error:
             return Delivered(one.custom_id, None, error)
 

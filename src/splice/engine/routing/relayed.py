@@ -35,19 +35,33 @@ class Relayed:
         route: The model and the parameters that stand where the caller says nothing.
         patience: How often, how long.
         prompt: Put before the caller's messages; None where there is none.
+        nano_per_second: Price of machine time, for a provider that runs here and has no price.
     """
 
     immediate = False
 
     def __init__(
-        self, balanced: Balanced, route: PinnedRoute, patience: Patience, prompt: Prompt | None
+        self,
+        balanced: Balanced,
+        route: PinnedRoute,
+        patience: Patience,
+        prompt: Prompt | None,
+        nano_per_second: float | None = None,
     ) -> None:
+        self._nano_per_second = nano_per_second
         self.balanced = balanced
         self.route = route
         self.patience = patience
         self._params = {name: msgspec.Raw(_encode(value)) for name, value in route.params.items()}
         self._before = b"" if prompt is None else _messages_of(prompt)
         self._took: deque[float] = deque(maxlen=_REMEMBERED)
+
+    def priced(self, reply: WireReply, seconds: float) -> WireReply:
+        """The reply with the price of the machine's time, where that is its cost."""
+        if reply.cost_nano is not None or self._nano_per_second is None:
+            return reply
+        cost = int(seconds * self._nano_per_second)
+        return msgspec.structs.replace(reply, cost_nano=cost)
 
     def took(self, seconds: float) -> None:
         """Remember how long an answer (of a stream: its first token) took."""
@@ -129,6 +143,7 @@ class Relayed:
             bad = BadAnswer(self.route.label, got=str(error), promised="a request it can answer")
             bad.retryable = False
             raise bad from None
+        reply = self.priced(reply, time.monotonic() - tried.began)
         value: Mapping[str, Any] = msgspec.json.decode(reply.body)
         return Prediction(value=value, usage=reply.usage, cost_nano=reply.cost_nano)
 
