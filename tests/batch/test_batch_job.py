@@ -197,7 +197,7 @@ def test_a_job_that_was_stopped_goes_on_when_the_integration_is_started(
 def cut_short(orders, monkeypatch, after: int) -> None:
     """A job that dies when it writes its nth part."""
     monkeypatch.setattr(job, "CHUNK", 10)
-    real, written = job._write_whole, Counter[str]()
+    real, written = job.write_whole, Counter[str]()
 
     def dying(file: Path, content: bytes) -> None:
         written["parts"] += file.suffix == ".jsonl"
@@ -206,7 +206,7 @@ def cut_short(orders, monkeypatch, after: int) -> None:
         real(file, content)
 
     with monkeypatch.context() as patch:
-        patch.setattr(job, "_write_whole", dying)
+        patch.setattr(job, "write_whole", dying)
         orders("batch", "order-screening", "in.csv", "-o", "out.csv")
 
 

@@ -32,13 +32,17 @@ def headings(page: str, level: int) -> set[str]:
 def setting_names(kind: Any, prefix: str = "") -> Iterator[str]:
     """Every setting as it stands in splice.toml, names that a user gives in capitals."""
     for field in msgspec.structs.fields(kind):
-        inner = get_args(field.type)[1] if get_origin(field.type) is dict else field.type
+        places = {dict: 1, tuple: 0}
+        place = places.get(get_origin(field.type))
+        inner = field.type if place is None else get_args(field.type)[place]
         name = prefix + field.name
         is_section = isinstance(inner, type) and issubclass(inner, settings.Section)
         if prefix:
             yield name
         if is_section:
-            key = {"providers": ".NAME", "providers.NAME.prices": ".MODEL"}.get(name, "")
+            key = {dict: ".NAME" if name == "providers" else ".MODEL"}.get(
+                get_origin(field.type), ""
+            )
             yield from setting_names(inner, f"{name}{key}.")
 
 

@@ -10,6 +10,10 @@ from docs_pages import LANGUAGES, PAGES, ROOT, Reader, blocks, commands, matches
 NOT_RUN = {
     "README.md": ["CI runs both by themselves", "it installs into the environment that runs this"],
     "docs/embed.md": ["Django is not among the development dependencies"],
+    "docs/gateway.md": [
+        "these addresses are not reachable from everywhere",
+        "needs a Redis server",
+    ],
     "docs/extend.md": ["it installs into the environment that runs this"],
 }
 """Blocks that are shown and not run, with the reason that stands above each of them."""

@@ -58,10 +58,13 @@ output = 2000.0
 class Gateway:
     """A project and the server that runs it."""
 
-    def __init__(self, project: Project, server: Server, pepper: bytes = b"") -> None:
+    def __init__(
+        self, project: Project, server: Server, pepper: bytes = b"", workers: int = 1
+    ) -> None:
         self.project = project
         self.server = server
         self._pepper = pepper
+        self._workers = workers
         self._clients: dict[tuple[str, str], Any] = {}
         folder = project.folder / ".splice"
         self.stores = open_ledger(f"sqlite:///{folder / 'ledger.db'}", folder / "models")
@@ -112,17 +115,21 @@ class Gateway:
     def metrics(self) -> str:
         return self.server.get("/metrics").body.decode()
 
-    def all_records(self, integration: str | None = None) -> list[Record]:
-        """What is recorded now, whole, newest first."""
+    def all_records(self, integration: str | None = None, key: str = "") -> list[Record]:
+        """What is recorded now, whole, newest first; of one key where its token is given."""
         found = self.stores.records.find(CallFilter(integration=integration, limit=100_000))
         whole = self.stores.records.get_many([one.call_id for one in found])
-        return [whole[one.call_id] for one in found]
+        caller = f"key:{key.split('-')[2]}" if key else ""
+        every = [whole[one.call_id] for one in found]
+        return [one for one in every if not caller or one.caller == caller]
 
-    def records(self, count: int = 1, integration: str | None = None) -> list[Record]:
+    def records(
+        self, count: int = 1, integration: str | None = None, key: str = ""
+    ) -> list[Record]:
         """The same, once there are so many."""
 
         def enough() -> list[Record] | None:
-            found = self.all_records(integration)
+            found = self.all_records(integration, key)
             return found if len(found) >= count else None
 
         return eventually(enough)
@@ -141,11 +148,14 @@ class Gateway:
     def known_key(self, *args: Any, **may: Any) -> tuple[str, str]:
         """A new key that every worker knows already."""
         key_id, token = self.key(*args, **may)
-        self.takes_hold()
+        if self._workers > 1:
+            self.takes_hold()
+        headers = {"authorization": f"Bearer {token}"}
+        eventually(lambda: self.server.ask("GET", "/v1/models", **headers).status == 200)
         return key_id, token
 
     def takes_hold(self) -> None:
-        """Return once every worker has looked into the ledger: that is twice a second."""
+        """Return once every worker has looked into the ledger: each does twice a second."""
         time.sleep(1.2)
 
 
@@ -157,7 +167,7 @@ def serving(
     project = Project(folder / "p", toml)
     project.declare(declared)
     with project.serve(workers=workers, env=env) as server:
-        gateway = Gateway(project, server, pepper.encode())
+        gateway = Gateway(project, server, pepper.encode(), workers)
         try:
             yield gateway
         finally:
@@ -212,6 +222,13 @@ def read_response(one: socket.socket) -> tuple[int, dict[str, str], bytes]:
     while len(rest) < length:
         rest += _piece(one)
     return int(status.split()[1]), headers, rest[:length]
+
+
+def events_of(body: bytes) -> list[dict[str, Any]]:
+    """The JSON of all events of a stream."""
+    lines = body.decode().splitlines()
+    told = [line.removeprefix("data: ") for line in lines if line.startswith("data: ")]
+    return [json.loads(one) for one in told if one != "[DONE]"]
 
 
 def _until(one: socket.socket, raw: bytes, mark: bytes) -> bytes:

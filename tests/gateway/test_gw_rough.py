@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import anthropic
@@ -54,6 +53,7 @@ def slug(behaviour: str) -> str:
 def declared(behaviours: tuple[str, ...]) -> str:
     text = "import splice\n"
     for one in (slug(behaviour) for behaviour in behaviours):
+        wait = "250 ms" if one in ("no-head", "silent") else "5 s"
         text += f'''
 class C{one.replace("-", "_")}(splice.Conversation):
     """Answer by a provider that behaves badly, or else by one that does not."""
@@ -61,8 +61,8 @@ class C{one.replace("-", "_")}(splice.Conversation):
     name = "{one}"
     deadline = "{DEADLINE_S} s"
     routes = [
-        splice.LLM("{one}/m", retries=0, timeout="250 ms", first_token="250 ms",
-                   between_tokens="250 ms"),
+        splice.LLM("{one}/m", retries=0, timeout="{wait}", first_token="{wait}",
+                   between_tokens="{wait}"),
         splice.LLM("good/m", retries=0),
     ]
 
@@ -236,9 +236,7 @@ def test_a_request_that_the_provider_calls_wrong_is_wrong_and_no_other_is_asked(
     before = rough.asked.get("well", 0)
 
     with pytest.raises(openai.BadRequestError) as caught:
-        gateway.openai().chat.completions.create(
-            model="bad-request", messages=HELLO, stream=stream
-        )
+        gateway.openai().chat.completions.create(model="bad-request", messages=HELLO, stream=stream)
 
     assert "too hot" in caught.value.message
     assert rough.asked.get("well", 0) == before

@@ -129,9 +129,12 @@ class Floor:
             return NO_RESERVATION
         try:
             return await purse.reserve(call.principal, line.name, budgets, estimate_nano, tokens)
-        except (OverBudget, MeterAway) as error:
-            reason = Reason.OVER_BUDGET if isinstance(error, OverBudget) else Reason.METER_AWAY
-            self._refused(line, call, error, reason)
+        except BaseException as error:
+            if isinstance(error, (OverBudget, MeterAway)):
+                reason = Reason.OVER_BUDGET if isinstance(error, OverBudget) else Reason.METER_AWAY
+                self._refused(line, call, error, reason)
+            # It holds its idempotency key already: whoever comes next with it need not wait.
+            await self.end_claim(call, answered=False)
             raise
 
     def refused(self, integration: str, error: SpliceError) -> None:

@@ -288,6 +288,22 @@ async def test_an_end_that_never_comes_costs_the_connection() -> None:
         await asyncio.wait_for(upstream.gone.wait(), 5)
 
 
+async def test_what_comes_unasked_costs_the_connection() -> None:
+    async def twice(upstream: Upstream, writer: Writer, body: bytes) -> None:
+        await three(upstream, writer, body)
+        await writer.drain()
+        await upstream.go_on.wait()
+        await three(upstream, writer, body)
+
+    async with running(twice) as (upstream, http):
+        await http.post("/chat", b"{}")
+        upstream.go_on.set()
+        await asyncio.wait_for(upstream.gone.wait(), 5)
+
+        assert (await http.post("/chat", b"{}")).status == 200
+        assert upstream.connections == 2
+
+
 async def test_a_body_of_32_mb_is_sent_whole() -> None:
     async with running(three) as (upstream, http):
         body = bytes(range(256)) * (128 * 1024)

@@ -69,14 +69,17 @@ async def test_a_request_that_llama_cpp_rejects_is_rejected_in_its_words(
 async def test_log_probabilities_of_a_stream_are_all_in_its_reply(
     provider: OpenAIProvider,
 ) -> None:
-    request = wire(Dialect.CHAT, messages=HELLO, max_tokens=4, logprobs=True, top_logprobs=1)
+    request = wire(
+        Dialect.CHAT, messages=HELLO, max_tokens=4, temperature=0, logprobs=True, top_logprobs=1
+    )
 
     stream = await provider.open(request)
     await blocks_of(stream)
 
-    tokens = json.loads(stream.reply().body)["choices"][0]["logprobs"]["content"]
-    assert len(tokens) == 4
-    assert all("logprob" in token for token in tokens)
+    choice = json.loads(stream.reply().body)["choices"][0]
+    tokens = choice["logprobs"]["content"]
+    assert "".join(token["token"] for token in tokens) == choice["message"]["content"]
+    assert all(token["logprob"] <= 0 for token in tokens)
 
 
 async def test_tools_reach_a_model_whose_template_knows_none(provider: OpenAIProvider) -> None:

@@ -13,7 +13,7 @@ from splice.adapters.providers.anthropic_events import ChatChunks
 from splice.adapters.providers.anthropic_reply import Answer, WireUsage, cost_of, to_chat, usage_of
 from splice.adapters.providers.anthropic_request import DEFAULT_MAX_TOKENS, to_messages
 from splice.adapters.providers.anthropic_stream import AnthropicStream
-from splice.adapters.providers.batch_lines import RESULTS_LIMIT
+from splice.adapters.providers.batch_wire import RESULTS_LIMIT, BatchWire
 from splice.adapters.providers.connection import HttpFault, HttpReply
 from splice.adapters.providers.headers import check_headers
 from splice.adapters.providers.http import BODY_LIMIT, Http, origin_of
@@ -177,10 +177,8 @@ class AnthropicProvider:
         """The Message Batches endpoint."""
         if self._batches is None:
             headers = self._headers({})
-            http = self._http.wider(RESULTS_LIMIT, headers)
-            self._batches = AnthropicBatches(
-                self.name, http, self._refusals, self._params, self._completion, self.price
-            )
+            wire = BatchWire(self.name, self._http.wider(RESULTS_LIMIT, headers), self._refusals)
+            self._batches = AnthropicBatches(wire, self._params, self._completion, self.price)
         return self._batches
 
     def _params(self, request: CompletionRequest) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
+from splice.adapters.providers.batch_wire import RESULTS_LIMIT, BatchWire
 from splice.adapters.providers.chat_stream import ChatStream
 from splice.adapters.providers.completion import (
     Answer,
@@ -217,13 +218,9 @@ class OpenAIProvider:
     def offline(self) -> OpenAIBatches | None:
         """The vendor's batch endpoint; None where it has none of OpenAI's shape."""
         if self._batches is None and self._vendor.batches:
+            wire = BatchWire(self.name, self._http.wider(RESULTS_LIMIT), self._refusals)
             self._batches = OpenAIBatches(
-                self.name,
-                self._http,
-                self._refusals,
-                self._completion_fields,
-                self._completion,
-                self.price,
+                wire, self._completion_fields, self._completion, self.price
             )
         return self._batches
 

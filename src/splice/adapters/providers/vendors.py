@@ -64,6 +64,9 @@ class Vendor(msgspec.Struct, frozen=True, kw_only=True):
 
 
 VENDORS: dict[str, Vendor] = {
+    # Any other server that speaks OpenAI's chat completions and embeddings, at an address that the
+    # settings name; what it knows beside them nobody can tell.
+    "compatible": Vendor(),
     # https://platform.openai.com/docs/api-reference
     "openai": Vendor(
         base_url="https://api.openai.com/v1",

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from splice.core.call import Prediction
+from splice.core.call import Prediction, Trace
 from splice.core.errors import BadAnswer, InputMismatch, MalformedBody, RouteTimeout
 from splice.core.release import PinnedRoute
 from splice.declare.codec import Codec
 from splice.declare.options import Patience
 from splice.declare.prompts import Prompt
-from splice.engine.routing.balanced import Balanced
+from splice.engine.routing.balanced import Balanced, Deployment
 from splice.engine.routing.tried import Tried
 from splice.engine.tokens import BYTES_A_TOKEN, UNSAID_OUTPUT_TOKENS, estimate_nano
 from splice.ports.predictor import Question
@@ -61,22 +62,14 @@ class Prompted:
             BadAnswer: The answer is not of the type.
             RouteError: The provider failed.
         """
-        turns = self._prompt.fill(question.context)
+        request = self.request(question.context, self._route.timeout_s, question.trace)
         started = time.monotonic()
-        messages = tuple(Message(role, text) for role, text in turns)
         until = min(question.deadline, started + self._route.timeout_s)
         tried = Tried[Completion](self._balanced, self._patience, until, question.note)
 
         async def ask(provider: Provider, left: float) -> Completion:
             return await provider.complete(
-                CompletionRequest(
-                    model=self._route.model,
-                    messages=messages,
-                    timeout_s=max(0.001, left),
-                    schema=self._schema,
-                    params=self._route.params,
-                    trace=question.trace,
-                )
+                msgspec.structs.replace(request, timeout_s=max(0.001, left))
             )
 
         try:
@@ -87,16 +80,51 @@ class Prompted:
         cost = completion.cost_nano
         if cost is None:
             cost = self._machine_cost(started)
-        value = self._decoded(completion, cost)
-        return Prediction(value=value, usage=completion.usage, cost_nano=cost)
+        return self.predicted(completion, cost)
+
+    @property
+    def places(self) -> Sequence[Deployment]:
+        """Where the model runs."""
+        return self._balanced.deployments
+
+    def request(
+        self, context: Mapping[str, Any], timeout_s: float, trace: Trace | None = None
+    ) -> CompletionRequest:
+        """What the provider is asked in a context.
+
+        Raises:
+            ModelMismatch: The context lacks a variable of the prompt.
+        """
+        turns = self._prompt.fill(context)
+        return CompletionRequest(
+            model=self._route.model,
+            messages=tuple(Message(role, text) for role, text in turns),
+            timeout_s=timeout_s,
+            schema=self._schema,
+            params=self._route.params,
+            trace=trace,
+        )
+
+    def predicted(self, completion: Completion, cost_nano: int | None) -> Prediction:
+        """What a completion that cost so much says.
+
+        Raises:
+            BadAnswer: It is not of the type.
+        """
+        value = self._decoded(completion, cost_nano)
+        return Prediction(value=value, usage=completion.usage, cost_nano=cost_nano)
 
     def most(self, input_tokens: int) -> tuple[int | None, int]:
         """What a call may cost at most (None where unknown), and its tokens."""
-        written = self._route.params.get("max_tokens", UNSAID_OUTPUT_TOKENS)
-        output = written if isinstance(written, int) else UNSAID_OUTPUT_TOKENS
-        read = input_tokens + self._prompt_tokens
+        read, output = input_tokens + self._prompt_tokens, self.most_written
         price = self._balanced.provider.price(self._route.model)
         return estimate_nano(price, read, output), read + output
+
+    @property
+    def most_written(self) -> int:
+        """Tokens that an answer may have at most."""
+        written = self._route.params.get("max_tokens", UNSAID_OUTPUT_TOKENS)
+        return written if isinstance(written, int) else UNSAID_OUTPUT_TOKENS
 
     def _machine_cost(self, started: float) -> int | None:
         rate = self._nano_per_second

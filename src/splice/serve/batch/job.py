@@ -12,14 +12,14 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, cast
 
 import msgspec
 
-from splice.core.call import Call, Record, Status
+from splice.core.call import Call, Status
 from splice.core.errors import Draining, Overloaded, SettingsError, SpliceError, Stopped
 from splice.core.ids import derived_uuid7
 from splice.core.units import NANO
@@ -27,6 +27,7 @@ from splice.engine.engine import Engine
 from splice.engine.line import Line
 from splice.ports.stores import RecordStore
 from splice.serve.batch.files import Row, format_of, pyarrow_parquet, rows, write_table
+from splice.serve.batch.lines import cannot, line_of_error, line_of_record, write_whole
 
 CHUNK = 1000
 _FIXED = ("row", "call_id", "status", "route", "reason", "cost", "error")
@@ -48,6 +49,10 @@ class Plan(msgspec.Struct, frozen=True):
         """The same job has the same name."""
         return hashlib.sha256(msgspec.json.encode(self)).hexdigest()
 
+    def call_id(self, row: int) -> str:
+        """The id of the call of a row, the same in every run."""
+        return derived_uuid7(self.created_ms, self.name, str(row))
+
 
 class Result(msgspec.Struct):
     """How a job ended: rows by status, and how many came from the ledger instead of being asked."""
@@ -59,6 +64,23 @@ class Result(msgspec.Struct):
     resumed: int = 0
     cost_nano: int | None = 0
     seconds: float = 0.0
+    pending: int = 0  # rows that a provider has, or is still to get
+
+    def count(self, line: dict[str, Any]) -> None:
+        """One more row, by its line."""
+        self.rows += 1
+        status = line["status"]
+        if status == Status.ANSWERED:
+            self.answered += 1
+        elif status == "invalid":
+            self.invalid += 1
+        else:
+            self.failed += 1
+        cost = line.get("cost")
+        if status == Status.ANSWERED and cost is None:
+            self.cost_nano = None
+        elif cost and self.cost_nano is not None:
+            self.cost_nano += round(cost * NANO)
 
 
 class Job:
@@ -109,7 +131,7 @@ class Job:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise _cannot(self.parts, error) from error
+            raise cannot(self.parts, error) from error
         except msgspec.MsgspecError as error:
             raise SettingsError(
                 self.parts.name, got=str(error), mend="remove the folder to start afresh"
@@ -141,9 +163,9 @@ class Job:
                 # Parts without a plan are what a kill left of a job that had ended.
                 shutil.rmtree(self.parts, ignore_errors=True)
                 self.parts.mkdir()
-                _write_whole(self.parts / "job.json", msgspec.json.encode(plan))
+                write_whole(self.parts / "job.json", msgspec.json.encode(plan))
             except OSError as error:
-                raise _cannot(self.parts, error) from error
+                raise cannot(self.parts, error) from error
             return plan
         same = msgspec.structs.replace(plan, created_ms=earlier.created_ms, release=earlier.release)
         if same != earlier:
@@ -162,8 +184,19 @@ class Job:
             )
         return earlier
 
-    async def run(self, plan: Plan, progress: Callable[[float, Result], None]) -> Result:
+    async def run(
+        self,
+        plan: Plan,
+        progress: Callable[[float, Result], None],
+        given: Callable[[int], dict[str, Any] | None] | None = None,
+    ) -> Result:
         """Asks every row that is not answered yet, then puts the parts together as the target.
+
+        Args:
+            plan: From `plan()`.
+            progress: Is told the share of the input that is done, and the result so far.
+            given: The line of a row, by its number, where that is there already; it is asked for
+                every row in their order.
 
         Raises:
             SettingsError: The input cannot be read, or the target cannot be written.
@@ -184,14 +217,15 @@ class Job:
                 lines = [msgspec.json.decode(text) for text in part.read_bytes().splitlines()]
                 result.resumed += len(lines)
             else:
-                lines = await self._ask(plan, chunk, result)
+                there = {row.number: given(row.number) for row in chunk} if given else {}
+                lines = await self._ask(plan, chunk, result, there)
                 whole = b"".join(msgspec.json.encode(one) + b"\n" for one in lines)
                 try:
-                    _write_whole(part, whole)
+                    write_whole(part, whole)
                 except OSError as error:
-                    raise _cannot(part, error) from error
+                    raise cannot(part, error) from error
             for one in lines:
-                _count(result, one)
+                result.count(one)
             progress(chunk[-1].done, result)
         if self._source.stat().st_size != plan.input_size:
             raise SettingsError(
@@ -202,21 +236,29 @@ class Job:
         try:
             await asyncio.to_thread(self._finish)
         except OSError as error:
-            raise _cannot(self._target, error) from error
+            raise cannot(self._target, error) from error
         result.seconds = time.monotonic() - started
         return result
 
-    async def _ask(self, plan: Plan, chunk: Sequence[Row], result: Result) -> list[dict[str, Any]]:
-        ids = [derived_uuid7(plan.created_ms, plan.name, str(row.number)) for row in chunk]
+    async def _ask(
+        self,
+        plan: Plan,
+        chunk: Sequence[Row],
+        result: Result,
+        there: Mapping[int, dict[str, Any] | None],
+    ) -> list[dict[str, Any]]:
+        ids = [plan.call_id(row.number) for row in chunk]
         known = await asyncio.to_thread(self._records.get_many, ids)
         result.resumed += len(known)
         gate = asyncio.Semaphore(self._concurrency)
 
         async def one(row: Row, call_id: str) -> dict[str, Any]:
             if row.wrong is not None:
-                return _line_of_error(row.number, "invalid", row.wrong)
+                return line_of_error(row.number, "invalid", row.wrong)
+            if (line := there.get(row.number)) is not None:
+                return line
             if (record := known.get(call_id)) is not None:
-                return _line_of_record(row.number, record)
+                return line_of_record(row.number, record)
             async with gate:
                 return await self._ask_one(row, call_id)
 
@@ -244,10 +286,10 @@ class Job:
                 await asyncio.sleep(0.05)
                 continue
             except SpliceError as error:
-                return _line_of_error(row.number, "failed", error)
+                return line_of_error(row.number, "failed", error)
             if answered.error is not None and answered.record.reply is not None:
-                return _line_of_error(row.number, "failed", answered.error)
-            return _line_of_record(row.number, answered.record)
+                return line_of_error(row.number, "failed", answered.error)
+            return line_of_record(row.number, answered.record)
         raise asyncio.CancelledError
 
     def _finish(self) -> None:
@@ -275,63 +317,9 @@ def _chunks(source: Iterator[Row], size: int) -> Iterator[list[Row]]:
         yield chunk
 
 
-def _cannot(file: Path, error: OSError) -> SettingsError:
-    return SettingsError(
-        str(file),
-        got=error.strerror or str(error),
-        promised="a place that can be written",
-        mend="name another target with --out",
-    )
-
-
 def _sha256(file: Path) -> str:
     with file.open("rb") as raw:
         return hashlib.file_digest(raw, "sha256").hexdigest()
-
-
-def _write_whole(file: Path, content: bytes) -> None:
-    partial = file.with_suffix(".partial")
-    with partial.open("wb") as out:
-        out.write(content)
-        out.flush()
-        os.fsync(out.fileno())
-    partial.replace(file)
-
-
-def _line_of_record(row: int, record: Record) -> dict[str, Any]:
-    line: dict[str, Any] = {
-        "row": row,
-        "call_id": record.call_id,
-        "status": record.status,
-        "route": record.route,
-        "reason": record.reason,
-        "cost": None if record.cost_nano is None else record.cost_nano / NANO,
-    }
-    if record.status is Status.ANSWERED:
-        line["reply"] = msgspec.json.decode(record.reply or b"null")
-    if record.problem is not None:
-        line["error"] = f"{record.problem.where}: {record.problem.detail} [{record.problem.code}]"
-    return line
-
-
-def _line_of_error(row: int, status: str, error: SpliceError) -> dict[str, Any]:
-    return {"row": row, "call_id": None, "status": status, "error": str(error)}
-
-
-def _count(result: Result, line: dict[str, Any]) -> None:
-    result.rows += 1
-    status = line["status"]
-    if status == Status.ANSWERED:
-        result.answered += 1
-    elif status == "invalid":
-        result.invalid += 1
-    else:
-        result.failed += 1
-    cost = line.get("cost")
-    if status == Status.ANSWERED and cost is None:
-        result.cost_nano = None
-    elif cost and result.cost_nano is not None:
-        result.cost_nano += round(cost * NANO)
 
 
 def _lines(parts: Sequence[Path]) -> Iterator[dict[str, Any]]:

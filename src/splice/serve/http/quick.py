@@ -38,6 +38,7 @@ _START = b"POST /v1/"
 _NATIVE = b"/v1/integrations/"
 _MAX_HEADS = 512
 _MAX_HEAD = 4096  # bytes: what is remembered must be few, or callers could fill the memory
+_MAX_LATER = 64 * 1024  # bytes of requests that wait behind one that runs
 _NOT_PLAIN = frozenset(
     {b"transfer-encoding", b"expect", b"upgrade", b"content-encoding", b"trailer", b"te"}
     | {b"idempotency-key", b"traceparent"}
@@ -135,9 +136,11 @@ class QuickProtocol(BoundedProtocol):
     def data_received(self, data: bytes) -> None:
         """Bytes came: a whole plain request is taken here, anything else by uvicorn."""
         if self._busy:
-            # The answer to the one before is still to come: keep the order, and push back.
+            # The answer to the one before is still to come: keep the order. Whoever is not read
+            # from cannot be seen to go away, so we push back only where much is waiting.
             self._later += data
-            self.flow.pause_reading()
+            if len(self._later) > _MAX_LATER:
+                self.flow.pause_reading()
             return
         if not self._in_message and data.startswith(_START) and self._surface is not None:
             end = data.find(b"\r\n\r\n") + 4
