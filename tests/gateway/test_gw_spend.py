@@ -20,6 +20,7 @@ from gw_house import (
     WRITE_NANO,
     Gateway,
     eventually,
+    events_of,
     provider,
     serving,
 )

@@ -163,5 +163,5 @@ def test_a_vendor_has_an_address_of_its_own(vendor: str) -> None:
 def test_a_vendor_without_address_and_an_unknown_vendor_are_settings_errors() -> None:
     with pytest.raises(SettingsError, match="base_url"):
         OpenAIProvider("v", vendor="azure")
-    with pytest.raises(SettingsError, match="one of openai, azure"):
+    with pytest.raises(SettingsError, match="one of compatible, openai, azure"):
         OpenAIProvider("v", vendor="openia")

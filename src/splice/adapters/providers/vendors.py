@@ -181,7 +181,7 @@ def vendor_of(name: str, where: str) -> Vendor:
             f"{where}.vendor",
             got=name,
             promised=f"one of {', '.join(VENDORS)}",
-            mend='take "openai" for a server that imitates it',
+            mend='take "compatible" for a server that imitates it',
         ) from None
 
 
