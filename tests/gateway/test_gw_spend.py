@@ -165,7 +165,7 @@ def test_the_native_door_has_the_same_budget(gateway: Gateway) -> None:
 
     answer = gateway.ask({"messages": HELLO}, "/v1/integrations/talk/calls", key=key)
 
-    assert (answer.status, answer.json["code"]) == (429, "over_budget")
+    assert (answer.status, answer.json["code"]) == (402, "over_budget")
 
 
 @pytest.mark.parametrize("surface", ["chat", "responses", "messages"])

@@ -1,8 +1,10 @@
-"""Lines of a result, and files that are there whole or not at all."""
+"""Lines of a result, files that are there whole or not at all, and a folder for one run alone."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +49,39 @@ def write_whole(file: Path, content: bytes) -> None:
         out.flush()
         os.fsync(out.fileno())
     partial.replace(file)
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Generator[None]:
+    """This process has the folder for itself; the system gives it back however the process ends.
+
+    Where the system has no such locks (Windows), nothing is checked.
+
+    Raises:
+        SettingsError: Another process has it.
+    """
+    try:
+        import fcntl  # not everywhere
+    except ImportError:
+        yield
+        return
+    try:
+        handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise cannot(folder, error) from error
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise SettingsError(
+            folder.name,
+            got="another run of this job, which is under way",
+            mend="wait for it; --status says how it stands",
+        ) from None
+    try:
+        yield
+    finally:
+        os.close(handle)
 
 
 def cannot(file: Path, error: OSError) -> SettingsError:

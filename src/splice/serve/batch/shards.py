@@ -6,7 +6,6 @@ killed at any moment can be gone on with.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -95,8 +94,8 @@ class Shards:
         """Its rows."""
         file = self._folder / f"{shard.number:05d}.rows"
         try:
-            lines = file.read_bytes().splitlines()
-            return [msgspec.json.decode(line, type=Entry) for line in lines]
+            lines = file.read_bytes().split(b"\n")
+            return [msgspec.json.decode(line, type=Entry) for line in lines if line]
         except OSError as error:
             raise cannot(file, error) from error
 
@@ -118,10 +117,6 @@ class Shards:
         """Every line that was kept, in the order of the rows."""
         for file in sorted(self._folder.glob("*.done")):
             yield from _lines(file)
-
-    def remove(self) -> None:
-        """All of it."""
-        shutil.rmtree(self._folder, ignore_errors=True)
 
     def _write(self, name: str, lines: Sequence[bytes]) -> None:
         file = self._folder / name
