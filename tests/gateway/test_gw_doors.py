@@ -1,4 +1,4 @@
-"""What else comes in by the gateway: typed integrations, replays, agents, a real llama.cpp server."""
+"""What else comes in: typed integrations, replays, agents, a real llama.cpp server."""
 
 from __future__ import annotations
 

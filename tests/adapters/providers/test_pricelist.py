@@ -23,7 +23,7 @@ from splice.adapters.providers.pricelist import (
     to_price,
 )
 from splice.core.call import Usage
-from splice.core.prices import Price, cost_nano
+from splice.core.prices import Price, cost_nano, in_batch
 
 ROOT = Path(__file__).resolve().parents[3]
 FILE = Path(pricelist.__file__).with_name("pricelist.json")
@@ -281,3 +281,14 @@ def flat(row: list[Any]) -> Iterator[float | None]:
             yield from flat(one)
         else:
             yield one
+
+
+def test_a_long_prompt_is_priced_at_its_dearer_rate() -> None:
+    listed = ListedPrice("v", "m", Rates(1.0, 2.0), ((200_000, Rates(2.0, 3.0)),))
+
+    price = to_price(listed, 1.0, batch=0.5)
+
+    assert price is not None
+    assert cost_nano(price, Usage(200_000, 1000)) == 200_000 * 1000 + 1000 * 2000
+    assert cost_nano(price, Usage(200_001, 1000)) == 200_001 * 2000 + 1000 * 3000
+    assert cost_nano(in_batch(price), Usage(200_001, 1000)) == 200_001 * 1000 + 1000 * 1500

@@ -96,7 +96,9 @@ def cost_of(price: Price | None, wire: WireUsage | None) -> int | None:
     )
     if price is None or wire is None or searched or wire.speed == "fast":
         return None
-    cost = cost_nano(price, usage_of(wire))
+    usage = usage_of(wire)
+    price = price.of(usage.input_tokens or 0)
+    cost = cost_nano(price, usage)
     if cost is None or wire.cache_creation is None:
         return cost
     hour = wire.cache_creation.ephemeral_1h_input_tokens or 0

@@ -156,8 +156,6 @@ class PriceList:
 def to_price(listed: ListedPrice, usd: float | None, batch: float | None = None) -> Price | None:
     """The price in billionths of the account's currency for a million tokens.
 
-    It is that of prompts up to the first of `listed.above`.
-
     Args:
         listed: From `PriceList.find`.
         usd: What one US dollar is in that currency: 1 where it is the dollar itself. None where
@@ -166,18 +164,21 @@ def to_price(listed: ListedPrice, usd: float | None, batch: float | None = None)
     """
     if usd is None:
         return None
-    rates = listed.rates
 
     def nano(dollars: float | None) -> int | None:
         return None if dollars is None else round(dollars * usd * NANO)
 
-    return Price(
-        input_nano=nano(rates.input) or 0,
-        output_nano=nano(rates.output) or 0,
-        cached_nano=nano(rates.cached),
-        cache_write_nano=nano(rates.cache_write),
-        batch=batch,
-    )
+    def price(rates: Rates, above: tuple[tuple[int, Price], ...] = ()) -> Price:
+        return Price(
+            input_nano=nano(rates.input) or 0,
+            output_nano=nano(rates.output) or 0,
+            cached_nano=nano(rates.cached),
+            cache_write_nano=nano(rates.cache_write),
+            batch=batch,
+            above=above,
+        )
+
+    return price(listed.rates, tuple((n, price(rates)) for n, rates in listed.above))
 
 
 class PriceBook(Mapping[str, Price]):
