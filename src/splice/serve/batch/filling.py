@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from itertools import islice
 
 import msgspec
+from msgspec import UNSET
 
 from splice.core.call import Call
 from splice.core.errors import OverBudget, RequestError
@@ -103,7 +104,7 @@ class Filling:
         shard = Shard(
             number=len(self._work.all),
             rows=len(self._open),
-            requests=sum(one.call.sent is not None for one in self._open),
+            requests=sum(one.call.sent is not UNSET for one in self._open),
             next_row=self._open[-1].row + 1,
             place=self._work.route.place,
             held=self._held,
@@ -142,4 +143,4 @@ def _alike(one: Reservation, other: Reservation) -> bool:
 
 
 def _size(entry: Entry) -> int:
-    return len(entry.call.sent or b"") + 2
+    return 0 if entry.call.sent is UNSET else len(entry.call.sent) + 2

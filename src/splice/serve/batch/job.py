@@ -65,6 +65,7 @@ class Result(msgspec.Struct):
     cost_nano: int | None = 0
     seconds: float = 0.0
     pending: int = 0  # rows that a provider has, or is still to get
+    waiting: str = ""  # what the next rows wait for
 
     def count(self, line: dict[str, Any]) -> None:
         """One more row, by its line."""

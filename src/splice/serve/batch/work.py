@@ -1,4 +1,4 @@
-"""What the two halves of an offline job share: its route, its shards, and how its rows are worked."""
+"""Work: what the two halves of an offline job share: route, shards, and rows worked together."""
 
 from __future__ import annotations
 

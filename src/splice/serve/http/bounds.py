@@ -8,6 +8,7 @@ as much again, and a body that nobody reads any more is not waited for.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, cast
 
 import msgspec
@@ -20,6 +21,9 @@ MAX_HEAD = 64 * 1024
 
 _FRAMING = 8
 """Bytes on the wire for one of a body, at most: chunks of one byte take six."""
+
+_MOST_FRAMING = 8 << 20
+"""Bytes of framing, at most: nobody cuts a long body into single bytes in earnest."""
 
 _TOO_LARGE = ProblemDetails(
     "urn:splice:error:head_too_large", "The head of the request is too large", 431,
@@ -35,12 +39,13 @@ _TOO_SLOW = ProblemDetails(
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """uvicorn's protocol, with bounds of its application: `max_message_bytes`, `body_seconds`."""
+    """uvicorn's protocol, with bounds of its application: `longest_body(path)`, `body_seconds`."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         app: Any = cast("Any", self.config).loaded_app
-        self._max_message = MAX_HEAD + _FRAMING * getattr(app, "max_message_bytes", 1 << 20)
+        self._longest: Callable[[str], int] = getattr(app, "longest_body", _longest)
+        self._max_message = _message_bytes(self._longest(""))
         self._max_seconds: float = getattr(app, "body_seconds", 15.0)
         self._in_message = False
         self._in_head = False
@@ -80,6 +85,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """Its head is here."""
         self._in_head = False
         super().on_headers_complete()
+        self._max_message = _message_bytes(self._longest(self.scope["path"]))
         self.headers = _Trailers()
 
     def on_message_complete(self) -> None:
@@ -109,6 +115,15 @@ class BoundedProtocol(HttpToolsProtocol):
             % (wrong.status, PROBLEM_JSON, len(body), body)
         )
         self.transport.close()
+
+
+def _longest(_: str) -> int:
+    return 1 << 20
+
+
+def _message_bytes(body_bytes: int) -> int:
+    """Bytes on the wire of a whole request, its framing included."""
+    return MAX_HEAD + body_bytes + min((_FRAMING - 1) * body_bytes, _MOST_FRAMING)
 
 
 class _Trailers(list[tuple[bytes, bytes]]):

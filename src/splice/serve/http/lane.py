@@ -95,7 +95,6 @@ class HttpSurface:
         self._reader = BodyReader(limits.body_seconds)
         self.max_body_bytes = limits.body_bytes
         self.max_gateway_bytes = gateway_bytes or limits.body_bytes
-        self.max_message_bytes = max(limits.body_bytes, self.max_gateway_bytes)
         self.body_seconds = limits.body_seconds
         self.gateway = Gateway(desk, self._reader, self.max_gateway_bytes)
         self._mcp = McpSurface(desk, self._reader, hosts=mcp.hosts, origins=mcp.origins)
@@ -209,6 +208,11 @@ class HttpSurface:
             return None
         line = desk.engine.lines.get(name)
         return line if line is not None and line.simple else None
+
+    def longest_body(self, path: str) -> int:
+        """Bytes that the body of a request for a path may have."""
+        surface = self.gateway.surface(path)
+        return self.max_body_bytes if surface is None else self.max_gateway_bytes
 
     async def close(self) -> None:
         """End what the surfaces do beside requests."""
