@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from splice.app.providers import providers
 from splice.app.settings import Section, Settings, find_root, load
 from splice.core.errors import SettingsError
 
@@ -129,3 +130,37 @@ def test_the_project_is_found_from_below_and_not_from_beside(tmp_path: Path) -> 
     assert find_root(tmp_path / "a/b") == tmp_path.resolve()
     with pytest.raises(SettingsError, match="no such folder"):
         find_root(tmp_path / "a/typing-slip")
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "mend"),
+    [
+        ("[servr]\nport = 1", "splice.toml:", "Did you mean server?"),
+        ("[server]\nprot = 1", "server:", "Did you mean port?"),
+        ("[providers.x]\nbase_ulr = 'a'", "providers.x:", "Did you mean base_url?"),
+        (
+            "[providers.y]\nkind = 'a'\n[[providers.x.deployments]]\nbase_ulr = 'a'",
+            "providers.x.deployments[0]:",
+            "Did you mean base_url?",
+        ),
+        ("[providers.x.prices.m]\ninpt = 1", "providers.x.prices.m:", "Did you mean input?"),
+        ("[providers.x]\nqqqq = 1", "providers.x:", "See docs/reference/settings.md"),
+    ],
+)
+def test_a_slip_in_a_name_is_placed_and_its_like_is_named(
+    tmp_path: Path, text: str, place: str, mend: str
+) -> None:
+    with pytest.raises(SettingsError) as raised:
+        settings(tmp_path, text)
+
+    assert place in str(raised.value)
+    assert mend in str(raised.value)
+
+
+def test_an_unknown_kind_of_provider_is_told_the_vendors_too(tmp_path: Path) -> None:
+    wrong = settings(tmp_path, "[providers.x]\nkind = 'opnai'")
+
+    with pytest.raises(SettingsError, match="opnai") as raised:
+        providers(wrong)
+
+    assert {"openai", "groq", "anthropic"} <= set(raised.value.promised[7:].split(", "))

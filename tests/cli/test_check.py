@@ -379,3 +379,56 @@ def test_json_of_no_mistakes_is_an_empty_list(project) -> None:
     project.write("integrations.py", HEAD + BODY)
 
     assert project("check", "--json")[:2] == (0, "[]\n")
+
+
+CHAT = '''
+class Desk(splice.Conversation):
+    """Answer questions."""
+    OPTION
+    routes = [splice.LLM("house/m")]
+'''
+HOUSE = '\n[providers.house]\nbase_url = "http://127.0.0.1:9/v1"\n'
+
+OPTIONS = {
+    "another currency": ('budget = splice.Spend("USD 5")', "a budget in USD", "EUR"),
+    "two currencies": (
+        'budget = [splice.Spend("USD 5"), splice.Spend("EUR 5", per="day")]',
+        "USD and EUR",
+        "one currency",
+    ),
+    "no period": ('budget = splice.Spend("EUR 5", per="fortnight")', "fortnight", "month"),
+    "unknown mask": ('log = splice.Log(mask=("emial",))', "emial", "email"),
+    "keep as percent": ("log = splice.Log(keep=50)", "keep=50", "a share from 0 to 1"),
+    "bad alias": ('aliases = ["two words"]', "'two words'", "a name such as"),
+    "bad pattern": ('models = ["gpt-5"]', "'gpt-5'", "provider/model"),
+    "risky meaning": (
+        'risk = splice.Risk.HIGH\n    cache = splice.Cache(semantic="1 h")',
+        "a semantic cache where risk is high",
+        "answers of its own",
+    ),
+    "bad duration": ('cache = splice.Cache(exact="soon")', "exact 'soon'", "a duration"),
+}
+
+
+@pytest.mark.parametrize("case", OPTIONS)
+def test_a_mistake_in_an_option_is_named_with_its_line(project, case: str) -> None:
+    option, got, promised = OPTIONS[case]
+    project.settings('[project]\nmodules = ["integrations"]\n' + HOUSE)
+    project.write("integrations.py", "import splice\n" + CHAT.replace("OPTION", option))
+
+    ran = project("check")
+
+    assert ran.code == 1
+    assert "integrations.py:" in ran.err
+    assert got in ran.err
+    assert promised in ran.err
+
+
+def test_a_conversation_takes_routes_to_language_models_only(project) -> None:
+    text = CHAT.replace("OPTION", "").replace('splice.LLM("house/m")', "splice.Rule(len)")
+    project.write("integrations.py", "import splice\n" + text)
+
+    ran = project("check")
+
+    assert ran.code == 1
+    assert "a route that is no language model" in ran.err

@@ -285,3 +285,19 @@ def test_a_key_reaches_the_integrations_and_models_that_it_names() -> None:
     for wrong in ("openai/gpt-55", "azure/gpt-5", "x/openai/gpt-5"):
         with pytest.raises(NotAllowed, match="may not name"):
             may_name(who, wrong)
+
+
+def test_a_key_reads_its_own_calls_and_those_of_its_tenant_within_what_it_may_call() -> None:
+    mine, token = made("k1", tenant="shop", integrations=("talk",))
+    mate, _ = made("k2", tenant="shop")
+    stranger, _ = made("k3", tenant="bank")
+    ring = ring_of(mine, mate, stranger)
+    me = ring.principal(token, HERE)
+
+    assert ring.may_read(me, "talk", "key:k1")
+    assert ring.may_read(me, "talk", "key:k2")
+    assert not ring.may_read(me, "talk", "key:k3")
+    assert not ring.may_read(me, "talk", "")
+    assert not ring.may_read(me, "talk", "key:gone")
+    assert not ring.may_read(me, "other", "key:k1")
+    assert ring.may_read(ANYONE, "other", "key:k3")

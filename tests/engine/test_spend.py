@@ -394,6 +394,16 @@ async def test_tokens_in_a_minute_are_limited_by_what_they_really_were(meter) ->
         await purse.reserve(who, "chat", (), None, 1)
 
 
+async def test_a_call_that_fits_into_no_minute_is_not_told_to_wait(meter) -> None:
+    purse = Purse(meter)
+
+    with pytest.raises(RateLimited, match="lower max_tokens") as caught:
+        await purse.reserve(holder(tokens_per_minute=1000), "chat", (), None, 1001)
+
+    assert not caught.value.retryable
+    assert "minute is over" not in str(caught.value)
+
+
 async def test_a_limit_is_told_before_a_budget_and_takes_nothing_from_it(meter) -> None:
     one = budget(10)
     purse = Purse(meter, [one])

@@ -65,6 +65,7 @@ class Gateway:
         self.server = server
         self._pepper = pepper
         self._workers = workers
+        self._shared: dict[str, str] = {}
         self._clients: dict[tuple[str, str], Any] = {}
         folder = project.folder / ".splice"
         self.stores = open_ledger(f"sqlite:///{folder / 'ledger.db'}", folder / "models")
@@ -157,6 +158,12 @@ class Gateway:
         # Before the first key is known, everybody may ask, and any key seems good.
         eventually(lambda: status("none") == 401 and status(token) == 200)
         return key_id, token
+
+    def shared_key(self, name: str, budgets: Sequence[str] = (), **may: Any) -> str:
+        """The token of a key that several tests use."""
+        if name not in self._shared:
+            self._shared[name] = self.known_key(name, budgets, **may)[1]
+        return self._shared[name]
 
     def takes_hold(self) -> None:
         """Return once every worker has looked into the ledger: each does twice a second."""

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import pydantic
 import pytest
-from gw_house import BASE, HELLO, Gateway, provider, serving
+from gw_house import BASE, HELLO, Gateway, eventually, provider, serving
 from mcp import Client
 
 from splice.core.call import Reason
@@ -137,7 +137,9 @@ async def test_agents_find_integrations_as_tools_at_the_same_server(gateway: Gat
 
     assert {"message-triage", "talk"} <= tools
     assert said.structured_content == {"queue": "billing"}
-    (record,) = [one for one in gateway.records(1, "message-triage") if one.surface == "mcp"]
+    (record,) = eventually(
+        lambda: [one for one in gateway.all_records("message-triage") if one.surface == "mcp"]
+    )
     assert record.reason is Reason.FIRST
 
 

@@ -1,4 +1,4 @@
-"""Clients that go away, on either way through the server: the provider hears of it, and the bill."""
+"""Clients that go away, on either way through the server: the provider hears of it."""
 
 from __future__ import annotations
 
@@ -45,6 +45,13 @@ class Claude(splice.Conversation):
     routes = [splice.LLM("c/m", retries=0)]
 
 
+class Brief(splice.Conversation):
+    """Talk by OpenAI's API, for a second at most."""
+
+    deadline = "1 s"
+    routes = [splice.LLM("a/m", retries=0)]
+
+
 class Hedged(splice.Conversation):
     """Talk by OpenAI's API, by two tries at once."""
 
@@ -67,6 +74,8 @@ class Alike(splice.Conversation):
     coalesce = True
     routes = [splice.LLM("a/m", retries=0)]
 '''
+
+TRACE = f"traceparent: 00-{'a' * 32}-{'b' * 16}-01"
 
 # Ways of sending a request: the plain one takes the quick lane, the others uvicorn's.
 LANES: dict[str, Callable[[bytes, str], bytes]] = {
@@ -285,6 +294,30 @@ def test_a_client_that_reads_nothing_does_not_fill_the_memory(
 
     # Each holds what it has read of the stream so far for the record, and no whole answer.
     assert grown < 60 << 20
+
+
+@pytest.mark.parametrize("lane", ["quick", "trace"])
+def test_a_client_that_reads_nothing_and_stays_holds_no_call_beyond_its_deadline(
+    gateway: Gateway, upstream: OpenAIServer, lane: str
+) -> None:
+    upstream.always = Scripted(text=" ".join(["x" * 20_000] * 1000))
+    already = len(gateway.all_records("brief"))
+    one = gateway.server.socket()
+    one.sendall(LANES[lane](body_of("brief", stream=True), CHAT))
+
+    gateway.records(already + 1, "brief")
+    gateway.rest()
+
+    record = gone_record(gateway, "brief", already)
+    assert (record.status, record.reason) == (Status.FAILED, Reason.DISCONNECTED)
+    assert record.problem is not None
+    assert "did not take" in record.problem.detail
+    # Who comes back to it is told, and given no end that looks regular.
+    _, _, body = read_response(one)
+    one.close()
+    assert body.rstrip().endswith(b"}")
+    assert b"did not take" in body[-500:]
+    upstream.always = Scripted()
 
 
 def test_no_traceback_was_logged(gateway: Gateway) -> None:

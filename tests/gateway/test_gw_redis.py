@@ -114,9 +114,7 @@ def test_while_redis_is_away_closed_refuses_at_once_and_says_so_in_the_record(
         unlimited = gateway.ask({"model": "free", **SHORT})
         with ThreadPoolExecutor(32) as pool:  # the many do not wait one behind the other
             began = time.monotonic()
-            many = list(
-                pool.map(lambda _: gateway.ask({"model": "shared", **SHORT}), range(64))
-            )
+            many = list(pool.map(lambda _: gateway.ask({"model": "shared", **SHORT}), range(64)))
         took = time.monotonic() - began
 
         assert [answer.status for answer in answers] == [503, 503]

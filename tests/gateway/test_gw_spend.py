@@ -70,6 +70,19 @@ class Hourly(splice.Conversation):
     routes = [splice.LLM("a/m", retries=0)]
 
 
+class Wordy(splice.Conversation):
+    """Talk at length, where the caller does not say how long."""
+
+    routes = [splice.LLM("a/m", params={"max_tokens": 100_000}, retries=0)]
+
+
+class Hedged(splice.Conversation):
+    """Talk by two tries at once."""
+
+    deadline = "10 s"
+    routes = [splice.LLM("a/m", retries=0, hedge="20 ms")]
+
+
 class Unpriced(splice.Conversation):
     """Talk with a model whose price nobody knows."""
 
@@ -192,17 +205,95 @@ def test_a_budget_that_ends_in_mid_stream_ends_the_stream_and_bills_what_came(
         "responses": lambda: last["code"],
     }[surface]()
     assert code == ("billing_error" if surface == "messages" else "insufficient_quota")
-    assert came > 5
-    assert len(events) < 500
+    assert 5 <= came < 10  # as far as was reserved, and a word or two
     (record,) = gateway.records(1, key=key)
     assert (record.status, record.reason) == (Status.FAILED, Reason.OVER_BUDGET)
     (attempt,) = record.attempts
     assert attempt.usage is not None
     read, written = attempt.usage.input_tokens or 0, attempt.usage.output_tokens or 0
     assert came <= written <= came + 5
-    assert record.cost_nano == read * READ_NANO + written * WRITE_NANO
+    assert record.cost_nano == read * READ_NANO + written * WRITE_NANO <= 60 * CENT
     eventually(lambda: upstream.disconnects == 1)
     gateway.rest()
+
+
+def test_a_stream_of_few_large_events_is_measured_by_what_is_in_them(
+    gateway: Gateway, upstream: OpenAIServer
+) -> None:
+    paragraph = "x" * 4000  # a thousand tokens, in one event
+    upstream.always = Scripted(text=" ".join([paragraph] * 60), pause_s=0.002, usage=None)
+    _, key = gateway.known_key("paragraphs", ["EUR 9/total"])
+
+    answer = gateway.ask({"stream": True}, key=key)  # of unsaid length: 4096 tokens are reserved
+
+    assert b"insufficient_quota" in answer.body
+    (record,) = gateway.records(1, key=key)
+    assert record.reason is Reason.OVER_BUDGET
+    # It is looked at every 16 KB: that much more than was reserved may have come.
+    assert (record.cost_nano or 0) < 9 * 100 * CENT + 2 * 4096 * WRITE_NANO
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "a" * 300_000 + " base64",
+        [{"type": "text", "text": "data:image/png;base64," + "a" * 300_000}],
+        [{"type": "image", "text": "data:image/png;base64," + "a" * 300_000}],
+        [{"type": "document", "source": {"type": "text", "data": "a" * 300_000}, "x": "base64"}],
+    ],
+    ids=["word", "data URL", "odd image", "text document"],
+)
+def test_a_long_text_is_not_counted_as_a_picture_because_it_looks_like_one(
+    gateway: Gateway, content: Any
+) -> None:
+    key = gateway.shared_key("pictures", ["EUR 20/total"])
+    body = {"messages": [{"role": "user", "content": content}], **SHORT}
+
+    answer = gateway.ask(body, key=key)
+
+    assert answer.status == 429  # it may cost a hundred
+    assert answer.json["error"]["code"] == "insufficient_quota"
+
+
+def test_a_picture_counts_as_one_whatever_its_size(gateway: Gateway) -> None:
+    key = gateway.shared_key("pictures", ["EUR 20/total"])
+    url = "data:image/png;base64," + "a" * 3_000_000
+    picture = [{"type": "image_url", "image_url": {"url": url}}]
+    source = {"type": "base64", "media_type": "image/png", "data": "a" * 3_000_000}
+
+    ours = gateway.ask({"messages": [{"role": "user", "content": picture}], **SHORT}, key=key)
+    theirs = gateway.ask(
+        {"messages": [{"role": "user", "content": [{"type": "image", "source": source}]}], **SHORT},
+        MESSAGES,
+        key,
+    )
+
+    assert (ours.status, theirs.status) == (200, 200)
+
+
+def test_what_the_declaration_lets_a_model_write_is_reserved(gateway: Gateway) -> None:
+    key = gateway.shared_key("pictures", ["EUR 20/total"])
+
+    wordy = gateway.ask({"model": "wordy"}, key=key)
+    natively = gateway.ask(
+        {"messages": HELLO, "max_tokens": 100_000}, "/v1/integrations/talk/calls", key
+    )
+
+    assert (wordy.status, natively.status) == (429, 402)
+    assert gateway.ask({"model": "wordy", **SHORT}, key=key).status == 200
+
+
+def test_two_tries_at_once_have_room_for_both(gateway: Gateway, upstream: OpenAIServer) -> None:
+    _, key = gateway.known_key("hedged", ["EUR 0.15/total"])
+    upstream.always = Scripted(delay_s=0.1)
+
+    while gateway.ask({"model": "hedged", **SHORT}, key=key).status == 200:
+        pass
+
+    gateway.rest()
+    mine = gateway.records(2, key=key)
+    assert any(one.ended == "outrun" for record in mine for one in record.attempts)
+    assert 0 < spent(mine) <= 15 * CENT
 
 
 def test_limits_of_a_minute_answer_429_with_the_time_to_wait(gateway: Gateway) -> None:

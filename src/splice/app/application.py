@@ -6,15 +6,15 @@ import asyncio
 import atexit
 import contextlib
 import logging
-import time
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from splice.app import wiring
+from splice.app import health, wiring
 from splice.app.clock import Ids, now_us
+from splice.app.drain import Drain
 from splice.app.replay import replay
 from splice.app.settings import Settings, load
 from splice.app.starting import Apply, apply_found, declared, tolerate
@@ -74,6 +74,7 @@ class App:
         self._replies: dict[str, Codec] = {}
         self._surface: HttpSurface | None = None
         self.draining = False
+        self._drain = Drain(self.settings.server.drain_seconds)
         self.applied: list[str] = []
 
     @property
@@ -179,10 +180,8 @@ class App:
         services, watcher = self._services, self._watcher
         if services is None or watcher is None:
             return
-        self.draining = True
-        until = time.monotonic() + self.settings.server.drain_seconds
-        while services.engine.in_flight and time.monotonic() < until:
-            await asyncio.sleep(0.01)
+        self.drain()
+        await self._drain.run_down(services.engine)
         if self._surface is not None:
             await self._surface.close()
         await watcher.stop()
@@ -194,7 +193,14 @@ class App:
             log.error("%d records could be kept nowhere", lost)
         atexit.unregister(self._at_exit)
         self._services = self._watcher = None
+        self._drain = Drain(self.settings.server.drain_seconds)
         self.draining = False
+
+    def drain(self) -> None:
+        """No new calls from now on; those that run have `server.drain_seconds` to end."""
+        self.draining = True
+        if self._services is not None:
+            self._drain.begin(self._services.engine)
 
     def _at_exit(self) -> None:
         # Mounted in a program that has no lifespan, nobody stops us: at least nothing is lost.
@@ -353,7 +359,7 @@ class App:
         if self._services is None or self._watcher is None:
             return []
         services = self._services
-        wrong: list[str] = []
+        wrong: list[str] = health.troubles(services)
         if services.recorder.trouble:
             wrong.append(f"ledger: {services.recorder.trouble}")
         if services.recorder.spooled:

@@ -122,7 +122,7 @@ _REQUEST = """\
 {"customer": "c-1001", "amount_eur": 640.0, "items": 1, "new_customer": true}
 """
 
-_IGNORE = ".splice/\n"
+_IGNORE = ".splice/\nkey.txt\n"
 
 FILES = {
     "splice.toml": _TOML,

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from importlib.metadata import entry_points
 from typing import Any
 
 from splice.core.errors import SettingsError
 
 
-def plugin(group: str, name: str, extra: str = "") -> Any:
+def plugin(group: str, name: str, extra: str = "", others: Iterable[str] = ()) -> Any:
     """The object behind an entry point of `splice.GROUP`.
 
     Args:
         group: `ledgers`, `runtimes`, `providers`, `features` or `telemetry`.
         name: Name of the entry point.
         extra: What to install when its library is missing.
+        others: Names that stand for a plugin too: the error for an unknown one lists them.
 
     Raises:
         SettingsError: There is none of that name, or its library is not installed.
     """
     found = entry_points(group=f"splice.{group}", name=name)
     if not found:
-        known = ", ".join(sorted(one.name for one in entry_points(group=f"splice.{group}")))
+        plugins = {one.name for one in entry_points(group=f"splice.{group}")}
+        known = ", ".join(sorted({*plugins, *others}))
         raise SettingsError(
             f"splice.{group}.{name}", got="no such plugin", promised=f"one of {known or 'none'}"
         )

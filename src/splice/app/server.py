@@ -57,13 +57,13 @@ def run(root: Path, overrides: Mapping[str, str]) -> None:
     settings = load(root)
     _log_to_stderr()
     wiring.Stores(settings).close()  # what is wrong with the ledger is told before a port is taken
-    # Before a port is taken, and once for all workers: a mistake is told as splice check tells it.
+    listener = _listen(settings)  # and nothing is applied where the port is not free
+    # Once for all workers: a mistake is told as splice check tells it.
     starter = App(settings=settings)
     starter.apply_at_start()
     for text in starter.applied:
         _say(f"applied {text}")
     clear_run_folder(settings)
-    listener = _listen(settings)
     host, port = listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
     workers = settings.server.workers
@@ -103,7 +103,7 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         # First no new calls, then the connections, then (in the lifespan) the ledger.
-        self._app.draining = True
+        self._app.drain()
         _say(f"stopping: {self._app.engine.in_flight if self._app.started else 0} calls in flight")
         await asyncio.sleep(0)
         await super().shutdown(sockets)

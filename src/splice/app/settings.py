@@ -30,6 +30,7 @@ from splice.app.sections import (
     ServerSettings,
     TelemetrySettings,
 )
+from splice.app.slips import slip_of
 from splice.core.errors import SettingsError
 
 FILE = "splice.toml"
@@ -116,7 +117,7 @@ def load(root: Path, environment: Mapping[str, str] | None = None) -> Settings:
     try:
         settings = msgspec.convert(plain, Settings, strict=False)
     except msgspec.ValidationError as error:
-        raise _wrong(error, env) from None
+        raise _wrong(error, env, plain) from None
     secrets = {name: env[name] for name in _secret_names(settings) if name in env}
     endpoint = settings.telemetry.endpoint or env.get("OTEL_EXPORTER_OTLP_ENDPOINT", "")
     return msgspec.structs.replace(
@@ -148,11 +149,19 @@ def _override(plain: dict[str, Any], env: Mapping[str, str]) -> None:
                     fields[field.name] = value
 
 
-def _wrong(error: msgspec.ValidationError, env: Mapping[str, str]) -> SettingsError:
+def _wrong(
+    error: msgspec.ValidationError, env: Mapping[str, str], plain: dict[str, Any]
+) -> SettingsError:
     """Names the variable that a bad value came from, or the place in the file."""
     said, _, path = str(error).replace("`", "").partition(" - at $.")
     variable = f"SPLICE_{path.upper().replace('.', '_')}"
     where = variable if variable in env else f"{FILE} {path}".strip()
+    if slip := slip_of(said, path, Settings, plain):
+        return SettingsError(
+            f"{FILE} {slip.path}".strip(),
+            got=f"an unknown field {slip.field}",
+            mend=slip.mend or "see docs/reference/settings.md",
+        )
     return SettingsError(where, got=said, mend="see docs/reference/settings.md")
 
 

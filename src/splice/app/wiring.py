@@ -105,7 +105,17 @@ def registry_of(settings: Settings, stores: Stores) -> Registry:
 
 def control_of(settings: Settings, stores: Stores) -> Control:
     """The control of a project: plans, applies and rolls back."""
-    return Control(stores.releases, registry_of(settings, stores), _aliases(settings))
+    return _control(settings, stores, registry_of(settings, stores))
+
+
+def _control(settings: Settings, stores: Stores, registry: Registry) -> Control:
+    return Control(
+        stores.releases,
+        registry,
+        _aliases(settings),
+        settings.cost.currency,
+        masker_of(settings),
+    )
 
 
 def _aliases(settings: Settings) -> dict[str, dict[str, str]]:
@@ -163,7 +173,7 @@ def services(settings: Settings) -> Services:
     return Services(
         settings=settings,
         stores=stores,
-        control=Control(stores.releases, registry, _aliases(settings)),
+        control=_control(settings, stores, registry),
         registry=registry,
         compiler=Compiler(stores.models, runtimes, providers, machine, masker_of(settings)),
         engine=engine,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import re
 from typing import Annotated, Any, cast
 
 import msgspec
@@ -12,9 +14,9 @@ from rich.table import Table
 from splice.app.application import App
 from splice.app.replay import differences
 from splice.cli.common import Project, as_json, out, stores, talk
-from splice.core.call import Outcome, Record, Status
+from splice.core.call import Outcome, Reason, Record, Status
 from splice.core.errors import UnknownCall
-from splice.core.ids import id_bytes
+from splice.core.ids import id_bytes, id_text
 from splice.core.units import NANO, duration_text
 from splice.ports.stores import CallFilter
 from splice.serve.http.desk import call_of, iso
@@ -22,6 +24,8 @@ from splice.serve.http.desk import call_of, iso
 app = typer.Typer(no_args_is_help=True)
 CallId = Annotated[str, typer.Argument(help="Id of the call.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+# What stands before the id of the call where an answer of the gateway's own needs an id.
+_OURS = re.compile("^(chatcmpl-|msg_|resp_|req_)")
 
 
 def cost_text(nano: int | None, currency: str) -> str:
@@ -29,7 +33,10 @@ def cost_text(nano: int | None, currency: str) -> str:
     if nano is None:
         return "unknown"
     amount = nano / NANO
-    return f"{currency} {amount:.2f}" if amount >= 1 else f"{currency} {amount:.3g}"
+    if amount >= 1 or amount == 0:
+        return f"{currency} {amount:.2f}" if amount else f"{currency} 0"
+    digits = max(2, 2 - math.floor(math.log10(abs(amount))))  # three that say something
+    return f"{currency} {f'{amount:.{digits}f}'.rstrip('0').rstrip('.')}"
 
 
 @app.command("list")
@@ -62,7 +69,7 @@ def list_(
     table.add_column("ms", justify="right", no_wrap=True, min_width=5)
     table.add_column("cost", justify="right", no_wrap=True)
     for one in records:
-        by = one.version if one.status is Status.ANSWERED else f"nobody: {one.reason}"
+        by = _answered_by(one) if one.status is Status.ANSWERED else f"nobody: {one.reason}"
         if one.reason == "fallback":
             by += " (fallback)"
         table.add_row(
@@ -71,16 +78,47 @@ def list_(
             one.integration,
             by,
             f"{one.duration_us / 1000:.2f}",
-            cost_text(one.cost_nano, currency),
+            cost_text(_cost(one), currency),
         )
     out.print(table)
 
 
-def _read(call_id: str) -> tuple[Record, list[Outcome], str]:
+def _answered_by(record: Record) -> str:
+    """Which model, or whose answer: one that was kept has no route of its own."""
+    if record.version:
+        return record.version
+    return "another's answer" if record.reason is Reason.SHARED else "a kept answer"
+
+
+def _cost(record: Record) -> int | None:
+    """What it cost: nothing where nothing was tried, though nobody wrote that down."""
+    return 0 if record.status is Status.REFUSED and not record.attempts else record.cost_nano
+
+
+def _call_id(written: str) -> str:
+    """The id of a call: as it is, or within the id of an answer that this gateway wrote.
+
+    Raises:
+        UnknownCall: It is neither.
+    """
+    text = _OURS.sub("", written)
+    if re.fullmatch("[0-9a-f]{32}", text):
+        text = id_text(bytes.fromhex(text))
     try:
-        id_bytes(call_id)
+        id_bytes(text)
     except ValueError:
-        raise UnknownCall(call_id[:80], got="something that is not a call id") from None
+        raise UnknownCall(
+            written[:80],
+            got="something that is not a call id",
+            promised="a UUID",
+            mend="take it from the header splice-call-id of the answer: "
+            "the id within an answer may be the provider's",
+        ) from None
+    return text
+
+
+def _read(call_id: str) -> tuple[Record, list[Outcome], str]:
+    call_id = _call_id(call_id)
     with stores() as (settings, opened):
         record = opened.records.get(call_id)
         if record is None:
@@ -109,9 +147,9 @@ def story(record: Record, outcomes: list[Outcome], currency: str) -> list[str]:
         f"Call {record.call_id}",
         f"  {record.integration}, release {record.release}, {iso(record.asked_us)}, "
         f"over {record.surface}" + (f", about {record.entity}" if record.entity else ""),
-        "Asked",
-        *_fields(record.input),
     ]
+    if record.input:
+        lines += ["Asked", *_fields(record.input)]
     if record.gathered:
         lines.append("Gathered")
         for one in record.gathered:
@@ -120,35 +158,96 @@ def story(record: Record, outcomes: list[Outcome], currency: str) -> list[str]:
             lines.append(f"  {one.view} of {one.entity}: {values} (from {one.source}{age})")
     if record.context is not None:
         lines += ["Seen by the routes", *_fields(record.context)]
-    lines.append("Tried")
+    if record.attempts:
+        lines += ["Tried", *_tried(record, currency)]
+    lines += [f"  Note: {note}" for note in record.notes]
+    if record.prediction is not None:
+        lines += ["Predicted", *_fields(record.prediction, skip=("cost_nano", "usage"))]
+    lines += _ended(record)
+    took, cost = _time(record.duration_us), cost_text(_cost(record), currency)
+    lines.append(f"Took {took} and cost {cost}")
+    lines.append("What became of it" if outcomes else "What became of it is not known yet")
+    for outcome in outcomes:
+        lines.append(f"  {outcome.name} = {outcome.value} at {iso(outcome.at_us)}")
+    return lines
+
+
+def _tried(record: Record, currency: str) -> list[str]:
+    lines: list[str] = []
     for number, attempt in enumerate(record.attempts, 1):
         what = f"  {number}. {attempt.route} ({attempt.version}) {attempt.ended}"
-        what += f" after {attempt.latency_us / 1000:.3g} ms"
+        what += f" after {_time(attempt.latency_us)}"
         what += f", cost {cost_text(attempt.cost_nano, currency)}"
         if attempt.usage is not None:
             tokens = (attempt.usage.input_tokens, attempt.usage.output_tokens)
             what += f", {tokens[0]} tokens in, {tokens[1]} out"
             what += " (estimated)" if attempt.usage.estimated else ""
         if attempt.first_token_us is not None:
-            what += f", first token after {attempt.first_token_us / 1000:.3g} ms"
+            what += f", first token after {_time(attempt.first_token_us)}"
         lines.append(what)
         if attempt.why:
             lines.append(f"     because {attempt.why}")
-    lines += [f"  Note: {note}" for note in record.notes]
-    if record.prediction is not None:
-        lines += ["Predicted", *_fields(record.prediction, skip=("cost_nano", "usage"))]
-    if record.status is Status.ANSWERED:
-        lines += ["Answered", *_fields(record.reply)]
-        lines.append(f"  by {record.version}: {_REASONS.get(record.reason, record.reason)}")
-    elif record.problem is not None:
-        lines += ["Not answered", f"  {record.problem.where}: {record.problem.detail}"]
-    lines.append(
-        f"Took {record.duration_us / 1000:.3g} ms and cost {cost_text(record.cost_nano, currency)}"
-    )
-    lines.append("What became of it" if outcomes else "What became of it is not known yet")
-    for outcome in outcomes:
-        lines.append(f"  {outcome.name} = {outcome.value} at {iso(outcome.at_us)}")
     return lines
+
+
+def _ended(record: Record) -> list[str]:
+    """The answer and why it was given; or why there is none, and what came before."""
+    if record.status is Status.ANSWERED:
+        why = _REASONS.get(record.reason, record.reason)
+        if record.reason is Reason.FALLBACK and len({one.route for one in record.attempts}) == 1:
+            why = "an earlier try did not"
+        by = f"  by {record.version}: {why}" if record.version else f"  {why}"
+        return ["Answered", *_fields(record.reply), by]
+    lines: list[str] = []
+    if record.problem is not None:
+        place, detail = f"{record.problem.where}: ", record.problem.detail
+        if record.reason in (Reason.DISCONNECTED, Reason.CANCELLED):
+            # Nothing was got: somebody left.
+            place, detail = "", detail.removeprefix("got ")
+        lines += ["Not answered", f"  {place}{detail}"]
+    if record.reply:
+        said = _said(record.reply)
+        lines += ["What came before", *([f"  {_short(said)}"] if said else _fields(record.reply))]
+    return lines
+
+
+def _said(reply: bytes) -> str:
+    """The text in a chat completion, a message or a response; empty where there is none."""
+    try:
+        found = msgspec.json.decode(reply, type=_Reply)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return ""
+    texts = [part.text for part in found.content]
+    texts += [part.text for item in found.output for part in item.content]
+    texts += [one.message.content for one in found.choices]
+    return "\n".join(text for text in texts if text)
+
+
+class _Part(msgspec.Struct):
+    text: str | None = None
+
+
+class _Item(msgspec.Struct):
+    content: list[_Part] = []
+
+
+class _Message(msgspec.Struct, frozen=True):
+    content: str | None = None
+
+
+class _Choice(msgspec.Struct):
+    message: _Message = _Message()
+
+
+class _Reply(msgspec.Struct):
+    choices: list[_Choice] = []
+    content: list[_Part] = []
+    output: list[_Item] = []
+
+
+def _time(microseconds: int) -> str:
+    """A time that a person can read: "1.2 s", "3.4 ms"."""
+    return duration_text(float(f"{microseconds / 1e6:.3g}"))
 
 
 _REASONS = {
@@ -185,6 +284,7 @@ def replay(
     json: Json = False,
 ) -> None:
     """Run the recorded input through its release, or another, and show the difference."""
+    call_id = _call_id(call_id)
 
     async def run() -> tuple[Record, Record]:
         app = App(settings=Project.settings(), apply="never")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 
 from splice.control.registry import Registry, split_ref
-from splice.core.errors import DeclarationError, ModelUnavailable, UnknownRelease
+from splice.core.errors import DeclarationError, ModelUnavailable, SpliceError, UnknownRelease
 from splice.core.release import (
     Live,
     Manifest,
@@ -21,6 +21,7 @@ from splice.declare.discover import Found
 from splice.declare.reading import objective_plain
 from splice.declare.routes import TimedRoute
 from splice.declare.spec import LLM, Model, Rule
+from splice.ports.masking import Masker
 from splice.ports.stores import ReleaseStore
 
 
@@ -46,11 +47,20 @@ class Control:
         releases: Where releases are kept.
         registry: Resolves models.
         providers: Names of the configured providers, each with its model aliases.
+        currency: Of the account; budgets are checked against it.
+        masker: Makes a masker of rules, to learn whether it can be made.
     """
 
     def __init__(
-        self, releases: ReleaseStore, registry: Registry, providers: Mapping[str, Mapping[str, str]]
+        self,
+        releases: ReleaseStore,
+        registry: Registry,
+        providers: Mapping[str, Mapping[str, str]],
+        currency: str = "",
+        masker: Callable[[tuple[str, ...]], Masker] | None = None,
     ) -> None:
+        self._currency = currency
+        self._masker = masker
         self._releases = releases
         self._registry = registry
         self._providers = providers
@@ -66,7 +76,39 @@ class Control:
                     self._check_provider(found, timed.route)
             except DeclarationError as error:
                 wrong.append(error)
+        try:
+            self._check_options(found)
+        except DeclarationError as error:
+            wrong.append(error)
         return wrong
+
+    def _check_options(self, found: Found) -> None:
+        options = found.declaration.options
+        currency = options.currency
+        if currency and self._currency and currency != self._currency:
+            raise _at(
+                found, "budget",
+                got=f"a budget in {currency}",
+                promised=f"{self._currency}, the currency of the account (cost.currency)",
+                mend="write it in that currency",
+            )  # fmt: skip
+        if options.log is not None and options.log.mask and self._masker is not None:
+            try:
+                self._masker(options.log.mask)
+            except SpliceError as error:
+                raise _at(
+                    found, "log", got=error.got, promised=error.promised, mend=error.mend
+                ) from None
+        for other in self._releases.live():
+            if other.integration == found.declaration.name:
+                continue
+            if other.integration in options.aliases:
+                raise _at(
+                    found, "aliases",
+                    got=f"{other.integration}, the name of another integration",
+                    promised="a name of its own",
+                    mend="take another alias",
+                )  # fmt: skip
 
     def _check_model(self, found: Found, route: Model) -> None:
         name, _ = split_ref(route.ref)

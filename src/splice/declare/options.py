@@ -42,6 +42,7 @@ class Options(msgspec.Struct, frozen=True):
     across_tenants: bool = False
     log: Log | None = None
     budgets: tuple[Budget, ...] = ()
+    currency: str = ""  # of the budgets; empty where there are none
     cheapest: bool = False
     within_s: float | None = None
     quality: float | None = None
@@ -96,6 +97,7 @@ def read_options(cls: type[Integration], name: str, risk: Risk, wrong: Wrong) ->
         wrong("cache", f"cosine={cache.cosine!r}", "a number above 0, at most 1", "write 0.9")
     if log is not None and not 0 <= log.keep <= 1:
         wrong("log", f"keep={log.keep!r}", "a share from 0 to 1", "write keep=0.1 for a tenth")
+    budgets, currency = _budgets(cls, name, wrong)
     models = _names(cls, "models", _PATTERN, "provider/model, or a pattern of it", wrong)
     return Options(
         conversation=conversation,
@@ -104,7 +106,8 @@ def read_options(cls: type[Integration], name: str, risk: Risk, wrong: Wrong) ->
         cosine=cache.cosine,
         across_tenants=cache.across_tenants,
         log=log,
-        budgets=_budgets(cls, name, wrong),
+        budgets=budgets,
+        currency=currency,
         cheapest=choose is not None,
         within_s=None if choose is None else _seconds(choose.within, "choose", "within", wrong),
         quality=None if choose is None else choose.quality,
@@ -159,22 +162,28 @@ def _names(
     return tuple(names)
 
 
-def _budgets(cls: type[Integration], name: str, wrong: Wrong) -> tuple[Budget, ...]:
+def _budgets(cls: type[Integration], name: str, wrong: Wrong) -> tuple[tuple[Budget, ...], str]:
     given: Any = cls.budget
     spends = (given,) if isinstance(given, Spend) else given
     if not isinstance(spends, (list, tuple)):
         wrong("budget", type(given).__name__, "a splice.Spend, or several", 'Spend("EUR 50")')
-        return ()
+        return (), ""
     budgets: list[Budget] = []
+    currencies: list[str] = []
     for one in cast("Sequence[Any]", spends):
         if not isinstance(one, Spend):
             wrong("budget", type(one).__name__, "a splice.Spend", 'write splice.Spend("EUR 50")')
             continue
         try:
-            amount = money(one.amount, "budget").nano
-            budgets.append(Budget(BudgetScope.INTEGRATION, name, Period(one.per), amount))
+            amount = money(one.amount, "budget")
+            budgets.append(Budget(BudgetScope.INTEGRATION, name, Period(one.per), amount.nano))
+            currencies.append(amount.currency)
         except DeclarationError as error:
             wrong("budget", error.got, error.promised, error.mend)
         except ValueError:
             wrong("budget", f"per={one.per!r}", f"one of {', '.join(Period)}", 'write per="month"')
-    return tuple(budgets)
+    if len(set(currencies)) > 1:
+        wrong(
+            "budget", " and ".join(dict.fromkeys(currencies)), "one currency", "use the account's"
+        )
+    return tuple(budgets), currencies[0] if currencies else ""

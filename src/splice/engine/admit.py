@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import time
 from typing import Any, cast
 
 from splice.core.call import Call, Record, Status
-from splice.core.errors import InputMismatch, KeyInFlight, KeyReused, Overloaded, Stopped
+from splice.core.errors import (
+    InputMismatch,
+    KeyInFlight,
+    KeyReused,
+    Overloaded,
+    Stopped,
+    StoreError,
+)
 from splice.declare.codec import checked_entity
 from splice.engine.line import Line
 from splice.engine.record import Recorder
@@ -70,6 +78,7 @@ class Claims:
     def __init__(self, store: RecordStore) -> None:
         self._store = store
         self._running: dict[tuple[str, str, str], asyncio.Future[None]] = {}
+        self._undoing: set[asyncio.Future[None]] = set()  # a task that nobody holds may vanish
 
     async def take(self, line: Line, call: Call, key: str) -> Record | None:
         """None where this call shall run; else the record of the call that had the key first.
@@ -94,7 +103,7 @@ class Claims:
             here = self._running.get(slot)
             if here is not None:
                 await asyncio.wait([here], timeout=max(0.0, until - clock()))
-            claim = await asyncio.to_thread(self._claim, line, call, key, body_sha256)
+            claim = await self._taken(line, call, key, body_sha256)
             if claim.body_sha256 != body_sha256:
                 raise KeyReused(
                     f"{line.name}.idempotency-key",
@@ -117,19 +126,37 @@ class Claims:
                 )
             await asyncio.sleep(_POLL_SECONDS)
 
+    async def _taken(self, line: Line, call: Call, key: str, body_sha256: bytes) -> Claim:
+        """What the ledger says; a caller who goes away meanwhile leaves no claim behind."""
+        claiming = asyncio.ensure_future(
+            asyncio.to_thread(self._claim, line, call, key, body_sha256)
+        )
+        try:
+            return await asyncio.shield(claiming)
+        except asyncio.CancelledError:
+            giving_back = asyncio.ensure_future(self._undone(claiming, call, key))
+            self._undoing.add(giving_back)
+            giving_back.add_done_callback(self._undoing.discard)
+            raise
+
+    async def _undone(self, claiming: asyncio.Future[Claim], call: Call, key: str) -> None:
+        with contextlib.suppress(StoreError):  # then its lease ends it
+            if (await claiming).mine:
+                await self.give_back(call, key)
+
     def _claim(self, line: Line, call: Call, key: str, body_sha256: bytes) -> Claim:
         # The lease runs from now: a call that waited for another has its whole deadline before it.
         lease_us = int((line.deadline_s + _LEASE_SLACK_SECONDS) * 1e6)
         now_us = time.time_ns() // 1000
         return self._store.claim(
-            call.integration, call.caller, key, call.id, body_sha256, now_us, lease_us
+            call.integration, call.caller, _stored(key), call.id, body_sha256, now_us, lease_us
         )
 
     async def give_back(self, call: Call, key: str) -> None:
         """The call ended without an answer: whoever asks next with this key runs."""
         try:
             await asyncio.to_thread(
-                self._store.release_claim, call.integration, call.caller, key, call.id
+                self._store.release_claim, call.integration, call.caller, _stored(key), call.id
             )
         finally:
             self.ended(call, key)
@@ -139,3 +166,8 @@ class Claims:
         here = self._running.pop((call.integration, call.caller, key), None)
         if here is not None and not here.done():
             here.set_result(None)
+
+
+def _stored(key: str) -> str:
+    """What the ledger holds of a key: callers make keys of what their customers are called."""
+    return hashlib.sha256(key.encode()).hexdigest()

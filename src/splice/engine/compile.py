@@ -26,6 +26,9 @@ from splice.ports.predictor import Predictor
 from splice.ports.runtimes import ModelRuntime
 from splice.ports.stores import ModelStore
 
+_KEYS = {"openai": ", or set OPENAI_API_KEY", "anthropic": ", or set ANTHROPIC_API_KEY"}
+"""What also makes a provider of that name: the variables that the vendors' own clients read."""
+
 
 class Machine(msgspec.Struct, frozen=True):
     """How models run in this process.
@@ -128,7 +131,8 @@ class Compiler:
                 pinned.label,
                 got=f"no provider {pinned.provider}",
                 promised=f"one of {', '.join(self._providers) or 'none configured'}",
-                mend=f"add [providers.{pinned.provider}] to splice.toml",
+                mend=f"add [providers.{pinned.provider}] to splice.toml"
+                + _KEYS.get(pinned.provider, ""),
             )
         local = pinned.provider in self._machine.local_providers
         rate = self._machine.nano_per_second if local else None

@@ -32,7 +32,7 @@ from splice.engine.reuse import Asker
 from splice.engine.routing.relayed import Relayed
 from splice.engine.speech import Speech
 from splice.engine.spend import NO_RESERVATION
-from splice.engine.tokens import estimate_nano, input_tokens_of, output_tokens_of
+from splice.engine.tokens import input_tokens_of
 
 _SURFACES = {
     ("openai", Dialect.RESPONSES): "openai-responses",
@@ -156,16 +156,15 @@ class Conversations(Floor):
     async def _begin(self, line: Line, call: Call, asked: Asked, steps: tuple[Step, ...]) -> Speech:
         """Room in the budgets for the dearest of the routes."""
         tokens = input_tokens_of(asked, call.body)
-        output = output_tokens_of(asked)
-        if asked.dialect is Dialect.EMBEDDINGS:
-            output = 0
         dearest: int | None = 0
+        most = tokens
         for step in steps:
-            if isinstance(step.predictor, Relayed):
-                price = step.predictor.balanced.provider.price(step.route.model)
-                cost = estimate_nano(price, tokens, output)
+            relayed = step.predictor
+            if isinstance(relayed, Relayed):
+                cost, room = relayed.most(tokens, relayed.most_written(asked))
                 dearest = None if cost is None or dearest is None else max(dearest, cost)
-        reservation = await self.reserve(line, call, dearest, tokens + output)
+                most = max(most, room)
+        reservation = await self.reserve(line, call, dearest, most)
         return Speech(line, call, asked, tokens, reservation)
 
     async def _reused(self, speech: Speech) -> Spoken | None:

@@ -18,6 +18,7 @@ from splice.core.errors import (
     NotRecorded,
     SpliceError,
 )
+from splice.declare.chats import ChatRequest
 from splice.engine.admit import entity_of, not_kept
 from splice.engine.converse import Conversations, Spoken
 from splice.engine.decide import decide
@@ -75,7 +76,7 @@ class Engine(Conversations):
                 return _repeated(first)
             reserved = NO_RESERVATION
             if self.purse is not None:
-                reserved = await self.reserve(line, call, *_estimate(line, call))
+                reserved = await self.reserve(line, call, *_estimate(line, call, request))
         except SpliceError as error:
             self.refused(line.name, error)
             raise
@@ -255,14 +256,19 @@ def _cancelled(line: Line, call: Call, entity: str | None) -> Record:
     return run.record(Status.FAILED, Reason.CANCELLED, None, problem)
 
 
-def _estimate(line: Line, call: Call) -> tuple[int | None, int]:
+def _estimate(line: Line, call: Call, request: Any) -> tuple[int | None, int]:
     """What a call may cost at most, and its tokens, before it runs."""
     read = len(call.body) // BYTES_A_TOKEN
     dearest: int | None = 0
     most = 0
     for step in line.steps:
         if isinstance(step.predictor, (Prompted, Relayed)):
-            cost, tokens = step.predictor.most(read)
+            if isinstance(step.predictor, Relayed) and isinstance(request, ChatRequest):
+                said = request.max_completion_tokens
+                written = request.max_tokens if said is None else said
+                cost, tokens = step.predictor.most(read, written)
+            else:
+                cost, tokens = step.predictor.most(read)
             dearest = None if cost is None or dearest is None else max(dearest, cost)
             most = max(most, tokens)
     return dearest, most

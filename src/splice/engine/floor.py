@@ -22,6 +22,7 @@ from splice.engine import observe
 from splice.engine.admit import Claims, may_enter
 from splice.engine.keyring import Keyring, may_call
 from splice.engine.line import Line
+from splice.engine.live import LiveStream
 from splice.engine.record import Recorder, not_recorded
 from splice.engine.reuse import Reuse
 from splice.engine.seal import Seal
@@ -76,6 +77,7 @@ class Floor:
         self.metrics = observe.Metrics()
         self.lines: dict[str, Line] = {}
         self.in_flight: int = 0
+        self.streams: set[LiveStream] = set()
         self._background: set[asyncio.Task[None]] = set()
 
     def line(self, integration: str) -> Line:
@@ -152,6 +154,7 @@ class Floor:
             reason,
             call.surface,
             call.caller,
+            cost_nano=0,
             problem=Problem(error.code, error.where, error.detail),
             trace=call.trace,
         )
@@ -228,6 +231,11 @@ class Floor:
         self._background.add(task)
         task.add_done_callback(self._background.discard)
         return task
+
+    def cut_off(self, error: SpliceError) -> None:
+        """End every stream that still runs; whoever reads one gets the error."""
+        for one in list(self.streams):
+            one.cut_off(error, Reason.BROKEN)
 
     async def rest(self) -> None:
         """Return once nothing goes on in the background."""

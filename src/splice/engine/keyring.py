@@ -113,6 +113,21 @@ class Keyring:
             return self._checked(known, address)
         return known.principal
 
+    def may_read(self, principal: Principal, integration: str, caller: str) -> bool:
+        """Whether somebody may read what a caller asked of an integration.
+
+        A key reads its own calls and those of keys of its tenant, within what it may call. Without
+        a key, where none is asked for, everything can be read.
+        """
+        if principal.key is None:
+            return True
+        if not principal.key.may_call(integration):
+            return False
+        if caller == principal.caller:
+            return True
+        other = self._principals.get(caller.removeprefix(CALLER))
+        return other is not None and other.tenant == principal.tenant
+
     def _verified(self, token: str) -> _Known | None:
         """The key of a token whose secret is right; None for every other."""
         match = _TOKEN.fullmatch(token)

@@ -20,6 +20,10 @@ from splice.engine.speech import Speech
 from splice.engine.tokens import UNSAID_OUTPUT_TOKENS, estimate_nano
 from splice.ports.providers import Provider, Stream
 
+_LOOK_BYTES = 16 * 1024
+_LATE_S = 1.0
+"""The provider's own deadline comes first: it says what was late."""
+
 
 class Opened(msgspec.Struct):
     """A stream whose first token has come, with the bytes up to it."""
@@ -69,6 +73,7 @@ class Ending(Protocol):
     """What the end of a stream needs of the engine."""
 
     in_flight: int
+    streams: set[LiveStream]
 
     async def kept(self, speech: Speech, reply: WireReply) -> None:
         """Those who wait for the answer get it, and it is kept."""
@@ -124,18 +129,33 @@ class LiveStream:
         self._began = tried.began
         self._deployment: Deployment | None = tried.deployment
         self._over = False
-        self._events = 0
-        self._room = self._events_reserved() if speech.reservation else None
+        self._written = self._bytes = 0
+        self._look_at = _LOOK_BYTES
+        self._room = self._tokens_reserved() if speech.reservation else None
         self._reason = reason
         self.dialect: Dialect = opened.dialect
         engine.in_flight += 1
+        engine.streams.add(self)
         if self._deployment is not None:
             self._deployment.in_flight += 1
+        self._late: SpliceError | None = None
+        left = speech.started + speech.line.deadline_s - time.monotonic()
+        self._watch = asyncio.get_running_loop().call_later(max(0, left) + _LATE_S, self._give_up)
 
-    def _events_reserved(self) -> int:
-        asked = self._speech.asked
-        most = UNSAID_OUTPUT_TOKENS if asked.output_tokens is None else asked.output_tokens
-        return max(1, most) * max(1, asked.answers) + 16
+    def _give_up(self) -> None:
+        """A client that takes nothing, and stays: the call is not to wait for it for ever."""
+        got = "a client that did not take its answer before the deadline had passed"
+        self.cut_off(Stopped(self._speech.line.name, got=got), Reason.DISCONNECTED)
+
+    def cut_off(self, error: SpliceError, reason: Reason) -> None:
+        """End it now: whoever reads it gets the error, the call is settled and recorded."""
+        if not self._over and self._late is None:
+            self._late = error
+            self._engine.in_background(self._abandon(error, reason))
+
+    def _tokens_reserved(self) -> int:
+        relayed = self._step.predictor
+        return relayed.most_written(self._speech.asked) if isinstance(relayed, Relayed) else 0
 
     async def next(self) -> bytes | None:
         """The next events, or None after the regular end, when the call is settled and recorded.
@@ -147,19 +167,27 @@ class LiveStream:
             head, self._head = self._head, None
             return head
         if self._over:
+            if self._late is not None:
+                raise self._late
             return None
         try:
             block = None if self._opened.ended else await self._stream.next()
+            if self._late is not None:
+                raise self._late
             if block is not None:
                 if self._room is not None:
                     await self._metered(block)
                 return block
         except RouteError as error:
+            if self._late is not None:
+                raise self._late from None
             if self._deployment is not None:
                 self._deployment.failed(error)
             await self._conclude(self._broke_off(error, Reason.BROKEN))
             raise
         except SpliceError as error:
+            if error is self._late:
+                raise
             self._stream.hang_up()
             await self._conclude(self._broke_off(error, Reason.OVER_BUDGET))
             raise
@@ -173,8 +201,7 @@ class LiveStream:
 
     async def _metered(self, block: bytes) -> None:
         """A stream that is longer than what was reserved for it asks for more room as it goes."""
-        self._events += block.count(b"\n\n")  # an event is a token, near enough, and cheap to count
-        if self._room is not None and self._events > self._room:
+        if self._room is not None and self._is_more_than(self._room, block):
             self._room += UNSAID_OUTPUT_TOKENS
             relayed = self._step.predictor
             if isinstance(relayed, Relayed):
@@ -182,6 +209,21 @@ class LiveStream:
                 more = estimate_nano(price, 0, UNSAID_OUTPUT_TOKENS)
                 if more:
                     await self._engine.top_up(self._speech, more)
+
+    def _is_more_than(self, room: int, block: bytes) -> bool:
+        """Whether more tokens have come than there was room for.
+
+        An event is a token, near enough, and cheap to count. Where that says that there is no room
+        left, and once in a while for those who send a whole paragraph in one event, what really
+        came is looked at.
+        """
+        self._written += block.count(b"\n\n")
+        self._bytes += len(block)
+        if self._written > room or self._bytes >= self._look_at:
+            self._look_at = self._bytes + max(_LOOK_BYTES, self._bytes // 8)
+            told = self._stream.reply().usage.output_tokens
+            self._written = self._written if told is None else told
+        return self._written > room
 
     async def _ended(self) -> None:
         """The regular end."""
@@ -214,18 +256,21 @@ class LiveStream:
 
     async def close(self) -> None:
         """Nobody reads on: the provider is stopped, what came is settled and recorded."""
+        got = "the client went away in the middle of the stream"
+        gone = Stopped(self._speech.line.name, got=got)
+        await self._abandon(gone, Reason.DISCONNECTED)
+
+    async def _abandon(self, error: SpliceError, reason: Reason) -> None:
         if self._over:
             return
         self._leave()
         self._stream.hang_up()
         speech, engine = self._speech, self._engine
         reply = self._reply()
-        gone = Stopped(speech.line.name, got="the client went away in the middle of the stream")
-        ended = ("disconnected", str(gone.got))
+        code = "disconnected" if reason is Reason.DISCONNECTED else error.code
+        ended = (code, error.got)
         speech.broken(self._step, self._began, ended, reply, self._opened.first_token)
-        engine.finish_now(
-            speech.line, speech.record(Status.FAILED, Reason.DISCONNECTED, reply.body, gone)
-        )
+        engine.finish_now(speech.line, speech.record(Status.FAILED, reason, reply.body, error))
         if speech.turn is not None:
             speech.turn.leave()
         engine.settle_soon(speech)
@@ -239,6 +284,8 @@ class LiveStream:
 
     def _leave(self) -> None:
         self._over = True
+        self._watch.cancel()
+        self._engine.streams.discard(self)
         self._engine.in_flight -= 1
         if self._deployment is not None:
             self._deployment.in_flight -= 1

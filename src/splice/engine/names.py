@@ -6,7 +6,9 @@ It names an integration, an alias of one, `provider/model` within an integration
 
 from __future__ import annotations
 
+import difflib
 import fnmatch
+import re
 from collections.abc import Mapping
 
 import msgspec
@@ -16,6 +18,12 @@ from splice.core.errors import NotAllowed, UnknownModel
 from splice.engine.line import Line, Step
 
 _MOST_DIRECT = 256
+LISTED = (
+    "GET /v1/models lists the integrations and aliases that this key may use; "
+    "a conversation may allow provider/model patterns beside them"
+)
+_SPELLED = re.compile(r"[!-~]{1,256}")
+"""What a caller names goes into headers, records and logs, as it is."""
 
 
 class Named(msgspec.Struct, frozen=True):
@@ -51,7 +59,7 @@ class Names:
         line = self._lines.get(model) or self._aliased(model)
         if line is not None and _visible(line, principal):
             return Named(line, line.steps)
-        if "/" in model:
+        if "/" in model and _SPELLED.fullmatch(model):
             return self._named_directly(model, principal)
         raise self._unknown(model, principal)
 
@@ -102,13 +110,37 @@ class Names:
         return Named(line, (step,), wanted)
 
     def _unknown(self, model: str, principal: Principal) -> UnknownModel:
-        known = [one.name for one in self._lines.values() if _visible(one, principal)]
-        return UnknownModel(
-            "model",
-            got=repr(model[:128]),
-            promised=f"one of {', '.join(sorted(known)) or 'none yet'}",
-            mend="GET /v1/models lists what this key may use",
+        lines = [one for one in self._lines.values() if _visible(one, principal)]
+        known = sorted(
+            {name for one in lines for name in (one.name, *one.declaration.options.aliases)}
         )
+        if principal.key is not None and not known:
+            return UnknownModel(
+                "model",
+                got=f"{model[:128]!r}, with a key that reaches no integration",
+                mend="ask for a key that does",
+            )
+        patterns = sorted({one for line in lines for one in line.declaration.options.models})
+        promised = f"one of {', '.join(known) or 'none yet'}"
+        if patterns:
+            promised += f", or a model of {', '.join(patterns)}"
+        return UnknownModel(
+            "model", got=repr(model[:128]), promised=promised, mend=_mend(model[:128], known)
+        )
+
+
+def _mend(model: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(model, known, n=1, cutoff=0.7)
+    if near:
+        return f"did you mean {near[0]}? {LISTED}"
+    provider, slash, rest = model.partition("/")
+    if slash and provider and rest:
+        called = f"call {known[0]}" if known else "declare an integration"
+        return (
+            f'declare models = ["{provider}/*"] in a Conversation to let callers name it, '
+            f"or {called}"
+        )
+    return LISTED
 
 
 def _visible(line: Line, principal: Principal) -> bool:

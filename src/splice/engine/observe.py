@@ -102,6 +102,10 @@ METRICS = (
 )  # fmt: skip
 _BY_NAME = {metric.name: metric for metric in METRICS}
 
+_MOST_ROUTES = 1000
+OTHER = "other"
+"""The label of routes beyond the first thousand."""
+
 _HISTOGRAM = len(SECONDS) + 2  # a count for each bucket, one beyond the last bound, and the sum
 
 Labels = tuple[str, ...]
@@ -122,6 +126,7 @@ class Metrics:
         # Most calls make one attempt: they share one cell for all that is counted of them, which
         # is taken apart when somebody asks. [calls, cost, call durations, attempt durations]
         self._singles: dict[Labels, list[float]] = {}
+        self._routes: set[str] = set()
 
     def called(self, record: Record) -> None:
         """Count a call that ended."""
@@ -132,7 +137,7 @@ class Metrics:
         _add(self._calls, (name, record.surface, record.status, record.reason))
         _observe(self._durations, (name,), record.duration_us / 1e6)
         for attempt in record.attempts:
-            route = attempt.route
+            route = self._bounded(attempt.route)
             _add(self._attempts, (name, route, attempt.ended))
             _observe(self._attempt_durations, (name, route), attempt.latency_us / 1e6)
             if attempt.first_token_us is not None:
@@ -154,7 +159,8 @@ class Metrics:
         )
         cell = self._singles.get(key)
         if cell is None:
-            cell = self._singles[key] = [0.0] * (2 + 2 * _HISTOGRAM)
+            key = (*key[:4], self._bounded(attempt.route), attempt.ended)
+            cell = self._singles.setdefault(key, [0.0] * (2 + 2 * _HISTOGRAM))
         seconds = record.duration_us / 1e6
         cell[0] += 1
         cell[1] += attempt.cost_nano or 0
@@ -163,6 +169,14 @@ class Metrics:
         seconds = attempt.latency_us / 1e6
         cell[2 + _HISTOGRAM + bisect_left(SECONDS, seconds)] += 1
         cell[1 + 2 * _HISTOGRAM] += seconds
+
+    def _bounded(self, route: str) -> str:
+        """The route as a label: callers may name models themselves, and so as many as they like."""
+        if route not in self._routes:
+            if len(self._routes) >= _MOST_ROUTES:
+                return OTHER
+            self._routes.add(route)
+        return route
 
     def add(self, metric: Metric, labels: Labels = (), amount: float = 1.0) -> None:
         """Add to a counter."""

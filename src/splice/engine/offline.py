@@ -8,11 +8,11 @@ from there on the call runs as `Engine.run` has it: further routes, `decide()`, 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
-from msgspec import Raw
+from msgspec import UNSET, Raw, UnsetType
 
 from splice.core.access import ANYONE
 from splice.core.call import Call, Gathered, Prediction, Record
@@ -34,15 +34,15 @@ from splice.ports.predictor import Question
 class Prepared(msgspec.Struct, omit_defaults=True):
     """One call on its way to a batch, as it is kept until the batch brings its answer.
 
-    `sent` is its request as the provider gets it; None where none could be made, and `why` says why
-    not. `context` is what `context()` returned; None where that is the request itself.
+    `sent` is its request as the provider gets it; UNSET where none could be made, for the reason in
+    `why`. `context` is what `context()` returned; UNSET where that is the request itself.
     """
 
     call_id: str
     asked_us: int
     body: Raw
-    sent: Raw | None = None
-    context: Raw | None = None
+    sent: Raw | UnsetType = UNSET
+    context: Raw | UnsetType = UNSET
     gathered: tuple[Gathered, ...] = ()
     reserved_nano: int = 0
     why: str = ""
@@ -140,7 +140,7 @@ class OfflineRoute:
             return NO_RESERVATION
         dearest: int | None = 0
         most = 0
-        if prepared.sent is not None:
+        if prepared.sent is not UNSET:
             read, written = len(prepared.sent) // BYTES_A_TOKEN, self._prompted.most_written
             dearest = estimate_nano(self.offline.price(self.model), read, written)
             most = read + written
@@ -153,6 +153,19 @@ class OfflineRoute:
         reserved = await purse.reserve(ANYONE, self.line.name, budgets, dearest, most)
         prepared.reserved_nano = reserved.amount_nano
         return reserved
+
+    async def reserve_all(self, calls: Sequence[Prepared]) -> Reservation:
+        """Room for calls that had some before, together.
+
+        Raises:
+            OverBudget: There is none.
+            MeterAway: Nobody can tell, and this process answers nothing unchecked.
+        """
+        purse, budgets = self._engine.purse, self.line.declaration.options.budgets
+        if purse is None:
+            return NO_RESERVATION
+        amount = sum(one.reserved_nano for one in calls)
+        return await purse.reserve(ANYONE, self.line.name, budgets, amount, 0)
 
     async def settle(self, reserved: Reservation, cost_nano: int) -> None:
         """The truth in the place of what was reserved."""
@@ -179,7 +192,7 @@ class OfflineRoute:
         steps = (arrived, *(line.steps[1:] if further else ()))
         look = Look(prepared.asked_us, self._features, prepared.gathered)
         context = line.context
-        if prepared.context is not None and not further:
+        if prepared.context is not UNSET and not further:
             # The answer is to this context. Other routes get it anew, in the types of its own, with
             # the look-ups that were made.
             look.gathered, context = list(prepared.gathered), _kept(bytes(prepared.context))
@@ -196,7 +209,7 @@ class OfflineRoute:
         return Answered(record, answered.error)
 
     def _outcome(self, prepared: Prepared, came: Delivered) -> Prediction | RouteError:
-        if prepared.sent is None:
+        if prepared.sent is UNSET:
             label = self._step.route.label
             return ModelUnavailable(label, got=f"a call that could not be sent: {prepared.why}")
         if came.completion is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 
 from splice.core.access import Budget, Period
@@ -52,13 +53,18 @@ class Refusals:
 
 
 def limited(key_id: str, what: str, asked: int, limit: int, wait_us: int) -> RateLimited:
-    """A limit of a minute (`what` is `requests` or `tokens`) has no room."""
-    return RateLimited(
+    """A limit of a minute (`what` is `requests` or `tokens`) has no room, or never will have."""
+    never = asked > limit
+    error = RateLimited(
         f"key {key_id}",
-        retry_after=max(1, wait_us) / _SECOND,
+        retry_after=math.inf if never else max(1, wait_us) / _SECOND,
         got="one more" if what == "requests" else f"a call of up to {asked}",
         promised=f"at most {limit} {what} a minute",
     )
+    if never:  # no minute has room for it: whoever waits and asks again is refused again
+        error.retryable = False
+        error.mend = "ask with a lower max_tokens or a shorter text, or have the limit raised"
+    return error
 
 
 def away() -> MeterAway:

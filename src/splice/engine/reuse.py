@@ -75,6 +75,16 @@ class Reuse:
         self._bytes = msgspec.msgpack.Decoder(KeptBytes)
         self.together = Together()
 
+    @property
+    def has_meanings(self) -> bool:
+        """Whether there is a semantic cache."""
+        return self._semantic is not None
+
+    def troubles(self) -> list[str]:
+        """What is wrong with the caches now, as far as they say."""
+        found = [getattr(one, "trouble", "") for one in (self._exact, self._semantic)]
+        return [str(one) for one in found if one]
+
     def question(
         self, asker: Asker, options: Options, asked: Asked, model: str = ""
     ) -> Question | None:

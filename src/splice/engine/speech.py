@@ -12,7 +12,7 @@ from splice.core.errors import RouteError, SpliceError
 from splice.engine.infer import ANSWERED, total_cost
 from splice.engine.line import Line, Step
 from splice.engine.reuse import Question
-from splice.engine.spend import Reservation
+from splice.engine.spend import UNKNOWN_COST, Reservation
 from splice.engine.together import Turn
 from splice.engine.tokens import estimate_nano
 from splice.ports.providers import Provider
@@ -138,6 +138,8 @@ class Speech:
         """The record, as of now."""
         call, step = self.call, self.step
         problem = None if error is None else Problem(error.code, error.where, error.detail)
+        cost = total_cost(self.attempts)
+        notes = self.notes if cost is None else [one for one in self.notes if one != UNKNOWN_COST]
         return Record(
             call.id,
             call.integration,
@@ -152,11 +154,11 @@ class Speech:
             call.key if status is Status.ANSWERED else None,
             "" if step is None else step.route.label,
             version="" if step is None else step.route.version,
-            cost_nano=total_cost(self.attempts),
+            cost_nano=cost,
             input=call.body,
             attempts=tuple(self.attempts),
             reply=reply,
             problem=problem,
             trace=call.trace,
-            notes=tuple(self.notes),
+            notes=tuple(notes),
         )

@@ -76,9 +76,13 @@ def _in_base64(value: Any) -> Iterator[int]:
 
 
 def output_tokens_of(asked: Asked, unsaid: int = UNSAID_OUTPUT_TOKENS) -> int:
-    """At most how many tokens the answers may have; `unsaid` where the caller sets no bound."""
-    most = unsaid if asked.output_tokens is None else asked.output_tokens
-    return max(0, most) * max(1, asked.answers)
+    """At most how many tokens the answers may have; `unsaid` where the caller sets no bound.
+
+    Less than one token is no bound: llama.cpp takes -1 for as many as it likes.
+    """
+    said = asked.output_tokens
+    most = unsaid if said is None or said < 1 else said
+    return most * max(1, asked.answers)
 
 
 def estimate_nano(price: Price | None, input_tokens: int, output_tokens: int) -> int | None:

@@ -335,3 +335,19 @@ async def test_a_bound_on_tokens_fits_every_meter(door: Door) -> None:
     first, second = (asked.output_tokens for _, asked in door.desk.engine.asked)
     assert first == 2**31
     assert second is None
+
+
+async def test_an_unknown_role_is_told_the_known_ones(door: Door) -> None:
+    messages = [{"role": "robot", "content": "x"}]
+
+    error = await door.refused(CHAT, {**GOOD[CHAT], "messages": messages})
+
+    assert "system, developer, user, assistant, tool, function" in error["message"]
+    assert error["code"] == "invalid_value"
+
+
+async def test_no_messages_at_all_are_called_empty(door: Door) -> None:
+    error = await door.refused(CHAT, {**GOOD[CHAT], "messages": []})
+
+    assert "got empty" in error["message"]
+    assert error["param"] == "messages"

@@ -220,10 +220,15 @@ class RedisMeter:
             self._trouble = type(error).__name__
             self._away_until = time.monotonic() + _AWAY_S
             raise self._error() from None
-        self._away_until = 0.0
+        self._away_until, self._trouble = 0.0, ""
         self._clock.at_least(int(reply[1]) * 1_000_000 + int(reply[2]))
         self._born = reply[3].decode()
         return reply
+
+    @property
+    def trouble(self) -> str:
+        """What kept it from counting the last time; empty while it counts."""
+        return self._trouble
 
     def _is_away(self) -> bool:
         if not self._away_until:

@@ -31,6 +31,7 @@ _HARMLESS = frozenset({
     "verbosity", "prediction",
 })  # fmt: skip
 _DONE = b"data: [DONE]\n\n"
+_ABLE = "put a vendor's model first in the routes of what needs it"
 _EVENT_LIMIT = 300
 _CHUNK = msgspec.json.Decoder(Chunk)
 
@@ -76,7 +77,9 @@ def child_body(fields: Mapping[str, Any], where: str) -> tuple[Frame, bool]:
         elif name == "response_format":
             _constrain(body, value, where)
         elif not _says_nothing(name, value):
-            raise _rejected(where, name, f"a request with {name}", "text only, in one answer")
+            raise _rejected(
+                where, name, f"a request with {name}", "text only, in one answer", _ABLE
+            )
     try:
         messages = msgspec.convert(plain.get("messages"), list[_Message])
         options = msgspec.convert(plain.get("stream_options") or {}, _Options)
@@ -130,8 +133,10 @@ def _text(content: str | list[_Part] | None) -> str:
     return content or ""
 
 
-def _rejected(where: str, param: str | None, got: str, promised: str) -> ProviderRejected:
-    error = ProviderRejected(where, got=got[:_EVENT_LIMIT], promised=promised)
+def _rejected(
+    where: str, param: str | None, got: str, promised: str, mend: str = ""
+) -> ProviderRejected:
+    error = ProviderRejected(where, got=got[:_EVENT_LIMIT], promised=promised, mend=mend)
     error.elsewhere = True
     error.param = param
     return error

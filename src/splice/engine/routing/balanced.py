@@ -26,7 +26,7 @@ class Deployment:
     """
 
     __slots__ = ("_breaking", "failures", "in_flight", "name", "open_until", "probing", "provider",
-                 "weight")  # fmt: skip
+                 "told_until", "weight")  # fmt: skip
 
     def __init__(
         self, name: str, provider: Provider, weight: float = 1.0, breaking: Breaking | None = None
@@ -39,6 +39,7 @@ class Deployment:
         self.failures = 0
         self.open_until = 0.0
         self.probing = False
+        self.told_until = 0.0
 
     def answered(self) -> None:
         """It works."""

@@ -118,7 +118,10 @@ class Prompted:
         """What a call may cost at most (None where unknown), and its tokens."""
         read, output = input_tokens + self._prompt_tokens, self.most_written
         price = self._balanced.provider.price(self._route.model)
-        return estimate_nano(price, read, output), read + output
+        cost = estimate_nano(price, read, output)
+        if cost is None and self._nano_per_second is not None:
+            cost = int(self._route.timeout_s * self._nano_per_second)
+        return cost, read + output
 
     @property
     def most_written(self) -> int:

@@ -18,11 +18,17 @@ from splice.declare.options import Patience
 from splice.declare.prompts import Prompt
 from splice.engine.routing.balanced import Balanced
 from splice.engine.routing.tried import Tried
-from splice.engine.tokens import UNSAID_OUTPUT_TOKENS, estimate_nano
+from splice.engine.tokens import (
+    BYTES_A_TOKEN,
+    UNSAID_OUTPUT_TOKENS,
+    estimate_nano,
+    output_tokens_of,
+)
 from splice.ports.predictor import Question
 from splice.ports.providers import Provider
 
 _encode = msgspec.json.encode
+_BOUNDS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 _REMEMBERED = 50
 _ENOUGH = 5
 
@@ -54,6 +60,9 @@ class Relayed:
         self.patience = patience
         self._params = {name: msgspec.Raw(_encode(value)) for name, value in route.params.items()}
         self._before = b"" if prompt is None else _messages_of(prompt)
+        self._prompt_tokens = len(self._before) // BYTES_A_TOKEN
+        said = [route.params[name] for name in _BOUNDS if isinstance(route.params.get(name), int)]
+        self._unsaid: int = said[0] if said else UNSAID_OUTPUT_TOKENS
         self._took: deque[float] = deque(maxlen=_REMEMBERED)
 
     def priced(self, reply: WireReply, seconds: float) -> WireReply:
@@ -111,11 +120,26 @@ class Relayed:
         comma = b"," if inner.strip() != b"]" else b""
         return msgspec.Raw(self._before[:-1] + comma + inner)
 
-    def most(self, input_tokens: int) -> tuple[int | None, int]:
-        """What a call may cost at most (None where unknown), and its tokens."""
+    def most_written(self, asked: Asked) -> int:
+        """The most tokens that the answers to a request may have."""
+        if asked.dialect is Dialect.EMBEDDINGS:
+            return 0
+        return output_tokens_of(asked, self._unsaid)
+
+    def most(self, input_tokens: int, written: int | None = None) -> tuple[int | None, int]:
+        """What a call may cost at most (None where unknown), and its tokens.
+
+        `written` is the most that the answer may have, where the caller says.
+        """
         price = self.balanced.provider.price(self.route.model)
-        output = UNSAID_OUTPUT_TOKENS
-        return estimate_nano(price, input_tokens, output), input_tokens + output
+        output = self._unsaid if written is None or written < 0 else written
+        # A hedged try costs as much again.
+        tries = 1 if self.patience.hedge_s is None else 2
+        read = input_tokens + self._prompt_tokens
+        cost = estimate_nano(price, tries * read, tries * output)
+        if cost is None and self._nano_per_second is not None:
+            cost = int(tries * self.route.timeout_s * self._nano_per_second)
+        return cost, tries * (read + output)
 
     async def predict(self, question: Question) -> Prediction:
         """The whole chat completion as the prediction's value.

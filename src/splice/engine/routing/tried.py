@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable
 from random import Random
 from typing import Generic, TypeVar
 
-from splice.core.errors import ProviderLimited, RequestError, RouteError, RouteTimeout
+from splice.core.errors import (
+    ProviderFailed,
+    ProviderLimited,
+    ProviderRejected,
+    RouteError,
+    RouteTimeout,
+)
 from splice.declare.options import Patience
 from splice.engine.routing.balanced import Balanced, Deployment
 from splice.ports.predictor import Note
@@ -16,12 +23,23 @@ from splice.ports.providers import Provider
 
 T = TypeVar("T")
 
+log = logging.getLogger("splice.providers")
+
 _FIRST_WAIT_S = 0.2
 _LONGEST_WAIT_S = 8.0
+_QUIET_S = 60.0  # between two warnings about one deployment
 _random = Random()  # noqa: S311 - jitter
 
 Ask = Callable[[Provider, float], Awaitable[T]]
 """Asks a provider, with the seconds that are left."""
+
+
+def _told(one: Deployment, error: ProviderFailed) -> None:
+    """A wrong key or a model that is not there mends itself never, and a fallback hides it."""
+    now = time.monotonic()
+    if now >= one.told_until:
+        one.told_until = now + _QUIET_S
+        log.warning("%s", error)
 
 
 class Tried(Generic[T]):
@@ -81,17 +99,20 @@ class Tried(Generic[T]):
     async def _ask(self, one: Deployment, ask: Ask[T]) -> T:
         left = self._until - time.monotonic()
         if left <= 0:
+            one.left()
             raise RouteTimeout(self._balanced.name, got="no time left")
         one.in_flight += 1
         try:
             answer = await ask(one.provider, left)
         except RouteError as error:
             one.failed(error)
+            if not error.retryable and isinstance(error, ProviderFailed):
+                _told(one, error)
             raise
-        except RequestError:
+        except ProviderRejected:
             one.answered()
             raise
-        except asyncio.CancelledError:
+        except BaseException:  # ours, or the caller's: of the deployment nothing is known
             one.left()
             raise
         finally:
@@ -120,6 +141,7 @@ class Tried(Generic[T]):
                 try:
                     other = self._balanced.pick(one)
                 except ProviderLimited:  # none is free: the first goes on alone
+                    winner = first
                     return await first
                 tasks.add(asyncio.ensure_future(self._ask(other, ask)))
             winner = await self._first_good(tasks)

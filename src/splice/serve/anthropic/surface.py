@@ -192,6 +192,11 @@ def _value(text: str) -> bytes:
 def _nowhere(call: WireCall, call_id: str, headers: list[Header]) -> WireAnswer:
     known = call.path in (_MESSAGES, _COUNT)
     message = f"{call.method[:16]} {call.path[:200]}: not here; POST {_MESSAGES} or {_COUNT}"
+    end = call.path.removeprefix("/v1").removeprefix("/v1")
+    if known:
+        message = f"{call.method[:16]} {call.path}: use POST"
+    elif f"/v1{end}" in (_MESSAGES, _COUNT):
+        message = f"{call.path}: not here; did you mean /v1{end}? base_url has no /v1"
     shown = {"type": "not_found_error", "message": message}
     body = _encode({"type": "error", "error": shown, "request_id": request_id(call_id)})
     more = [(b"allow", b"POST")] if known else []

@@ -249,7 +249,8 @@ class Job:
         there: Mapping[int, dict[str, Any] | None],
     ) -> list[dict[str, Any]]:
         ids = [plan.call_id(row.number) for row in chunk]
-        known = await asyncio.to_thread(self._records.get_many, ids)
+        sought = [one for row, one in zip(chunk, ids, strict=True) if not there.get(row.number)]
+        known = await asyncio.to_thread(self._records.get_many, sought)
         result.resumed += len(known)
         gate = asyncio.Semaphore(self._concurrency)
 

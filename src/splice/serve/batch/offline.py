@@ -66,6 +66,7 @@ class OfflineJob(Job):
             RouteError: The provider could not be asked, or refused a batch as a whole.
             RefusedError: The integration was stopped, or its budget has no room for a single row.
         """
+        began = time.monotonic()
         with alone(self.parts):
             shards = Shards(self.parts)
             first = next(iter(shards.load()), None)
@@ -79,7 +80,9 @@ class OfflineJob(Job):
             if not await run.until_done(progress, wait=wait):
                 return run.result
             self._route = route
-            return await self.run(plan, progress, _Given(shards.lines()).line)
+            result = await self.run(plan, progress, _Given(shards.lines()).line)
+            result.seconds = time.monotonic() - began
+            return result
 
     async def standings(self) -> list[tuple[Shard, Standing | None]]:
         """Every batch, and how it stands where the provider has it. Changes nothing.

@@ -34,9 +34,14 @@ class BodyReader:
         self._sweeper: asyncio.TimerHandle | None = None
 
     async def read(
-        self, where: str, headers: Mapping[bytes, bytes], receive: Receive, limit: int
+        self,
+        where: str,
+        headers: Mapping[bytes, bytes],
+        receive: Receive,
+        limit: int,
+        setting: str = "server.max_body_bytes",
     ) -> bytes:
-        """The whole body.
+        """The whole body; `setting` is where its limit comes from.
 
         Raises:
             BodyTooLarge: It is longer than `limit` bytes, or says that it will be.
@@ -45,7 +50,7 @@ class BodyReader:
         """
         length = headers.get(b"content-length")
         if length is not None and not (length.isdigit() and int(length[:13]) <= limit):
-            raise _too_large(where, length.decode("latin-1")[:40] + " bytes", limit)
+            raise _too_large(where, length.decode("latin-1")[:40] + " bytes", limit, setting)
         task = asyncio.current_task()
         if task is None:
             raise RuntimeError("an ASGI application runs in a task")
@@ -53,7 +58,7 @@ class BodyReader:
         if self._sweeper is None:
             self._sweeper = asyncio.get_running_loop().call_later(1.0, self._sweep)
         try:
-            return await _collected(where, receive, limit)
+            return await _collected(where, receive, limit, setting)
         except asyncio.CancelledError:
             if task in self._reading:  # not by us
                 raise
@@ -78,7 +83,7 @@ class BodyReader:
             self._sweeper = asyncio.get_running_loop().call_later(1.0, self._sweep)
 
 
-async def _collected(where: str, receive: Receive, limit: int) -> bytes:
+async def _collected(where: str, receive: Receive, limit: int, setting: str) -> bytes:
     message = await receive()
     if message["type"] == "http.disconnect":
         raise ClientGone
@@ -88,21 +93,21 @@ async def _collected(where: str, receive: Receive, limit: int) -> bytes:
     chunks, size = [body], len(body)
     while message.get("more_body", False):
         if size > limit:
-            raise _too_large(where, f"more than {size} bytes", limit)
+            raise _too_large(where, f"more than {size} bytes", limit, setting)
         message = await receive()
         if message["type"] == "http.disconnect":
             raise ClientGone
         chunks.append(message.get("body", b""))
         size += len(chunks[-1])
     if size > limit:
-        raise _too_large(where, f"{size} bytes", limit)
+        raise _too_large(where, f"{size} bytes", limit, setting)
     return b"".join(chunks)
 
 
-def _too_large(where: str, got: str, limit: int) -> BodyTooLarge:
+def _too_large(where: str, got: str, limit: int, setting: str) -> BodyTooLarge:
     return BodyTooLarge(
         f"{where}.input",
         got=got,
         promised=f"at most {limit} bytes",
-        mend="send less, or raise server.max_body_bytes",
+        mend=f"send less, or raise {setting}",
     )

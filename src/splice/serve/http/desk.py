@@ -44,6 +44,10 @@ class Desk(Protocol):
         """Start, if nobody did."""
         ...
 
+    def drain(self) -> None:
+        """Take no new calls; those that run have their time to end."""
+        ...
+
     async def stop(self) -> None:
         """Let calls end, write what waits, let go."""
         ...

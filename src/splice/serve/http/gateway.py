@@ -17,6 +17,13 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 _OPENAI = ("/v1/chat/completions", "/v1/responses", "/v1/embeddings", "/v1/models")
 _ANTHROPIC = ("/v1/messages", "/v1/messages/count_tokens")
+# Where a base_url with a /v1 too many or too few leads: no answers, but an error that says so.
+_OPENAI_SLIPS = tuple(
+    slip for path in _OPENAI for slip in (path.removeprefix("/v1"), f"/v1{path}")
+)  # fmt: skip
+_ANTHROPIC_SLIPS = tuple(
+    slip for path in _ANTHROPIC for slip in (path.removeprefix("/v1"), f"/v1{path}")
+)  # fmt: skip
 
 EVENT_STREAM = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -39,8 +46,8 @@ class Gateway:
         self._reader = reader
         self._body_bytes = body_bytes
         openai, anthropic = OpenAISurface(desk), AnthropicSurface(desk)
-        self._surfaces: dict[str, Surface] = dict.fromkeys(_OPENAI, openai)
-        self._surfaces |= dict.fromkeys(_ANTHROPIC, anthropic)
+        self._surfaces: dict[str, Surface] = dict.fromkeys(_OPENAI + _OPENAI_SLIPS, openai)
+        self._surfaces |= dict.fromkeys(_ANTHROPIC + _ANTHROPIC_SLIPS, anthropic)
         self._models: Surface = openai
 
     def surface(self, path: str) -> Surface | None:
@@ -59,6 +66,13 @@ class Gateway:
             return answer
         return await surface.answer(call)
 
+    def too_late(self, surface: Surface, call: WireCall) -> WireAnswer:
+        """The answer to a request that still runs when the server must end."""
+        late = "a call that still ran when the time for shutting down had passed"
+        answer = surface.refuse(Draining("server", got=late, mend="ask again"), call)
+        answer.headers = [*answer.headers, (b"connection", b"close")]
+        return answer
+
     async def __call__(
         self, surface: Surface, path: str, scope: Scope, receive: Receive, send: Send
     ) -> None:
@@ -68,27 +82,34 @@ class Gateway:
         call = WireCall(scope["method"], path, headers, b"", address)
         try:
             if call.method == "POST":
-                call.body = await self._reader.read("request", headers, receive, self._body_bytes)
+                call.body = await self._reader.read(
+                    "request", headers, receive, self._body_bytes, "gateway.max_body_bytes"
+                )
         except SpliceError as error:
             await _whole(surface.refuse(error, call), send)
             return
         except ClientGone:
             return
         gone = asyncio.ensure_future(_gone(receive))
+        answering = asyncio.ensure_future(self.answered(surface, call))
         try:
-            answering = asyncio.ensure_future(self.answered(surface, call))
             await asyncio.wait({answering, gone}, return_when=asyncio.FIRST_COMPLETED)
             if not answering.done():
-                answering.cancel()
-                await asyncio.gather(answering, return_exceptions=True)
                 return
             answer = answering.result()
             if answer.stream is None:
                 await _whole(answer, send)
             else:
                 await _streamed(answer, answer.stream, gone, send)
+        except asyncio.CancelledError:
+            if answering.done() or not self._desk.draining:
+                raise
+            await _whole(self.too_late(surface, call), send)
         finally:
             gone.cancel()
+            if not answering.done():
+                answering.cancel()
+                await asyncio.gather(answering, return_exceptions=True)
 
 
 async def _gone(receive: Receive) -> None:

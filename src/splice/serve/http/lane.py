@@ -214,6 +214,10 @@ class HttpSurface:
         surface = self.gateway.surface(path)
         return self.max_body_bytes if surface is None else self.max_gateway_bytes
 
+    def drain(self) -> None:
+        """The server stops: no new calls from now on."""
+        self._desk.drain()
+
     async def close(self) -> None:
         """End what the surfaces do beside requests."""
         await self._mcp.close()
@@ -270,7 +274,7 @@ def _unforeseen(name: str) -> SpliceError:
 def _problem_reply(error: SpliceError, call_id: str) -> Reply:
     status = status_of(error)
     extra: list[tuple[bytes, bytes]] = []
-    if isinstance(error, RateLimited):
+    if isinstance(error, RateLimited) and error.retryable:
         extra.append((b"retry-after", b"%d" % max(1, math.ceil(error.retry_after))))
     if isinstance(error, UnknownKey):
         extra.append((b"www-authenticate", b"Bearer"))

@@ -56,6 +56,10 @@ class _Pages:
         self._body_seconds = body_seconds
         self._currency = currency
 
+    def _may_read(self, request: Request, integration: str, caller: str) -> bool:
+        principal: Principal = request.scope.get("splice.principal", ANYONE)
+        return self._desk.engine.keyring.may_read(principal, integration, caller)
+
     async def healthz(self, _: Request) -> Response:
         """The process is alive; says nothing of what it depends on."""
         return _json({"status": "alive"})
@@ -119,7 +123,7 @@ class _Pages:
             return call_of(record, self._desk.outcomes.outcomes_of(record), self._currency)
 
         shown = await asyncio.to_thread(read)
-        if shown is None or not _may_see(request, shown.integration):
+        if shown is None or not self._may_read(request, shown.integration, shown.caller):
             raise UnknownCall(
                 call_id,
                 got="no such call in the ledger",
@@ -136,7 +140,7 @@ class _Pages:
         shown = [
             call_of(record, [], self._currency)
             for record in records
-            if _may_see(request, record.integration)
+            if self._may_read(request, record.integration, record.caller)
         ]
         return _json({"calls": shown, "next": last if full else None})
 

@@ -171,15 +171,21 @@ class QuickProtocol(BoundedProtocol):
         if head.surface is not None:
             call = WireCall("POST", head.name, head.headers, body, self._address)
             self._busy = True
-            self._task = self.loop.create_task(self._answer_wire(surface, head.surface, call))
+            self._run(self._answer_wire(surface, head.surface, call))
             return
         self._busy = True
         line = surface.simple_line(head.name)
         answering = self._answer(surface, head, body, line)
         if line is None:
-            self._task = self.loop.create_task(answering)
+            self._run(answering)
         else:
             _drive(answering, self.loop)
+
+    def _run(self, answering: Coroutine[Any, Any, None]) -> None:
+        """In a task that the server knows of: one that outlives its shutdown is cancelled."""
+        self._task = self.loop.create_task(answering)
+        self.tasks.add(self._task)
+        self._task.add_done_callback(self.tasks.discard)
 
     async def _answer(
         self, surface: HttpSurface, head: _Head, body: bytes, line: Line | None
@@ -196,6 +202,10 @@ class QuickProtocol(BoundedProtocol):
     async def _answer_wire(self, surface: HttpSurface, wire: Surface, call: WireCall) -> None:
         try:
             answer = await surface.gateway.answered(wire, call)
+        except asyncio.CancelledError:
+            if self.transport.is_closing():  # the client is gone
+                raise
+            answer = surface.gateway.too_late(wire, call)
         except Exception:
             log.exception("a request for %s raised what nobody foresaw", call.path)
             self.transport.close()
@@ -262,6 +272,8 @@ class QuickProtocol(BoundedProtocol):
 
     def shutdown(self) -> None:
         """The server stops: a call that is running is answered first."""
+        if self._surface is not None:
+            self._surface.drain()
         if self._busy:
             self._closing = True
         else:

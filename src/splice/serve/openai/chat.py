@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
 
 from splice.core.chat import Asked, Dialect
+from splice.core.errors import InputMismatch
 from splice.serve.openai.parts import Part, check_parts
 from splice.serve.openai.reading import Whole, fields_of, missing, typed
 
@@ -183,6 +185,8 @@ class ChatBody(msgspec.Struct, gc=False):
     web_search_options: Object | None = None
 
 
+_ROLE = re.compile(r"messages\[[\d.]+\]\.role")
+_ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 _MOST_TOKENS = 1 << 31
 """What is asked beyond it is not counted: meters count in 64 bits, and tokens have a price."""
 
@@ -203,7 +207,12 @@ def asked_chat(body: bytes, headers: dict[str, str]) -> AskedChat:
         RequestError: It is not a chat completion request; `where` is the path of the field.
     """
     fields = fields_of(body)
-    request = typed(_decoder, body)
+    try:
+        request = typed(_decoder, body)
+    except InputMismatch as wrong:
+        if _ROLE.fullmatch(wrong.where) and wrong.promised == "one of the documented values":
+            wrong.promised += f": {', '.join(_ROLES)}"
+        raise
     _check(request, body)
     del fields["model"]
     fields.pop("stream", None)

@@ -20,6 +20,7 @@ from splice.serve.wire import WireAnswer
 
 log = logging.getLogger("splice.openai")
 Header = tuple[bytes, bytes]
+_ENDS = ("/chat/completions", "/responses", "/embeddings", "/models")
 _encode = msgspec.json.Encoder().encode
 _FIELD = re.compile(r"\w+(\[[\d.]+\]|\.\w+)*")
 
@@ -106,13 +107,24 @@ def unforeseen(what: str) -> errors.SpliceError:
     )
 
 
+def meant_path(path: str) -> str:
+    """The path that a slip in `base_url` made of another: `/v1` left out, or written twice."""
+    end = path.removeprefix("/v1").removeprefix("/v1")
+    slipped = path in (end, f"/v1/v1{end}") and end in _ENDS
+    return f"/v1{end}" if slipped else ""
+
+
 def nowhere(method: str, path: str, allowed: bytes = b"") -> WireAnswer:
     """The answer to a path that is not here, or not with this method."""
     where = f"{method[:16]} {path[:200]}"
     status = 405 if allowed else 404
-    told = "Not allowed to" if allowed else "Invalid URL"
+    message = f"Invalid URL ({where})"
+    if allowed:
+        message = f"{where}: use {allowed.decode()}"
+    elif meant := meant_path(path):
+        message += f": did you mean {meant}? base_url ends with /v1, and has it once"
     error = {
-        "message": f"{told} ({where})", "type": _INVALID, "param": None,
+        "message": message, "type": _INVALID, "param": None,
         "code": "method_not_allowed" if allowed else "unknown_url",
     }  # fmt: skip
     return WireAnswer(

@@ -13,6 +13,7 @@ from urllib.parse import unquote
 from splice.core.access import Principal
 from splice.core.errors import UnknownModel
 from splice.engine.line import Line
+from splice.engine.names import LISTED
 
 
 def visible_models(lines: Mapping[str, Line], principal: Principal) -> list[dict[str, Any]]:
@@ -41,7 +42,7 @@ def one_model(shown: list[dict[str, Any]], written: str) -> dict[str, Any]:
         "model",
         got=repr(name[:128]),
         promised=f"one of {', '.join(one['id'] for one in shown) or 'none yet'}",
-        mend="GET /v1/models lists what this key may use",
+        mend=LISTED,
     )
 
 

@@ -88,6 +88,8 @@ def wrong_type(error: msgspec.ValidationError) -> InputMismatch:
     where = plain.where.removeprefix(".") or "body"
     if invalid := _INVALID.fullmatch(plain.got):
         return InputMismatch(where, got=invalid[1], promised="one of the documented values")
+    if plain.got == "another length" and ">= 1" in plain.promised:
+        return InputMismatch(where, got="empty", promised="a value that is not empty")
     return InputMismatch(where, got=_said(plain.got), promised=_said(plain.promised))
 
 

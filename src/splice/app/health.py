@@ -1,0 +1,42 @@
+"""What works less well than it should, beside the ledger and the releases."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from splice.app.wiring import Services
+
+
+def troubles(services: Services) -> list[str]:
+    """One sentence for each; empty where all is well."""
+    settings, wrong = services.settings, list[str]()
+    for name, provider in settings.providers.items():
+        named = [provider.api_key_env, *(one.api_key_env for one in provider.deployments)]
+        wrong += [
+            f"provider {name}: no environment variable {variable}, so it is asked without a key"
+            for variable in named
+            if variable and variable not in settings.secrets
+        ]
+    meter = getattr(services.meter, "trouble", "")
+    if meter:
+        wrong.append(f"meters: {meter}; calls under a budget or limit are {_unchecked(services)}")
+    wrong += [f"cache: {one}; answers are not kept" for one in services.engine.reuse.troubles()]
+    lines = services.engine.lines.values()
+    if not services.engine.reuse.has_meanings:
+        wrong += [
+            f"integration {line.name}: its semantic cache keeps nothing: set cache.encoder"
+            for line in lines
+            if line.declaration.options.semantic_s is not None
+        ]
+    counted = Counter(alias for line in lines for alias in line.declaration.options.aliases)
+    wrong += [
+        f"alias {alias}: {count} integrations have it; the first by name answers"
+        for alias, count in counted.items()
+        if count > 1
+    ]
+    return wrong
+
+
+def _unchecked(services: Services) -> str:
+    closed = services.settings.meters.when_away == "closed"
+    return "refused" if closed else "answered unchecked"
