@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -24,6 +25,7 @@ from gw_house import (
     eventually,
     provider,
     raw_request,
+    read_response,
     serving,
 )
 
@@ -107,7 +109,7 @@ class Client(threading.Thread):
         return self.journal
 
 
-def test_no_answer_that_began_is_missing_after_any_of_thirty_kills(
+def test_no_answer_that_began_is_missing_after_any_of_twenty_kills(
     tmp_path: Path, upstream: OpenAIServer
 ) -> None:
     upstream.always = Scripted(text="one two three four five", pause_s=0.002)
@@ -117,7 +119,7 @@ def test_no_answer_that_began_is_missing_after_any_of_thirty_kills(
     with project.serve(workers=2) as server:
         gateway = Gateway(project, server, workers=2)
         clients = [Client(server, number) for number in range(6)]
-        for kill in range(30):
+        for kill in range(20):
             time.sleep(0.1 + kill % 5 * 0.03)
             workers = [pid for pid in server.pids() if pid != server.process.pid]
             with contextlib.suppress(ProcessLookupError, IndexError):
@@ -210,7 +212,34 @@ def test_a_stream_that_outlives_the_drain_is_cut_with_an_error_and_recorded(
             assert record.problem is not None
             assert record.problem.code == "draining"
         assert all(b"shutting down" in end for end in ends)
+        assert "Traceback" not in gateway.server.log
         eventually(lambda: upstream.disconnects >= 3)
+
+
+def test_a_call_that_outlives_the_drain_gets_its_vendors_refusal_and_is_recorded(
+    tmp_path: Path, upstream: OpenAIServer
+) -> None:
+    upstream.always = Scripted(delay_s=60.0)
+    toml = BASE.replace("drain_seconds = 5.0", "drain_seconds = 1.0")
+    with serving(tmp_path, toml + provider("a", upstream.base_url), INTEGRATIONS) as gateway:
+        wires = [gateway.server.socket(20.0) for _ in range(4)]
+        body = {"model": "talk", "messages": HELLO, "max_tokens": 9}
+        for number, one in enumerate(wires):
+            path = MESSAGES if number % 2 else CHAT
+            one.sendall(raw_request(body, path, *(["traceparent: x"] if number > 1 else [])))
+        eventually(lambda: gateway.in_flight() == 4)
+
+        code = gateway.server.stop()
+
+        answers = [read_response(one) for one in wires]
+        for one in wires:
+            one.close()
+        assert code == 0
+        assert [status for status, _, _ in answers] == [503, 529, 503, 529]
+        assert json.loads(answers[0][2])["error"]["code"] == "draining"
+        assert json.loads(answers[1][2])["error"]["type"] == "overloaded_error"
+        assert [one.reason for one in gateway.all_records()] == [Reason.CANCELLED] * 4
+        assert "Traceback" not in gateway.server.log
 
 
 def rest_of(one: socket.socket) -> bytes:

@@ -19,8 +19,8 @@ from gw_house import (
     READ_NANO,
     WRITE_NANO,
     Gateway,
-    eventually,
     events_of,
+    eventually,
     provider,
     serving,
 )
@@ -197,7 +197,7 @@ def test_a_budget_that_ends_in_mid_stream_ends_the_stream_and_bills_what_came(
 
     answer = gateway.ask({"stream": True, **more}, path, key)
 
-    *events, last = events_of(answer.body)
+    *_, last = events_of(answer.body)
     came = sum(b"w%d" % number in answer.body for number in range(2000))
     code = {
         "chat": lambda: last["error"]["code"],

@@ -358,26 +358,7 @@ class App:
         """What works less well than it should, while calls are answered all the same."""
         if self._services is None or self._watcher is None:
             return []
-        services = self._services
-        wrong: list[str] = health.troubles(services)
-        if services.recorder.trouble:
-            wrong.append(f"ledger: {services.recorder.trouble}")
-        if services.recorder.spooled:
-            wrong.append(f"ledger: {services.recorder.spooled} batches set aside")
-        if self._watcher.trouble:
-            wrong.append(f"releases: {self._watcher.trouble}")
-        for name, why in self._watcher.broken.items():
-            if name in services.engine.lines:
-                answering = services.engine.lines[name].release.number
-                wrong.append(f"integration {name}: {why}; release {answering} goes on answering")
-        for line in services.engine.lines.values():
-            if line.stopped:
-                wrong.append(f"integration {line.name}: stopped: {line.stopped}")
-            for step in line.steps:
-                why = step.withdrawn or step.unavailable
-                if why:
-                    wrong.append(f"route {step.route.label} of {line.name}: {why}")
-        return wrong
+        return health.degraded(self._services, self._watcher)
 
     def asgi(self) -> HttpSurface:
         """The HTTP surface: an ASGI application to serve, or to mount in yours.

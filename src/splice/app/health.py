@@ -1,14 +1,39 @@
-"""What works less well than it should, beside the ledger and the releases."""
+"""What works less well than it should, while calls are answered all the same."""
 
 from __future__ import annotations
 
 from collections import Counter
 
+from splice.app.watch import Watcher
 from splice.app.wiring import Services
 
 
-def troubles(services: Services) -> list[str]:
-    """One sentence for each; empty where all is well."""
+def degraded(services: Services, watcher: Watcher) -> list[str]:
+    """One sentence for each thing; empty where all is well."""
+    wrong = _troubles(services)
+    if services.recorder.trouble:
+        wrong.append(f"ledger: {services.recorder.trouble}")
+    if services.recorder.spooled:
+        wrong.append(f"ledger: {services.recorder.spooled} batches set aside")
+    if watcher.trouble:
+        wrong.append(f"releases: {watcher.trouble}")
+    lines = services.engine.lines
+    for name, why in watcher.broken.items():
+        if name in lines:
+            answering = lines[name].release.number
+            wrong.append(f"integration {name}: {why}; release {answering} goes on answering")
+    for line in lines.values():
+        if line.stopped:
+            wrong.append(f"integration {line.name}: stopped: {line.stopped}")
+        for step in line.steps:
+            why = step.withdrawn or step.unavailable
+            if why:
+                wrong.append(f"route {step.route.label} of {line.name}: {why}")
+    return wrong
+
+
+def _troubles(services: Services) -> list[str]:
+    """What stands beside the ledger and the releases."""
     settings, wrong = services.settings, list[str]()
     for name, provider in settings.providers.items():
         named = [provider.api_key_env, *(one.api_key_env for one in provider.deployments)]
