@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from offline_house import JOB, KEY, listed, replies, settle_in, write_tickets
+from offline_house import JOB, KEY, declare, listed, replies, settle_in, write_tickets
 
 from splice.serve.batch import collecting, filling, job, shards
 from splice.testing.batch_server import BatchServer, Fate
@@ -40,6 +40,37 @@ class Ending:
         self.left -= 1
         if self.left < 0:
             raise KeyboardInterrupt
+
+
+def test_calls_that_were_recorded_before_a_kill_are_not_asked_online_again(
+    command: Any, server: BatchServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settle_in(command, server)
+    fallback = "        splice.Rule("
+    dear = '        splice.LLM("remote/large", prompt="triage.md", params={"max_tokens": 60}),'
+    declare(command, fallback, f"{dear}\n{fallback}")
+    write_tickets(command.folder, ROWS)
+    ran: list[str] = []
+
+    def fate(text: str) -> Fate:
+        ran.append(text)
+        return Fate(status=500 if ran.count("ticket 2") == 1 and text == "ticket 2" else 200)
+
+    def write(file: Path, content: bytes) -> None:
+        if file.suffix == ".done":
+            raise KeyboardInterrupt
+        job.write_whole(file, content)
+
+    server.fate = fate
+    with monkeypatch.context() as patch:
+        patch.setattr(shards, "write_whole", write)
+        command(*JOB)
+    asked = len(server.online)
+
+    command(*JOB)
+
+    assert asked == len(server.online) == 1
+    assert replies(command.folder)[2]["route"] == "llm:remote/large"
 
 
 @pytest.mark.parametrize(("kind", "before"), [("openai", True), ("anthropic", False)])

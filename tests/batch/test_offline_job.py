@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -134,6 +135,23 @@ def test_shards_of_a_job_are_put_together_in_the_order_of_the_rows(
     assert ran.json["answered"] == 29
     assert [len(one.requests) for one in server.batches] == [7, 7, 7, 7, 1]
     assert [one["row"] for one in replies(tickets.folder)] == list(range(30))
+
+
+def test_a_batch_has_no_more_bytes_than_it_may(
+    tickets, server: BatchServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(filling, "MOST_BYTES", 2500)
+    write_tickets(tickets.folder, 12)
+
+    ran = tickets(*JOB, "--json")
+
+    sizes = [
+        sum(len(json.dumps(one, separators=(",", ":"))) + 2 for one in batch.requests)
+        for batch in server.batches
+    ]
+    assert ran.json["answered"] == 12
+    assert len(sizes) > 1
+    assert max(sizes) <= 2500
 
 
 FATES = {

@@ -18,7 +18,7 @@ from splice.ports.providers import Completion, CompletionRequest
 class Standing(msgspec.Struct, frozen=True):
     """How a batch stands.
 
-    `ended` has results to read, `refused` never will: nothing of it was run, and nothing is charged.
+    `ended` has results to read, `refused` never will: nothing of it ran, and nothing is charged.
     `cancelled` where somebody ended it early. `total` and the counts are requests; a provider that
     counts only at the end gives 0 until then. `why` are the provider's own words.
     """
