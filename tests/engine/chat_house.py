@@ -186,9 +186,7 @@ def chat_line(cls: type[splice.Conversation], *balanced: Balanced, number: int =
             label=f"llm:{model}", kind="llm", position=0, timeout_s=5.0, version=model,
             model=model.partition("/")[2], provider="a",
         )  # fmt: skip
-        return Step(
-            route, Relayed(balanced[0], route, declaration.routes[0].patience, None), False
-        )
+        return Step(route, Relayed(balanced[0], route, declaration.routes[0].patience, None), False)
 
     return line_of(Release(number, manifest, 0, "test"), declaration, steps, None, direct)
 

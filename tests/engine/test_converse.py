@@ -290,9 +290,7 @@ async def test_a_request_that_the_provider_calls_wrong_is_tried_nowhere_else(
 ) -> None:
     second = ScriptedProvider()
     wrong = ProviderRejected("messages", got="an empty list")
-    house = make_house(
-        Chatting, balanced(ScriptedProvider(Says(error=wrong))), balanced(second)
-    )
+    house = make_house(Chatting, balanced(ScriptedProvider(Says(error=wrong))), balanced(second))
 
     spoken = await house.say()
 
@@ -415,9 +413,7 @@ async def test_the_cheapest_route_above_the_floor_is_tried_first(make_house: Mak
     def priced(factor: int) -> ScriptedProvider:
         return ScriptedProvider(cost=Price(input_nano=factor, output_nano=factor))
 
-    house = make_house(
-        Thrifty, balanced(priced(9)), balanced(priced(5)), balanced(priced(1))
-    )
+    house = make_house(Thrifty, balanced(priced(9)), balanced(priced(5)), balanced(priced(1)))
 
     spoken = await house.say()
 

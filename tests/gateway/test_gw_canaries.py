@@ -454,8 +454,3 @@ def test_a_redis_that_refuses_the_password_is_told_without_it(
         assert [answer.status for answer in answers] == [503, 200]
         assert password not in gateway.server.log + shown + str([one.body for one in answers])
         assert password not in str(gateway.records(2))
-
-
-def test_debug(run):
-    print(run.log[-6000:])
-    assert 0

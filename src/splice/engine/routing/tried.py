@@ -39,7 +39,8 @@ def _told(one: Deployment, error: ProviderFailed) -> None:
     now = time.monotonic()
     if now >= one.told_until:
         one.told_until = now + _QUIET_S
-        log.warning("%s", error)
+        # Not the provider's words: they may repeat what a customer said.
+        log.warning("%s: %s [%s]", one.name, error.mend or "it cannot answer", error.code)
 
 
 class Tried(Generic[T]):

@@ -6,7 +6,6 @@ path. What it answers is described by `openapi.py`, as the rest is.
 
 from __future__ import annotations
 
-import logging
 import math
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -18,6 +17,7 @@ from starlette.types import ASGIApp
 from splice.core.access import ANYONE, Principal
 from splice.core.call import Call, Reason, Trace
 from splice.core.errors import Draining, RateLimited, SpliceError, UnknownKey, UnsupportedMediaType
+from splice.engine.faults import faults
 from splice.engine.line import Line
 from splice.serve.http.body import BodyReader, ClientGone, Limits
 from splice.serve.http.desk import Desk, answer_of
@@ -63,8 +63,6 @@ class Reply(msgspec.Struct, gc=False):
             headers.append((b"splice-call-id", self.call_id.encode()))
         return headers + self.extra
 
-
-log = logging.getLogger("splice.http")
 
 _REPEATED = [(b"idempotent-replayed", b"true")]
 _NO_HEADERS: list[tuple[bytes, bytes]] = []
@@ -181,8 +179,8 @@ class HttpSurface:
             answered = await desk.engine.answer(call, line)
         except SpliceError as error:
             return _problem_reply(error, "")
-        except Exception:
-            log.exception("a call of %s raised what nobody foresaw", name)
+        except Exception as error:  # noqa: BLE001 - the call ends here, and its caller is told
+            faults.told(f"a call of {name}", error)
             return _problem_reply(_unforeseen(name), "")
         record = answered.record
         if answered.error is not None:

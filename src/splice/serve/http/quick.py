@@ -13,7 +13,6 @@ are used in this file only, and `fits()` says whether they are there.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Coroutine
 from typing import Any, cast
 
@@ -25,14 +24,13 @@ from uvicorn.protocols.http.httptools_impl import (
     RequestResponseCycle,
 )
 
+from splice.engine.faults import faults
 from splice.engine.line import Line
 from splice.serve.http.bounds import BoundedProtocol
 from splice.serve.http.gateway import EVENT_STREAM, Gateway
 from splice.serve.http.lane import HttpSurface, Reply
 from splice.serve.tokens import token_of
 from splice.serve.wire import EventStream, Surface, WireAnswer, WireCall
-
-log = logging.getLogger("splice.http")
 
 _START = b"POST /v1/"
 _NATIVE = b"/v1/integrations/"
@@ -206,8 +204,8 @@ class QuickProtocol(BoundedProtocol):
             if self.transport.is_closing():  # the client is gone
                 raise
             answer = surface.gateway.too_late(wire, call)
-        except Exception:
-            log.exception("a request for %s raised what nobody foresaw", call.path)
+        except Exception as error:  # noqa: BLE001 - the task ends here
+            faults.told(f"a request for {call.path}", error)
             self.transport.close()
             return
         if (b"connection", b"close") in answer.headers:

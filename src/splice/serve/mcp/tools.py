@@ -6,7 +6,6 @@ Imported only where the `mcp` extra is installed and somebody asks.
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable
 from typing import Any
@@ -26,6 +25,7 @@ from mcp.shared.exceptions import MCPError
 
 from splice.core.call import Call, Record
 from splice.core.errors import MalformedBody, SpliceError
+from splice.engine.faults import faults
 from splice.engine.keyring import may_call
 from splice.engine.line import Line
 from splice.serve.mcp.asking import STATE, Asking
@@ -36,7 +36,6 @@ SURFACE = "mcp"
 _LOOK_SECONDS = 0.25
 """How often releases are compared while somebody wants to know of changes."""
 
-log = logging.getLogger("splice.mcp")
 
 _Context = ServerRequestContext[Any, Any]
 
@@ -109,8 +108,8 @@ class Tools:
             answered = await engine.answer(call, line)
         except SpliceError as error:
             return _failed(error, "")
-        except Exception:
-            log.exception("a call of %s raised what nobody foresaw", line.name)
+        except Exception as error:  # noqa: BLE001 - the call ends here, and its caller is told
+            faults.told(f"a call of {line.name}", error)
             return _failed(SpliceError(line.name, got="an error that nobody foresaw"), "")
         if answered.error is not None:
             return _failed(answered.error, answered.record.call_id)

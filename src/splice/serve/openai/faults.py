@@ -7,18 +7,18 @@ them from it.
 
 from __future__ import annotations
 
-import logging
 import math
 import re
+import sys
 from typing import Any
 
 import msgspec
 
 from splice.core import errors
+from splice.engine.faults import faults
 from splice.serve.openai.reading import is_missing
 from splice.serve.wire import WireAnswer
 
-log = logging.getLogger("splice.openai")
 Header = tuple[bytes, bytes]
 _ENDS = ("/chat/completions", "/responses", "/embeddings", "/models")
 _encode = msgspec.json.Encoder().encode
@@ -101,7 +101,9 @@ def broken_off(error: errors.SpliceError) -> bytes:
 
 def unforeseen(what: str) -> errors.SpliceError:
     """The error to show for the exception that is being dealt with, which goes to the log."""
-    log.exception("%s raised what nobody foresaw", what)
+    error = sys.exception()
+    if error is not None:
+        faults.told(what, error)
     return errors.SpliceError(
         "server", got="an error that nobody foresaw", mend="the log of the server tells which"
     )
