@@ -167,7 +167,7 @@ class Gateway:
 
     def takes_hold(self) -> None:
         """Return once every worker has looked into the ledger: each does twice a second."""
-        time.sleep(1.2)
+        time.sleep(1.0)
 
 
 @contextlib.contextmanager

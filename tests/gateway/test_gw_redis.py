@@ -212,8 +212,7 @@ def test_a_stream_that_outlives_redis_is_answered_and_settled_when_redis_is_back
 
 
 def redis_pid(redis: OwnServer) -> int:
-    with open("/proc/net/unix", encoding="ascii"):
-        pass
+    """The process behind it (Linux)."""
     folder = re.sub(r"^unix://", "", redis.url)
     for entry in Path("/proc").glob("[0-9]*/cmdline"):
         try:

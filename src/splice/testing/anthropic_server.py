@@ -155,6 +155,9 @@ class AnthropicServer:
         self._socket.close()
 
     async def _list(self, request: Request) -> Response:
+        if "anthropic-version" not in request.headers:  # as the vendor wants it
+            wrong = {"type": "invalid_request_error", "message": "anthropic-version: required"}
+            return JSONResponse({"type": "error", "error": wrong}, 400)
         listed = [{"type": "model", "id": n, "display_name": n.title()} for n in self._models]
         return JSONResponse({"data": listed, "has_more": False})
 

@@ -215,7 +215,8 @@ class AnthropicProvider:
         where = f"{self.name}.models"
         self._check_open(where)
         try:
-            reply = await self._http.get(_MODELS, 30.0)
+            version = {"anthropic-version": self._version}
+            reply = await self._http.get(_MODELS, 30.0, version)
         except HttpFault as fault:
             raise self._refusals.fault(where, fault, 30.0) from None
         if reply.status in (404, 405, 501):

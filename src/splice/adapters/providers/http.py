@@ -169,13 +169,16 @@ class Http:
             weakref.WeakKeyDictionary()
         )
 
-    async def get(self, path: str, timeout_s: float | None = None) -> HttpReply:
+    async def get(
+        self, path: str, timeout_s: float | None = None, headers: Mapping[str, str] | None = None
+    ) -> HttpReply:
         """The answer to a GET of a path below the base URL.
 
         Raises:
             HttpFault: There was no whole answer, or not within `timeout_s`.
         """
-        head = self._head("GET", path) + b"\r\n"
+        more = "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())
+        head = self._head("GET", path) + more.encode("latin-1") + b"\r\n"
         return cast("HttpReply", await self._ask(head, b"", timeout_s, live=False))
 
     async def post(
