@@ -18,9 +18,9 @@ from redis_server import OwnServer  # noqa: E402
 _SERVICES = TESTS.parent / "scripts" / "services"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def own_redis() -> Iterator[OwnServer]:
-    """A Redis server that the test starts, kills and starts again."""
+    """A Redis server that the tests of a file start, kill and start again."""
     url = os.environ.get("SPLICE_TEST_REDIS") or _running()
     with redis.Redis.from_url(url) as asking:
         binary = str(asking.info("server")["executable"])

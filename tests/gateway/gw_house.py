@@ -165,6 +165,12 @@ class Gateway:
             self._shared[name] = self.known_key(name, budgets, **may)[1]
         return self._shared[name]
 
+    def share_keys(self, **named: dict[str, Any]) -> None:
+        """Makes keys that several tests use, and waits for all of them at once."""
+        for name, may in named.items():
+            self._shared[name] = self.key(name, **may)[1]
+        self.takes_hold()
+
     def takes_hold(self) -> None:
         """Return once every worker has looked into the ledger: each does twice a second."""
         time.sleep(1.0)

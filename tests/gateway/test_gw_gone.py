@@ -155,7 +155,7 @@ def test_a_client_that_goes_before_the_answer_stops_the_provider(
 
     one.close()
 
-    eventually(lambda: slow.disconnects == tries)
+    eventually(lambda: slow.disconnects >= tries)
     gateway.rest()
     record = gone_record(gateway, model, already)
     assert (record.status, record.reason) == (Status.FAILED, Reason.CANCELLED)
@@ -217,7 +217,7 @@ def test_the_same_holds_where_anthropic_answers(
 
     one.close()
 
-    eventually(lambda: claude.disconnects == 1)
+    eventually(lambda: claude.disconnects >= 1)
     gateway.rest()
     record = gone_record(gateway, model, already)
     assert record.reason is Reason.DISCONNECTED
@@ -267,7 +267,7 @@ def test_a_client_that_sends_more_and_goes_is_noticed_all_the_same(
 
     one.close()
 
-    eventually(lambda: slow.disconnects == 1)
+    eventually(lambda: slow.disconnects >= 1)
     gateway.rest()
     assert len(slow.asked) == 1
 

@@ -55,8 +55,17 @@ def gateway(upstream: OpenAIServer, tmp_path_factory: pytest.TempPathFactory) ->
     with serving(
         folder, toml, INTEGRATIONS, workers=2, pepper=PEPPER, HOUSE_PEPPER=PEPPER
     ) as running:
-        running.shared_key("house")
-        running.takes_hold()
+        running.share_keys(
+            house={},
+            ended={"expires": "500 ms"},
+            here={"addresses": ("127.0.0.0/8",)},
+            elsewhere={"addresses": ("10.0.0.0/8", "2001:db8::/32")},
+            secret={"integrations": ("secret",)},
+            talk={"integrations": ("talk",)},
+            namer={"integrations": ("talk",), "models": ("a/m*",)},
+            streaming={},
+            revoked={},
+        )
         yield running
 
 
@@ -110,8 +119,8 @@ def test_a_wrong_key_is_401_in_the_shape_of_its_door(
 
 
 def test_the_clients_raise_what_they_raise_at_their_vendors(gateway: Gateway) -> None:
-    secret = gateway.shared_key("secret-only", integrations=("secret",))
-    ended = key_of_unseen(gateway, "ended", expires="1 s")
+    secret = gateway.shared_key("secret")
+    ended = gateway.shared_key("ended")
 
     for client in (gateway.openai("sk-wrong"), gateway.openai(ended)):
         with pytest.raises(openai.AuthenticationError):
@@ -129,11 +138,11 @@ def test_the_clients_raise_what_they_raise_at_their_vendors(gateway: Gateway) ->
 
 
 def test_a_key_that_is_revoked_ends_on_all_workers_within_a_second(gateway: Gateway) -> None:
-    key_id, key = gateway.known_key("revoked")
+    key = gateway.shared_key("revoked")
     for path in (CHAT, MESSAGES, NATIVE):
         assert {one.status for one in everywhere(gateway, path, key)} == {200}
 
-    gateway.stores.keys.revoke_key(key_id, time.time_ns() // 1000)
+    gateway.stores.keys.revoke_key(key.split("-")[2], time.time_ns() // 1000)
     gateway.takes_hold()
 
     for path in (CHAT, MESSAGES, NATIVE):
@@ -147,10 +156,10 @@ def test_a_stream_that_runs_is_not_cut_by_the_end_of_its_key(
     gateway: Gateway, upstream: OpenAIServer
 ) -> None:
     upstream.always = Scripted(text="one two three", pause_s=0.3)
-    key_id, key = gateway.known_key("streaming")
+    key = gateway.shared_key("streaming")
     stream = gateway.openai(key).chat.completions.create(model="talk", messages=HELLO, stream=True)
 
-    gateway.stores.keys.revoke_key(key_id, time.time_ns() // 1000)
+    gateway.stores.keys.revoke_key(key.split("-")[2], time.time_ns() // 1000)
     said = "".join(one.choices[0].delta.content or "" for one in stream)
 
     upstream.always = Scripted()
@@ -158,8 +167,8 @@ def test_a_stream_that_runs_is_not_cut_by_the_end_of_its_key(
 
 
 def test_a_key_is_good_only_from_its_addresses(gateway: Gateway) -> None:
-    here = gateway.shared_key("here", addresses=("127.0.0.0/8",))
-    elsewhere = key_of_unseen(gateway, "elsewhere", addresses=("10.0.0.0/8", "2001:db8::/32"))
+    here = gateway.shared_key("here")
+    elsewhere = gateway.shared_key("elsewhere")
 
     for path in (CHAT, MESSAGES, NATIVE):
         assert ask(gateway, path, here).status == 200
@@ -177,16 +186,9 @@ def test_a_key_is_good_only_from_its_addresses(gateway: Gateway) -> None:
         assert forged.status == 401
 
 
-def key_of_unseen(gateway: Gateway, name: str, **may: Any) -> str:
-    """A key that cannot be tried from here."""
-    token = gateway.key(name, **may)[1]
-    gateway.takes_hold()
-    return token
-
-
 def test_a_key_reaches_its_integrations_and_models_and_no_other(gateway: Gateway) -> None:
-    talk = gateway.shared_key("talk-only", integrations=("talk",))
-    namer = gateway.shared_key("namer", integrations=("talk",), models=("a/m*",))
+    talk = gateway.shared_key("talk")
+    namer = gateway.shared_key("namer")
 
     def statuses(key: str, *models: str) -> list[int]:
         return [
@@ -208,7 +210,7 @@ def test_a_key_reaches_its_integrations_and_models_and_no_other(gateway: Gateway
 
 
 def test_a_key_sees_the_calls_of_its_integrations_and_no_other(gateway: Gateway) -> None:
-    talk = gateway.shared_key("talk-only", integrations=("talk",))
+    talk = gateway.shared_key("talk")
     house = gateway.shared_key("house")
     answer = gateway.ask({"model": "secret", **SHORT}, key=house)
     call_id = answer.headers["splice-call-id"]

@@ -136,14 +136,11 @@ def test_no_answer_that_began_is_missing_after_any_of_twenty_kills(
     assert [one for one in journal if one not in stored] == []
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_sigterm_lets_streams_end_regularly(
-    tmp_path: Path, upstream: OpenAIServer, workers: int
-) -> None:
+def test_sigterm_lets_streams_end_regularly(tmp_path: Path, upstream: OpenAIServer) -> None:
     upstream.always = Scripted(text="one two three four five six", pause_s=0.1)
     said: dict[str, str] = {}
     with serving(
-        tmp_path, BASE + provider("a", upstream.base_url), INTEGRATIONS, workers=workers
+        tmp_path, BASE + provider("a", upstream.base_url), INTEGRATIONS, workers=2
     ) as gateway:
 
         def ours(model: str) -> None:

@@ -213,7 +213,7 @@ def test_a_budget_that_ends_in_mid_stream_ends_the_stream_and_bills_what_came(
     read, written = attempt.usage.input_tokens or 0, attempt.usage.output_tokens or 0
     assert came <= written <= came + 5
     assert record.cost_nano == read * READ_NANO + written * WRITE_NANO <= 60 * CENT
-    eventually(lambda: upstream.disconnects == 1)
+    eventually(lambda: upstream.disconnects >= 1)
     gateway.rest()
 
 
