@@ -1,9 +1,10 @@
-"""A project folder with the command line in it, run in this process: quick, and its own."""
+"""A project folder with the command line in it, run in this process; other people's systems."""
 
 from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
@@ -13,6 +14,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from splice.cli.main import main
+
+SERVICES = Path(__file__).parents[1] / "scripts" / "services"
 
 ORDERS = '''
 from typing import Literal
@@ -128,3 +131,59 @@ def applied(orders: Command) -> Callable[[str], Ran]:
         return orders("release", "apply", "--yes")
 
     return apply
+
+
+PEERS = {  # by fixture: the name that scripts/services knows
+    "mlflow_url": "mlflow",
+    "mlserver": "mlserver",
+    "kserve_python": "kserve",
+    "kfp_python": "kfp",
+}
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Start those peers that the chosen tests use: by the time of their turn they are ready."""
+    used = {name for item in session.items for name in getattr(item, "fixturenames", ())}
+    wanted = [peer for fixture, peer in PEERS.items() if fixture in used]
+    if wanted and "SPLICE_TEST_MLFLOW" in os.environ and not session.config.option.collectonly:
+        subprocess.run([SERVICES, "start", *wanted], capture_output=True, check=False)
+
+
+def peer(name: str) -> list[str]:
+    """Where a peer is, as soon as it can be used; skips the test if it cannot."""
+    waited = subprocess.run([SERVICES, "wait", name], capture_output=True, text=True, check=False)
+    if waited.returncode:
+        pytest.skip(f"no {name} (scripts/services start {name}): {waited.stderr.strip()}")
+    return [line.partition("=")[2] for line in waited.stdout.splitlines()]
+
+
+class MLServerAt(NamedTuple):
+    """An MLServer that serves one model in the versions 1 and 2: see scripts/peers.d/mlserver."""
+
+    http: str  # http://127.0.0.1:…
+    grpc: str  # 127.0.0.1:…
+    model: str = "order-risk"
+
+
+@pytest.fixture(scope="session")
+def mlflow_url() -> str:
+    """An MLflow server, empty when the tests began: give what you make in it a name of its own."""
+    return peer("mlflow")[0]
+
+
+@pytest.fixture(scope="session")
+def mlserver() -> MLServerAt:
+    """A server of the Open Inference Protocol that is not ours."""
+    return MLServerAt(*peer("mlserver"))
+
+
+@pytest.fixture(scope="session")
+def kserve_python() -> str:
+    """A Python with KServe's SDK: the tests of its clients run in it."""
+    return peer("kserve")[0]
+
+
+@pytest.fixture(scope="session")
+def kfp_python() -> str:
+    """A Python with Kubeflow Pipelines' SDK, which compiles and runs steps as processes."""
+    return peer("kfp")[0]
