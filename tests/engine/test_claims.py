@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from engine_house import HighOrders, House, Orders, call_of, line_for, until
@@ -227,6 +229,28 @@ async def test_the_lease_of_a_call_that_waited_covers_its_whole_deadline(
                              time.time_ns() // 1000, 1)  # fmt: skip
 
     assert (other.mine, other.done) == (False, False)
+
+
+async def test_a_caller_who_goes_while_the_ledger_is_slow_leaves_no_claim_behind(
+    kept: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow, claim = threading.Event(), kept.store.claim
+
+    def wait(*what: Any) -> Claim:
+        slow.wait(10.0)
+        return claim(*what)
+
+    line, claims = line_for(Orders, ScriptedPredictor(GOOD)), Claims(kept.store)
+    with monkeypatch.context() as patched:
+        patched.setattr(kept.store, "claim", wait)
+        gone = asyncio.ensure_future(claims.take(line, call_of(line, key="k"), "k"))
+        await asyncio.sleep(0.01)
+        gone.cancel()
+        await asyncio.gather(gone, return_exceptions=True)
+        slow.set()
+
+    async with asyncio.timeout(5.0):  # far less than the lease
+        assert await claims.take(line, call_of(line, key="k"), "k") is None
 
 
 async def test_calls_that_wait_for_a_key_count_as_in_flight(house: House) -> None:

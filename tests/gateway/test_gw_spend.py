@@ -284,7 +284,7 @@ def test_what_the_declaration_lets_a_model_write_is_reserved(gateway: Gateway) -
 
 
 def test_two_tries_at_once_have_room_for_both(gateway: Gateway, upstream: OpenAIServer) -> None:
-    _, key = gateway.known_key("hedged", ["EUR 0.15/total"])
+    _, key = gateway.known_key("hedged", ["EUR 0.11/total"])
     upstream.always = Scripted(delay_s=0.1)
 
     while gateway.ask({"model": "hedged", **SHORT}, key=key).status == 200:
@@ -293,7 +293,7 @@ def test_two_tries_at_once_have_room_for_both(gateway: Gateway, upstream: OpenAI
     gateway.rest()
     mine = gateway.records(2, key=key)
     assert any(one.ended == "outrun" for record in mine for one in record.attempts)
-    assert 0 < spent(mine) <= 15 * CENT
+    assert 0 < spent(mine) <= 11 * CENT
 
 
 def test_limits_of_a_minute_answer_429_with_the_time_to_wait(gateway: Gateway) -> None:
