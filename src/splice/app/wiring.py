@@ -27,14 +27,17 @@ from splice.engine.record import Recorder
 from splice.engine.reuse import Reuse
 from splice.engine.routing.balanced import Balanced
 from splice.engine.spend import Purse
+from splice.ports.audit import AuditLog
 from splice.ports.caches import Cache, SemanticCache
 from splice.ports.features import FeatureStore
 from splice.ports.keys import KeyStore, Spending
+from splice.ports.leases import LeaseStore
 from splice.ports.masking import Masker
 from splice.ports.meters import Meter
 from splice.ports.runtimes import ModelRuntime
 from splice.ports.stores import ModelStore, OutcomeStore, RecordStore, ReleaseStore
 from splice.ports.telemetry import Tracer
+from splice.ports.validations import ValidationStore
 
 log = logging.getLogger("splice")
 
@@ -53,6 +56,9 @@ class Stores:
         self.releases: ReleaseStore = self._ledger.releases
         self.models: ModelStore = self._ledger.models
         self.keys: KeyStore = self._ledger.keys
+        self.audit: AuditLog = self._ledger.audit
+        self.validations: ValidationStore = self._ledger.validations
+        self.leases: LeaseStore = self._ledger.leases
 
     def check(self) -> str:
         """Empty where the ledger can be reached, else what is wrong."""

@@ -214,6 +214,7 @@ class Control:
                 label=route.label, kind="model", position=position, timeout_s=timed.timeout_s,
                 version=version.label, model=version.name, model_version=version.version,
                 sha256=version.sha256, features=route.features,
+                format="" if version.format == "onnx" else version.format,
             ), version if adopted.is_new else None  # fmt: skip
         if isinstance(route, Rule):
             return PinnedRoute(

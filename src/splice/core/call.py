@@ -170,6 +170,9 @@ class Record(msgspec.Struct, omit_defaults=True, gc=False):
     problem: Problem | None = None
     trace: Trace | None = None
     notes: tuple[str, ...] = ()  # what a reader must know: a budget that could not be checked, …
+    shadow_of: str | None = (
+        None  # the call that this one repeats in a shadow; nobody got its answer
+    )
 
 
 class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from splice.core.versions import Card, Lineage
+
 RouteKind = Literal["model", "llm", "rule"]
 
 
@@ -31,7 +33,11 @@ class Signature(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ModelVersion(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A registered artifact: it never changes, its hash says so."""
+    """A registered artifact: it never changes, its hash says so.
+
+    `format` is the name of an entry point in `splice.runtimes` (`onnx`), or `remote`: then the
+    artifact is the JSON of an `Endpoint`.
+    """
 
     name: str
     version: int
@@ -42,6 +48,8 @@ class ModelVersion(msgspec.Struct, frozen=True, omit_defaults=True):
     created_us: int = 0
     source: str = ""
     withdrawn: str = ""  # why no route may use it any more; empty while it may be used
+    card: Card = Card()
+    lineage: Lineage = Lineage()
 
     @property
     def label(self) -> str:
@@ -70,6 +78,56 @@ class PinnedRoute(msgspec.Struct, frozen=True, omit_defaults=True):
     prompt_sha256: str = ""
     function: str = ""
     params: dict[str, Any] = {}  # generation parameters, passed to the provider as they are
+    # Of a model's artifact; empty is `onnx`. Defaults are left out of the digest by identity, which
+    # only the empty text keeps through a database.
+    format: str = ""
+
+
+class Variant(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Routes that a share of the calls get instead of the manifest's own.
+
+    `share` counts in ten-thousandths of all calls.
+    """
+
+    name: str
+    share: int
+    routes: tuple[PinnedRoute, ...]
+
+
+class PinnedGuard(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What ends a rollout when it is broken: a figure of the challenger's calls and its bound.
+
+    `figure` is `errors`, `fallbacks`, `latency_p50`, `latency_p95`, `latency_p99` (seconds), `cost`
+    (of a call, in the account's currency), or `outcome:NAME` (mean of an outcome). `at_most` and
+    `at_least` bound the figure itself; `worse_by` the distance to the champion's own calls of the
+    same time, in the direction that is worse.
+    """
+
+    figure: str
+    at_most: float | None = None
+    at_least: float | None = None
+    worse_by: float | None = None
+    higher_is_better: bool = False
+
+
+class PinnedRollout(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Which share of the calls, of whom, gets which routes.
+
+    Who has an entity keeps his variant while shares only grow: the place on the scale is a hash of
+    `salt` and entity. `steps` are the shares of a canary in ten-thousandths, `step` is where it
+    stands. `flag` names a flag that chooses the variant instead.
+    """
+
+    salt: str
+    variants: tuple[Variant, ...] = ()
+    shadows: tuple[PinnedRoute, ...] = ()
+    shadow_share: int = 0  # ten-thousandths of the calls that a shadow repeats
+    flag: str = ""
+    steps: tuple[int, ...] = ()
+    step: int = 0
+    every_s: float = 0.0
+    min_calls: int = 0
+    guards: tuple[PinnedGuard, ...] = ()
 
 
 class Manifest(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -85,6 +143,7 @@ class Manifest(msgspec.Struct, frozen=True, omit_defaults=True):
     request_schema: dict[str, Any]  # JSON Schema 2020-12
     reply_schema: dict[str, Any]  # JSON Schema 2020-12
     objective: dict[str, Any] = {}
+    rollout: PinnedRollout | None = None
 
     @property
     def digest(self) -> str:

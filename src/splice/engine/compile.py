@@ -5,11 +5,13 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 
 import msgspec
 
 from splice.core.errors import ModelUnavailable, SettingsError, SpliceError
 from splice.core.release import PinnedRoute, Release
+from splice.core.versions import Endpoint
 from splice.declare.options import CONVERSATION_RETRIES, Patience
 from splice.declare.reading import Declaration
 from splice.declare.routes import TimedRoute
@@ -17,10 +19,12 @@ from splice.declare.spec import LLM, Rule
 from splice.engine.line import Line, Step, line_of
 from splice.engine.routing.balanced import Balanced
 from splice.engine.routing.batched import Batched
+from splice.engine.routing.hosted import Hosted
 from splice.engine.routing.prompted import Prompted
 from splice.engine.routing.relayed import Relayed
 from splice.engine.routing.ruled import Ruled
 from splice.engine.seal import Seal
+from splice.ports.hosts import HostedModel, RemoteRuntime
 from splice.ports.masking import Masker
 from splice.ports.predictor import Predictor
 from splice.ports.runtimes import ModelRuntime
@@ -41,6 +45,22 @@ class Machine(msgspec.Struct, frozen=True):
     max_batch: int = 64
     nano_per_second: float | None = None
     local_providers: frozenset[str] = frozenset()
+    threads_of: Mapping[str, int] = {}  # by model name, where it differs
+
+
+class Hosts(msgspec.Struct, frozen=True):
+    """Where models run that do not run in this process.
+
+    `remotes` are the runtimes by protocol; `pools` make a worker pool for the models of that name,
+    of their file and what is pinned of them.
+    """
+
+    remotes: Mapping[str, RemoteRuntime] = {}
+    pools: Mapping[str, Callable[[Path, PinnedRoute], HostedModel]] = {}
+
+
+_ModelKey = tuple[str, str, tuple[str, ...]]
+"""Name, SHA-256 and features: two names may run the same bytes in different places."""
 
 
 def _no_masker(rules: tuple[str, ...]) -> Masker:
@@ -59,13 +79,15 @@ class Compiler:
         providers: Mapping[str, Balanced],
         machine: Machine,
         masker: Callable[[tuple[str, ...]], Masker] = _no_masker,
+        hosts: Hosts | None = None,
     ) -> None:
         self._models = models
         self._runtimes = runtimes
         self._providers = providers
         self._machine = machine
         self._masker = masker
-        self._loaded: weakref.WeakValueDictionary[tuple[str, tuple[str, ...]], Batched] = (
+        self._hosts = hosts or Hosts()
+        self._loaded: weakref.WeakValueDictionary[_ModelKey, Batched | Hosted] = (
             weakref.WeakValueDictionary()
         )
 
@@ -147,29 +169,59 @@ class Compiler:
             nano_per_second=rate,
         )
 
-    def model(self, pinned: PinnedRoute) -> Batched:
-        """The model of a route, in memory.
+    def model(self, pinned: PinnedRoute) -> Batched | Hosted:
+        """The model of a route, in memory or at its host.
 
         Raises:
             ModelUnavailable: Its file is gone, or cannot be loaded.
             ModelMismatch: Its features do not fit the signature.
         """
-        key = (pinned.sha256, pinned.features)
-        batched = self._loaded.get(key)
-        if batched is None:
-            runtime = self._runtimes.get("onnx")
-            if runtime is None:
-                raise ModelUnavailable(
-                    pinned.label, got="no runtime for ONNX", mend="install splice-ai[onnx]"
-                )
-            loaded = runtime.load(
-                self._models.file(pinned.sha256), pinned.features, threads=self._machine.threads
-            )
-            batched = Batched(
-                loaded,
+        key = (pinned.model, pinned.sha256, pinned.features)
+        found = self._loaded.get(key)
+        if found is None:
+            hosted = self._hosted(pinned)
+            found = self._in_process(pinned) if hosted is None else hosted
+            self._loaded[key] = found
+        return found
+
+    def _in_process(self, pinned: PinnedRoute) -> Batched:
+        form = pinned.format or "onnx"
+        runtime = self._runtimes.get(form)
+        if runtime is None:
+            raise ModelUnavailable(
                 pinned.label,
-                max_batch=self._machine.max_batch,
-                nano_per_second=self._machine.nano_per_second,
+                got=f"no runtime for {'ONNX' if form == 'onnx' else form}",
+                mend="install splice-ai[onnx]" if form == "onnx" else "",
             )
-            self._loaded[key] = batched
-        return batched
+        threads = self._machine.threads_of.get(pinned.model, self._machine.threads)
+        loaded = runtime.load(self._models.file(pinned.sha256), pinned.features, threads=threads)
+        return Batched(
+            loaded,
+            pinned.label,
+            max_batch=self._machine.max_batch,
+            nano_per_second=self._machine.nano_per_second,
+        )
+
+    def _hosted(self, pinned: PinnedRoute) -> Hosted | None:
+        """The model where it runs elsewhere; None where it runs in this process."""
+        file = self._models.file(pinned.sha256)
+        pool = self._hosts.pools.get(pinned.model)
+        model: HostedModel
+        rate = self._machine.nano_per_second
+        if pinned.format == "remote":
+            endpoint = msgspec.json.decode(file.read_bytes(), type=Endpoint)
+            remote = self._hosts.remotes.get(endpoint.protocol)
+            if remote is None:
+                raise ModelUnavailable(
+                    pinned.label,
+                    got=f"an endpoint of protocol {endpoint.protocol}",
+                    promised=f"one of {', '.join(self._hosts.remotes) or 'none installed'}",
+                )
+            version = self._models.resolve(pinned.model, str(pinned.model_version))
+            signature = None if version is None else version.signature
+            model, rate = remote.connect(endpoint, pinned.features, signature), None
+        elif pool is not None:
+            model = pool(file, pinned)
+        else:
+            return None
+        return Hosted(model, pinned.label, max_batch=self._machine.max_batch, nano_per_second=rate)

@@ -165,6 +165,17 @@ class ReleaseStore(Protocol):
         ...
 
 
+class AliasChange(msgspec.Struct, frozen=True):
+    """An alias was pointed at a version."""
+
+    name: str
+    alias: str
+    version: int
+    by: str = ""
+    why: str = ""
+    at_us: int = 0
+
+
 class ModelStore(Protocol):
     """Registered artifacts and their aliases."""
 
@@ -186,12 +197,18 @@ class ModelStore(Protocol):
         """Alias to version number."""
         ...
 
-    def set_alias(self, name: str, alias: str, version: int) -> None:
-        """Point an alias at a version.
+    def set_alias(
+        self, name: str, alias: str, version: int, *, by: str = "", why: str = "", now_us: int = 0
+    ) -> None:
+        """Point an alias at a version; where it points already, nothing is noted.
 
         Raises:
             StoreError: There is no such version.
         """
+        ...
+
+    def alias_history(self, name: str, alias: str) -> list[AliasChange]:
+        """Where an alias pointed, newest first."""
         ...
 
     def withdraw(self, name: str, version: int, why: str) -> ModelVersion:

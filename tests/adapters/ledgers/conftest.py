@@ -12,7 +12,10 @@ from pathlib import Path
 import pytest
 
 from splice.adapters.ledgers.sql import Ledger, open_ledger
+from splice.ports.audit import AuditLog
+from splice.ports.leases import LeaseStore
 from splice.ports.stores import ModelStore, OutcomeStore, RecordStore, ReleaseStore
+from splice.ports.validations import ValidationStore
 
 SERVICES = Path(__file__).parents[3] / "scripts" / "services"
 
@@ -30,6 +33,21 @@ def outcomes(ledger: Ledger) -> OutcomeStore:
 @pytest.fixture
 def releases(ledger: Ledger) -> ReleaseStore:
     return ledger.releases
+
+
+@pytest.fixture
+def audit(ledger: Ledger) -> AuditLog:
+    return ledger.audit
+
+
+@pytest.fixture
+def validations(ledger: Ledger) -> ValidationStore:
+    return ledger.validations
+
+
+@pytest.fixture
+def leases(ledger: Ledger) -> LeaseStore:
+    return ledger.leases
 
 
 @pytest.fixture

@@ -59,6 +59,11 @@ def test_a_change_that_fails_is_no_new_generation(ledger: Ledger) -> None:
     assert ledger.keys.generation() == before
 
 
+ADDED_IN_0003 = (
+    "alias_events", "audit_events", "validations", "approvals", "leases", "pipeline_runs",
+)  # fmt: skip
+
+
 def test_a_ledger_of_the_release_before_gets_the_tables_and_keeps_its_calls(
     tmp_path: Path, sqlite_template: Path
 ) -> None:
@@ -73,6 +78,8 @@ def test_a_ledger_of_the_release_before_gets_the_tables_and_keeps_its_calls(
         for statement in (
             "DROP TABLE api_keys", "DROP TABLE budgets",
             "DELETE FROM counters WHERE name = 'access'",
+            *(f"DROP TABLE {name}" for name in ADDED_IN_0003),
+            "ALTER TABLE models DROP COLUMN card", "ALTER TABLE models DROP COLUMN lineage",
             "UPDATE alembic_version SET version_num = '0001'",
         ):  # fmt: skip
             connection.execute(text(statement))

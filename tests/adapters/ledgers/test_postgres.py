@@ -16,6 +16,11 @@ from sqlalchemy import make_url
 from splice.adapters.ledgers.payloads import day_of
 from splice.adapters.ledgers.sql import Ledger, open_ledger
 from splice.core.errors import StoreError
+from splice.testing.contracts.lifecycle import (
+    AuditLogContract,
+    LeaseStoreContract,
+    ValidationStoreContract,
+)
 from splice.testing.contracts.models import ModelStoreContract
 from splice.testing.contracts.outcomes import OutcomeStoreContract
 from splice.testing.contracts.records import (
@@ -51,6 +56,18 @@ class TestReleases(ReleaseStoreContract):
 
 
 class TestModels(ModelStoreContract):
+    pass
+
+
+class TestAudit(AuditLogContract):
+    pass
+
+
+class TestValidations(ValidationStoreContract):
+    pass
+
+
+class TestLeases(LeaseStoreContract):
     pass
 
 

@@ -8,6 +8,11 @@ from pathlib import Path
 import pytest
 
 from splice.adapters.ledgers.sql import Ledger, open_ledger
+from splice.testing.contracts.lifecycle import (
+    AuditLogContract,
+    LeaseStoreContract,
+    ValidationStoreContract,
+)
 from splice.testing.contracts.models import ModelStoreContract
 from splice.testing.contracts.outcomes import OutcomeStoreContract
 from splice.testing.contracts.records import ClaimContract, RecordStoreContract
@@ -34,4 +39,16 @@ class TestReleases(ReleaseStoreContract):
 
 
 class TestModels(ModelStoreContract):
+    pass
+
+
+class TestAudit(AuditLogContract):
+    pass
+
+
+class TestValidations(ValidationStoreContract):
+    pass
+
+
+class TestLeases(LeaseStoreContract):
     pass

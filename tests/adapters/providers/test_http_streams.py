@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
-from splice.adapters.providers.http import Http, HttpFault, origin_of
+from splice.adapters.net.http import Http, HttpFault, origin_of
 from splice.core.errors import InputMismatch
 
 Reader, Writer = asyncio.StreamReader, asyncio.StreamWriter

@@ -12,8 +12,8 @@ import anthropic
 import openai
 import pytest
 
+from splice.adapters.net.http import Http, HttpFault, origin_of
 from splice.adapters.providers.anthropic import AnthropicProvider
-from splice.adapters.providers.http import Http, HttpFault, origin_of
 from splice.adapters.providers.openai import OpenAIProvider
 from splice.core.errors import ProviderFailed
 from splice.core.prices import Price

@@ -11,9 +11,11 @@ from sqlalchemy import Connection, Row, func, insert, select, update
 
 from splice.adapters.ledgers.blobs import Blobs
 from splice.adapters.ledgers.database import Database
-from splice.adapters.ledgers.tables import aliases, models
+from splice.adapters.ledgers.tables import alias_events, aliases, models
 from splice.core.errors import StoreError
 from splice.core.release import ModelVersion, Signature
+from splice.core.versions import Card, Lineage
+from splice.ports.stores import AliasChange
 
 
 class SqlModels:
@@ -62,10 +64,14 @@ class SqlModels:
                     withdrawn="",
                 )  # fmt: skip
                 values = msgspec.structs.asdict(stored)
-                values["signature"] = msgspec.json.encode(stored.signature).decode()
+                for document in ("signature", "card", "lineage"):
+                    values[document] = msgspec.json.encode(values[document]).decode()
                 connection.execute(insert(models).values(values))
             for alias in aliases:
-                _point(connection, name, alias, stored.version)
+                point(
+                    connection,
+                    AliasChange(name, alias, stored.version, at_us=version.created_us),
+                )
         return stored
 
     def resolve(self, name: str, ref: str) -> ModelVersion | None:
@@ -101,13 +107,27 @@ class SqlModels:
         with self._database.read() as connection:
             return {row.alias: row.version for row in connection.execute(query)}
 
-    def set_alias(self, name: str, alias: str, version: int) -> None:
+    def set_alias(
+        self, name: str, alias: str, version: int, *, by: str = "", why: str = "", now_us: int = 0
+    ) -> None:
         """Point an alias at a version."""
         self._check_alias(alias)
         with self._database.write() as connection:
             self._database.lock(connection, f"model {name}")
             self._stored(connection, name, version)
-            _point(connection, name, alias, version)
+            point(connection, AliasChange(name, alias, version, by, why, now_us))
+
+    def alias_history(self, name: str, alias: str) -> list[AliasChange]:
+        """Where an alias pointed, newest first."""
+        query = select(alias_events).where(
+            alias_events.c.name == name, alias_events.c.alias == alias
+        )
+        with self._database.read() as connection:
+            rows = connection.execute(query.order_by(alias_events.c.id.desc()))
+            return [
+                AliasChange(row.name, row.alias, row.version, row.by, row.why, row.at_us)
+                for row in rows
+            ]
 
     def withdraw(self, name: str, version: int, why: str) -> ModelVersion:
         """Forbid a version to every route (`why` is not empty), or allow it again (empty)."""
@@ -148,10 +168,18 @@ class SqlModels:
             )
 
 
-def _point(connection: Connection, name: str, alias: str, version: int) -> None:
-    this = (aliases.c.name == name, aliases.c.alias == alias)
-    if not connection.execute(update(aliases).where(*this).values(version=version)).rowcount:
-        connection.execute(insert(aliases).values(name=name, alias=alias, version=version))
+def point(connection: Connection, change: AliasChange) -> None:
+    """Point an alias at a version, in the transaction of that connection."""
+    this = (aliases.c.name == change.name, aliases.c.alias == change.alias)
+    before = connection.execute(select(aliases.c.version).where(*this)).scalar()
+    if before == change.version:
+        return
+    values = {"name": change.name, "alias": change.alias, "version": change.version}
+    if before is None:
+        connection.execute(insert(aliases).values(values))
+    else:
+        connection.execute(update(aliases).where(*this).values(values))
+    connection.execute(insert(alias_events).values(msgspec.structs.asdict(change)))
 
 
 def _version(row: Row[Any]) -> ModelVersion:  # a row of `models`
@@ -165,4 +193,6 @@ def _version(row: Row[Any]) -> ModelVersion:  # a row of `models`
         created_us=row.created_us,
         source=row.source,
         withdrawn=row.withdrawn,
+        card=msgspec.json.decode(row.card, type=Card),
+        lineage=msgspec.json.decode(row.lineage, type=Lineage),
     )

@@ -44,6 +44,7 @@ class Payload(msgspec.Struct, array_like=True, frozen=True):
     trace: Trace | None
     key: str | None
     notes: tuple[str, ...] = ()
+    shadow_of: str | None = None
 
 
 class Packed(msgspec.Struct):
@@ -122,7 +123,7 @@ class Packer:
             )
             item = _PLAIN + encode(
                 (r.input, r.gathered, r.context, r.attempts, r.prediction, r.reply, r.problem,
-                 r.trace, r.key, r.notes)
+                 r.trace, r.key, r.notes, r.shadow_of)
             )  # fmt: skip
             items.append(item)
             size += len(item)

@@ -1,4 +1,4 @@
-"""The ledger: five stores in one SQL database, and a folder for the bytes of models."""
+"""The ledger: its stores in one SQL database, and a folder for the bytes of models."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ from pathlib import Path
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
+from splice.adapters.ledgers.audit import SqlAudit
 from splice.adapters.ledgers.blobs import Blobs
 from splice.adapters.ledgers.database import Database
 from splice.adapters.ledgers.keys import SqlKeys
+from splice.adapters.ledgers.leases import SqlLeases
 from splice.adapters.ledgers.migrate import HEAD, migrate, schema_version
 from splice.adapters.ledgers.models import SqlModels
 from splice.adapters.ledgers.outcomes import SqlOutcomes
 from splice.adapters.ledgers.records import SqlRecords
 from splice.adapters.ledgers.releases import SqlReleases
+from splice.adapters.ledgers.validations import SqlValidations
 from splice.core.errors import SettingsError, StoreError
 
 
@@ -28,6 +31,9 @@ class Ledger:
         self.releases = SqlReleases(database)
         self.models = SqlModels(database, Blobs(blobs))
         self.keys = SqlKeys(database)
+        self.audit = SqlAudit(database)
+        self.validations = SqlValidations(database)
+        self.leases = SqlLeases(database)
 
     def migrate(self) -> None:
         """Bring the schema up to date, one process at a time."""

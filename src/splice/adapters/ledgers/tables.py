@@ -180,6 +180,8 @@ models = Table(
     Column("created_us", BigInteger, nullable=False),
     Column("source", Words, nullable=False),
     Column("withdrawn", Words, nullable=False),
+    Column("card", Words, nullable=False),  # JSON, and so the next
+    Column("lineage", Words, nullable=False),
 )  # fmt: skip
 
 aliases = Table(
@@ -213,4 +215,60 @@ budgets = Table(
     Column("of", Words, primary_key=True),
     Column("period", Words, primary_key=True),
     Column("amount_nano", BigInteger, nullable=False),
+)  # fmt: skip
+
+alias_events = Table(
+    "alias_events", metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", Words, nullable=False),
+    Column("alias", Words, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("by", Words, nullable=False),
+    Column("why", Words, nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+)  # fmt: skip
+
+audit_events = Table(
+    "audit_events", metadata,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("at_us", BigInteger, nullable=False),
+    Column("by", Words, nullable=False),
+    Column("action", Words, nullable=False),
+    Column("subject", Words, nullable=False),
+    Column("why", Words, nullable=False),
+    Column("details", Words, nullable=False),  # JSON
+    Column("previous", Words, nullable=False),
+    Column("sha256", Words, nullable=False),
+)  # fmt: skip
+
+validations = Table(
+    "validations", metadata,
+    Column("digest", Words, primary_key=True),
+    Column("model", Words, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+    Column("body", Words, nullable=False),  # JSON
+)  # fmt: skip
+
+approvals = Table(
+    "approvals", metadata,
+    Column("id", Integer, primary_key=True),
+    Column("validation", Words, nullable=False),
+    Column("body", Words, nullable=False),  # JSON
+)  # fmt: skip
+
+leases = Table(
+    "leases", metadata,
+    Column("name", Words, primary_key=True),
+    Column("holder", Words, nullable=False),
+    Column("until_us", BigInteger, nullable=False),
+)  # fmt: skip
+
+pipeline_runs = Table(
+    "pipeline_runs", metadata,
+    Column("id", Words, primary_key=True),
+    Column("integration", Words, nullable=False),
+    Column("state", Words, nullable=False),  # asked, running, done, failed, refused
+    Column("asked_us", BigInteger, nullable=False),
+    Column("body", Words, nullable=False),  # JSON
 )  # fmt: skip

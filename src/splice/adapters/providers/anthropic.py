@@ -8,15 +8,15 @@ from typing import Any
 
 import msgspec
 
+from splice.adapters.net.connection import HttpFault, HttpReply
+from splice.adapters.net.http import BODY_LIMIT, Http, origin_of
 from splice.adapters.providers.anthropic_batches import AnthropicBatches
 from splice.adapters.providers.anthropic_events import ChatChunks
 from splice.adapters.providers.anthropic_reply import Answer, WireUsage, cost_of, to_chat, usage_of
 from splice.adapters.providers.anthropic_request import DEFAULT_MAX_TOKENS, to_messages
 from splice.adapters.providers.anthropic_stream import AnthropicStream
 from splice.adapters.providers.batch_wire import RESULTS_LIMIT, BatchWire
-from splice.adapters.providers.connection import HttpFault, HttpReply
 from splice.adapters.providers.headers import check_headers
-from splice.adapters.providers.http import BODY_LIMIT, Http, origin_of
 from splice.adapters.providers.refusals import Refusals
 from splice.core.call import Trace
 from splice.core.chat import Dialect, WireReply, WireRequest

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
-from splice.adapters.providers.answers import HttpReply
+from splice.adapters.net.answers import HttpReply
 from splice.adapters.providers.batch_wire import PAGES_MOST, SKEW_S, BatchWire
 from splice.core.errors import ProviderFailed, RouteError
 from splice.core.prices import Price, in_batch

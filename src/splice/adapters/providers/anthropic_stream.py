@@ -7,9 +7,9 @@ from collections.abc import Callable
 import msgspec
 from msgspec import UNSET
 
+from splice.adapters.net.connection import HttpFault, HttpStream
 from splice.adapters.providers.anthropic_events import Assembly, ChatChunks, read_event
 from splice.adapters.providers.anthropic_reply import WireUsage, usage_of
-from splice.adapters.providers.connection import HttpFault, HttpStream
 from splice.adapters.providers.refusals import Refusals
 from splice.adapters.providers.sse import EventCutter, events_of
 from splice.core.chat import Dialect, WireReply

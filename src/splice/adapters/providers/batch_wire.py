@@ -8,8 +8,8 @@ from typing import TypeVar
 
 import msgspec
 
-from splice.adapters.providers.answers import HttpFault, HttpReply
-from splice.adapters.providers.http import Http
+from splice.adapters.net.answers import HttpFault, HttpReply
+from splice.adapters.net.http import Http
 from splice.adapters.providers.refusals import Refusals
 from splice.core.errors import RouteError, SpliceError
 

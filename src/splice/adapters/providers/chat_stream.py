@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from splice.adapters.providers.answers import HttpStream
+from splice.adapters.net.answers import HttpStream
 from splice.adapters.providers.assemble_chat import ChatAssembly, Chunk
 from splice.adapters.providers.event_stream import Asking, EventStream
 from splice.adapters.providers.usage import estimated_usage

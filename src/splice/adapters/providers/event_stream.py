@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from splice.adapters.providers.answers import HttpFault, HttpStream
+from splice.adapters.net.answers import HttpFault, HttpStream
 from splice.adapters.providers.refusals import Refusals
 from splice.adapters.providers.sse import EventCutter, event_of
 from splice.core.call import Usage

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from splice.adapters.providers.http import sendable
+from splice.adapters.net.http import sendable
 from splice.core.errors import SettingsError
 
 

@@ -9,6 +9,14 @@ from typing import Any, Literal
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
+from splice.adapters.net.http import (
+    BODY_LIMIT,
+    Http,
+    HttpFault,
+    HttpReply,
+    HttpStream,
+    origin_of,
+)
 from splice.adapters.providers.batch_wire import RESULTS_LIMIT, BatchWire
 from splice.adapters.providers.chat_stream import ChatStream
 from splice.adapters.providers.completion import (
@@ -20,14 +28,6 @@ from splice.adapters.providers.completion import (
 )
 from splice.adapters.providers.event_stream import Asking, EventStream
 from splice.adapters.providers.headers import check_headers
-from splice.adapters.providers.http import (
-    BODY_LIMIT,
-    Http,
-    HttpFault,
-    HttpReply,
-    HttpStream,
-    origin_of,
-)
 from splice.adapters.providers.openai_batches import OpenAIBatches
 from splice.adapters.providers.refusals import Refusals
 from splice.adapters.providers.responses_stream import ResponsesStream

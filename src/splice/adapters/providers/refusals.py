@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import msgspec
 
-from splice.adapters.providers.answers import Fault, HttpFault
+from splice.adapters.net.answers import Fault, HttpFault
 from splice.adapters.providers.limits import retry_after_s
 from splice.core.errors import (
     ProviderFailed,

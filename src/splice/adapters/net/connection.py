@@ -12,7 +12,7 @@ from typing import cast
 
 import httptools
 
-from splice.adapters.providers.answers import (
+from splice.adapters.net.answers import (
     Fault,
     HttpFault,
     HttpReply,

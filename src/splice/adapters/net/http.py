@@ -19,8 +19,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from splice.adapters.providers.answers import Fault, HttpFault, HttpReply, HttpStream
-from splice.adapters.providers.connection import NEVER, Connection
+from splice.adapters.net.answers import Fault, HttpFault, HttpReply, HttpStream
+from splice.adapters.net.connection import NEVER, Connection
 from splice.core.errors import InputMismatch, SettingsError
 
 __all__ = ["Fault", "Http", "HttpFault", "HttpReply", "HttpStream", "Origin", "origin_of"]

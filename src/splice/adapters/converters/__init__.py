@@ -1,0 +1,1 @@
+"""Converters: a trained estimator becomes an ONNX file."""

@@ -1,0 +1,1 @@
+"""Flags: other people's switches choose the variant of a call."""

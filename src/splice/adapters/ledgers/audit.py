@@ -1,0 +1,64 @@
+"""Audit events in SQL: one chain, whoever writes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from sqlalchemy import Row, insert, or_, select
+
+from splice.adapters.ledgers.database import Database
+from splice.adapters.ledgers.tables import audit_events
+from splice.core.audit import FIRST, AuditEvent
+
+
+class SqlAudit:
+    """An AuditLog in SQL."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add_event(
+        self,
+        action: str,
+        subject: str,
+        *,
+        by: str,
+        now_us: int,
+        why: str = "",
+        details: dict[str, Any] | None = None,
+    ) -> AuditEvent:
+        """Number the event, chain it to the one before, store it durably."""
+        newest = select(audit_events.c.number, audit_events.c.sha256)
+        newest = newest.order_by(audit_events.c.number.desc()).limit(1)
+        with self._database.write() as connection:
+            self._database.lock(connection, "audit")
+            last = connection.execute(newest).one_or_none()
+            number, previous = (1, FIRST) if last is None else (last.number + 1, last.sha256)
+            event = AuditEvent(number, now_us, by, action, subject, why, details or {}, previous)
+            event = msgspec.structs.replace(event, sha256=event.hashed())
+            values = msgspec.structs.asdict(event)
+            values["details"] = msgspec.json.encode(event.details).decode()
+            connection.execute(insert(audit_events).values(values))
+        return event
+
+    def events(
+        self, *, subject: str | None = None, since: int = 0, limit: int = 1000
+    ) -> list[AuditEvent]:
+        """Events with a number above `since`, oldest first; of one subject or of all."""
+        query = select(audit_events).where(audit_events.c.number > since)
+        if subject is not None:
+            named = audit_events.c.subject
+            query = query.where(
+                or_(named == subject, named.startswith(f"{subject}@", autoescape=True))
+            )
+        with self._database.read() as connection:
+            rows = connection.execute(query.order_by(audit_events.c.number).limit(limit))
+            return [_event(row) for row in rows]
+
+
+def _event(row: Row[Any]) -> AuditEvent:  # a row of `audit_events`
+    return AuditEvent(
+        row.number, row.at_us, row.by, row.action, row.subject, row.why,
+        msgspec.json.decode(row.details), row.previous, row.sha256,
+    )  # fmt: skip

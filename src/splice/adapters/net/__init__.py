@@ -1,0 +1,1 @@
+"""The HTTP client that adapters of every port share."""

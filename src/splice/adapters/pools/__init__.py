@@ -1,0 +1,1 @@
+"""Pools: run models in processes of their own."""

@@ -1,0 +1,1 @@
+"""Registries: versions of models that other systems keep."""

@@ -1,0 +1,1 @@
+"""Remotes: reach models that run behind an endpoint."""

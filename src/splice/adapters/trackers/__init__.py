@@ -1,0 +1,1 @@
+"""Trackers: where training runs are logged."""
