@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from splice.app.providers import providers
+from splice.app import model_sections, sections
 from splice.app.settings import Section, Settings, find_root, load
 from splice.core.errors import SettingsError
 
@@ -82,7 +83,7 @@ def test_a_bad_variable_is_named_and_not_the_file(tmp_path: Path, value: str) ->
 
 def test_every_setting_has_a_default_and_a_reason(tmp_path: Path) -> None:
     made = settings(tmp_path)
-    source = Path(__import__("splice.app.sections", fromlist=["x"]).__file__).read_text()
+    source = "".join(Path(one.__file__).read_text() for one in (sections, model_sections))
 
     for section in msgspec.structs.fields(Settings):
         part = getattr(made, section.name)

@@ -78,22 +78,6 @@ class LedgerSettings(Section, frozen=True):
         return "LedgerSettings(…)"  # its URL may hold a password
 
 
-class ModelSettings(Section, frozen=True):
-    """Models that run in this process."""
-
-    folder: str = "models"
-    """`NAME.onnx` here is registered when a release of a route to NAME is applied."""
-
-    store: str = ".splice/models"
-    """Where registered versions are kept, by their hash."""
-
-    threads: Annotated[int, Meta(ge=1, le=256)] = 1
-    """Threads of one model run. One is best beside an event loop; raise it for big models."""
-
-    max_batch: Annotated[int, Meta(ge=1, le=4096)] = 64
-    """Rows in one run, at most. Concurrent calls of one model run together."""
-
-
 class CostSettings(Section, frozen=True):
     """What things cost."""
 

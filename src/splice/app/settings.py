@@ -14,6 +14,15 @@ from typing import Any, cast
 
 import msgspec
 
+from splice.app.model_sections import (
+    FlagSettings,
+    ModelSettings,
+    OipSettings,
+    PoolSettings,
+    RegistrySettings,
+    SageMakerSettings,
+    TrackingSettings,
+)
 from splice.app.sections import (
     AccessSettings,
     CacheSettings,
@@ -23,7 +32,6 @@ from splice.app.sections import (
     LedgerSettings,
     MaskingSettings,
     MeterSettings,
-    ModelSettings,
     ProjectSettings,
     ProviderSettings,
     Section,
@@ -36,7 +44,7 @@ from splice.core.errors import SettingsError
 FILE = "splice.toml"
 _OVERRIDDEN = (
     "project", "server", "ledger", "models", "cost", "telemetry", "access", "meters", "cache",
-    "gateway",
+    "gateway", "registry", "tracking", "sagemaker", "oip",
 )  # fmt: skip
 
 
@@ -56,6 +64,12 @@ class Settings(Section, frozen=True):
     cache: CacheSettings = CacheSettings()
     gateway: GatewaySettings = GatewaySettings()
     masking: MaskingSettings = MaskingSettings()
+    pools: dict[str, PoolSettings] = {}  # noqa: RUF012 - as above
+    registry: RegistrySettings = RegistrySettings()
+    tracking: TrackingSettings = TrackingSettings()
+    flags: FlagSettings = FlagSettings()
+    oip: OipSettings = OipSettings()
+    sagemaker: SageMakerSettings = SageMakerSettings()
     root: str = "."
     # Environment variable to its secret: never shown, never written.
     secrets: dict[str, str] = {}  # noqa: RUF012 - as above
@@ -130,7 +144,11 @@ def load(root: Path, environment: Mapping[str, str] | None = None) -> Settings:
 
 def _secret_names(settings: Settings) -> set[str]:
     """The environment variables that hold secrets, as the settings name them."""
-    names = {settings.access.pepper_env}
+    registry, tracking = settings.registry, settings.tracking
+    names = {
+        settings.access.pepper_env, tracking.token_env,
+        registry.token_env, registry.user_env, registry.password_env,
+    }  # fmt: skip
     for provider in settings.providers.values():
         names |= {provider.api_key_env, *(one.api_key_env for one in provider.deployments)}
     return names - {""}

@@ -153,6 +153,7 @@ def services(settings: Settings) -> Services:
         threads=settings.models.threads,
         max_batch=settings.models.max_batch,
         nano_per_second=None if hour is None else hour * NANO / 3600,
+        threads_of=settings.models.threads_of,
         local_providers=frozenset(n for n, p in settings.providers.items() if p.kind == "llama"),
     )
 
