@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -257,21 +258,25 @@ def test_kept_answers_spend_no_budget(gateway: Gateway, upstream: OpenAIServer) 
     assert sum(one.cost_nano or 0 for one in gateway.records(30, "poor")) == 22_000_000
 
 
-@pytest.mark.parametrize("stream", ["whole", "streams", "both"])
+@pytest.mark.parametrize(("stream", "seed"), [("whole", 1), ("streams", 2), ("both", 3)])
 def test_fifty_who_ask_the_same_at_once_cost_one_call(
-    gateway: Gateway, upstream: OpenAIServer, stream: str
+    gateway: Gateway, upstream: OpenAIServer, stream: str, seed: int
 ) -> None:
     ann = gateway.shared_key("ann")
-    upstream.always = Scripted(text="one two three", delay_s=0.5)
+    all_have_asked = threading.Event()
+    upstream.always = Scripted(text="one two three", after=all_have_asked)
 
     def ask(number: int) -> Answer:
         streams = stream == "streams" or (stream == "both" and number % 2 == 0)
-        return gateway.ask(
-            {"model": "alike", "stream": streams, "seed": hash(stream) % 1000}, key=ann
-        )
+        return gateway.ask({"model": "alike", "stream": streams, "seed": seed}, key=ann)
 
     with ThreadPoolExecutor(50) as pool:
-        answers = list(pool.map(ask, range(50)))
+        asking = [pool.submit(ask, number) for number in range(50)]
+        try:
+            eventually(lambda: gateway.in_flight() == 50)
+        finally:
+            all_have_asked.set()
+    answers = [one.result() for one in asking]
 
     gateway.rest()
     assert len(upstream.asked) == 1

@@ -56,7 +56,7 @@ class Scripted(msgspec.Struct, frozen=True, kw_only=True):
     A stream comes in events of a word each, `pause_s` apart. `raw` is then the whole stream;
     `events` is how many come before it just ends, `breaks` says that the connection is closed
     there, and `error` is an error that comes in their place. `usage` of None is a server that does
-    not count.
+    not count. `after` is an event that the answer waits for, `delay_s` before it at the least.
     """
 
     text: str | None = None
@@ -66,6 +66,7 @@ class Scripted(msgspec.Struct, frozen=True, kw_only=True):
     status: int = 200
     headers: dict[str, str] = {}
     delay_s: float = 0.0
+    after: threading.Event | None = None
     cut: int | None = None
     finish_reason: str = "stop"
     usage: dict[str, Any] | None = msgspec.field(default_factory=lambda: dict(USAGE))
@@ -164,7 +165,7 @@ class OpenAIServer:
         with self._lock:
             self.asked.append(Asked(request.url.path, dict(request.headers), asked, address))
             answer = self._script.popleft() if self._script else self.always
-        if answer.delay_s and not await self._waited(request, answer.delay_s):
+        if not await self._waited(request, answer):
             return Response(status_code=499)
         path = request.url.path.removeprefix("/v1/")
         if asked.get("stream") is True and answer.status == 200 and answer.body is None:
@@ -198,16 +199,18 @@ class OpenAIServer:
         if answer.breaks:
             raise _HangUp
 
-    async def _waited(self, request: Request, seconds: float) -> bool:
+    async def _waited(self, request: Request, answer: Scripted) -> bool:
         """Whether the client was still there at the end of the delay."""
-        end = time.monotonic() + seconds
-        while (left := end - time.monotonic()) > 0:
+        end = time.monotonic() + answer.delay_s
+        while True:
+            left = end - time.monotonic()
+            if left <= 0 and (answer.after is None or answer.after.is_set()):
+                return True
             if await request.is_disconnected():
                 with self._lock:
                     self.disconnects += 1
                 return False
-            await asyncio.sleep(min(0.01, left))
-        return True
+            await asyncio.sleep(min(0.01, left) if left > 0 else 0.01)
 
 
 class _HangUp(Exception):
