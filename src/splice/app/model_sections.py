@@ -27,6 +27,10 @@ class ModelSettings(Section, frozen=True):
     max_batch: Annotated[int, Meta(ge=1, le=4096)] = 64
     """Rows in one run, at most. Concurrent calls of one model run together."""
 
+    endpoint_keys: tuple[str, ...] = ()
+    """Names of the environment variables whose secrets endpoints of remote models may be shown.
+    An endpoint names its own by `key_env`; one that is not listed here is not read."""
+
     allow_pickle: bool = False
     """Whether pickled models may be registered and run. Whoever can write such a file can run code
     here: they run in worker pools only, and every registration is an audit event."""

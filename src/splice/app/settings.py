@@ -148,6 +148,7 @@ def _secret_names(settings: Settings) -> set[str]:
     names = {
         settings.access.pepper_env, tracking.token_env,
         registry.token_env, registry.user_env, registry.password_env,
+        *settings.models.endpoint_keys,
     }  # fmt: skip
     for provider in settings.providers.values():
         names |= {provider.api_key_env, *(one.api_key_env for one in provider.deployments)}
@@ -160,7 +161,7 @@ def _override(plain: dict[str, Any], env: Mapping[str, str]) -> None:
         for field in msgspec.structs.fields(kind):
             value: Any = env.get(f"SPLICE_{section.upper()}_{field.name.upper()}")
             if value is not None:
-                if field.name == "modules":
+                if field.name in ("modules", "endpoint_keys"):
                     value = value.split(",")
                 fields = plain.setdefault(section, {})
                 if isinstance(fields, dict):  # else the typed reader says what is wrong with it

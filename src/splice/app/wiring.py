@@ -12,6 +12,8 @@ from typing import Any, Literal
 import msgspec
 
 from splice.adapters.spools.files import FileSpool
+from splice.app.hosts import close as close_hosts
+from splice.app.hosts import hosts_of
 from splice.app.plugins import available, plugin
 from splice.app.providers import close as close_providers
 from splice.app.providers import providers as make_providers
@@ -20,7 +22,7 @@ from splice.control.apply import Control
 from splice.control.registry import Registry
 from splice.core.errors import SettingsError
 from splice.core.units import NANO
-from splice.engine.compile import Compiler, Machine
+from splice.engine.compile import Compiler, Hosts, Machine
 from splice.engine.engine import Engine
 from splice.engine.keyring import Keyring
 from splice.engine.record import Recorder
@@ -80,6 +82,7 @@ class Services(msgspec.Struct):
     engine: Engine
     recorder: Recorder
     providers: dict[str, Balanced]
+    hosts: Hosts
     meter: Meter
     features: FeatureStore | None
     tracer: Tracer | None
@@ -91,6 +94,7 @@ class Services(msgspec.Struct):
             await self.engine.purse.close()
         lost = self.recorder.stop()
         await close_providers(self.providers)
+        await close_hosts(self.hosts)
         await self.engine.reuse.close()
         await self.meter.close()
         if self.features is not None:
@@ -139,6 +143,7 @@ def services(settings: Settings) -> Services:
     runtime = available("runtimes", "onnx")
     runtimes: dict[str, ModelRuntime] = {} if runtime is None else {"onnx": runtime()}
     providers = make_providers(settings)
+    hosts = hosts_of(settings)
     meter = _meter(settings)
     features = _features(settings)
     tracer = _tracer(settings)
@@ -182,10 +187,11 @@ def services(settings: Settings) -> Services:
         stores=stores,
         control=_control(settings, stores, registry),
         registry=registry,
-        compiler=Compiler(stores.models, runtimes, providers, machine, masker_of(settings)),
+        compiler=Compiler(stores.models, runtimes, providers, machine, masker_of(settings), hosts),
         engine=engine,
         recorder=recorder,
         providers=providers,
+        hosts=hosts,
         meter=meter,
         features=features,
         tracer=tracer,

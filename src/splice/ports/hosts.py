@@ -63,3 +63,7 @@ class RemoteRuntime(Protocol):
             ModelUnavailable: It is away, not ready, or has no such model.
         """
         ...
+
+    async def close(self) -> None:
+        """Let go of every connection."""
+        ...

@@ -12,8 +12,8 @@ from typing import Any, cast
 import numpy as np
 import onnxruntime
 
-from splice.adapters.runtimes.answers import predictions
-from splice.adapters.runtimes.tensors import DATATYPES, NUMPY, way_in
+from splice.adapters.tensors.answers import predictions
+from splice.adapters.tensors.rows import DATATYPES, NUMPY, way_in
 from splice.core.call import Prediction
 from splice.core.errors import ModelUnavailable, RouteCrashed
 from splice.core.release import Column, Signature
