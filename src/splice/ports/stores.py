@@ -177,10 +177,21 @@ class AliasChange(msgspec.Struct, frozen=True):
 
 
 class ModelStore(Protocol):
-    """Registered artifacts and their aliases."""
+    """Registered artifacts and their aliases.
+
+    What changes one of them stores the audit event in the same transaction: `model.register` (or
+    `model.register_pickle`), `model.alias`, `model.withdraw`, `model.restore`.
+    """
 
     def add_model(
-        self, name: str, file: Path, version: ModelVersion, *, aliases: Sequence[str] = ()
+        self,
+        name: str,
+        file: Path,
+        version: ModelVersion,
+        *,
+        aliases: Sequence[str] = (),
+        by: str = "",
+        why: str = "",
     ) -> ModelVersion:
         """Keep a copy under its hash and number it; the same bytes keep their number."""
         ...
@@ -211,7 +222,9 @@ class ModelStore(Protocol):
         """Where an alias pointed, newest first."""
         ...
 
-    def withdraw(self, name: str, version: int, why: str) -> ModelVersion:
+    def withdraw(
+        self, name: str, version: int, why: str, *, by: str = "", now_us: int = 0
+    ) -> ModelVersion:
         """Forbid a version to every route (`why` is not empty), or allow it again (empty).
 
         Raises:

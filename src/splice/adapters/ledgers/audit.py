@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row, insert, or_, select
+from sqlalchemy import Connection, Row, insert, or_, select
 
 from splice.adapters.ledgers.database import Database
 from splice.adapters.ledgers.tables import audit_events
@@ -29,17 +29,11 @@ class SqlAudit:
         details: dict[str, Any] | None = None,
     ) -> AuditEvent:
         """Number the event, chain it to the one before, store it durably."""
-        newest = select(audit_events.c.number, audit_events.c.sha256)
-        newest = newest.order_by(audit_events.c.number.desc()).limit(1)
         with self._database.write() as connection:
-            self._database.lock(connection, "audit")
-            last = connection.execute(newest).one_or_none()
-            number, previous = (1, FIRST) if last is None else (last.number + 1, last.sha256)
-            event = AuditEvent(number, now_us, by, action, subject, why, details or {}, previous)
-            event = msgspec.structs.replace(event, sha256=event.hashed())
-            values = msgspec.structs.asdict(event)
-            values["details"] = msgspec.json.encode(event.details).decode()
-            connection.execute(insert(audit_events).values(values))
+            event = append_event(
+                self._database, connection, action, subject, by=by, now_us=now_us, why=why,
+                details=details,
+            )  # fmt: skip
         return event
 
     def events(
@@ -55,6 +49,31 @@ class SqlAudit:
         with self._database.read() as connection:
             rows = connection.execute(query.order_by(audit_events.c.number).limit(limit))
             return [_event(row) for row in rows]
+
+
+def append_event(
+    database: Database,
+    connection: Connection,
+    action: str,
+    subject: str,
+    *,
+    by: str,
+    now_us: int,
+    why: str = "",
+    details: dict[str, Any] | None = None,
+) -> AuditEvent:
+    """Chain an event within a transaction: what it tells of and the event are stored together."""
+    newest = select(audit_events.c.number, audit_events.c.sha256)
+    newest = newest.order_by(audit_events.c.number.desc()).limit(1)
+    database.lock(connection, "audit")
+    last = connection.execute(newest).one_or_none()
+    number, previous = (1, FIRST) if last is None else (last.number + 1, last.sha256)
+    event = AuditEvent(number, now_us, by, action, subject, why, details or {}, previous)
+    event = msgspec.structs.replace(event, sha256=event.hashed())
+    values = msgspec.structs.asdict(event)
+    values["details"] = msgspec.json.encode(event.details).decode()
+    connection.execute(insert(audit_events).values(values))
+    return event
 
 
 def _event(row: Row[Any]) -> AuditEvent:  # a row of `audit_events`

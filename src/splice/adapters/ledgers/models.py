@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, Row, func, insert, select, update
 
+from splice.adapters.ledgers.audit import append_event
 from splice.adapters.ledgers.blobs import Blobs
 from splice.adapters.ledgers.database import Database
 from splice.adapters.ledgers.tables import alias_events, aliases, models
@@ -26,9 +27,18 @@ class SqlModels:
         self._blobs = blobs
 
     def add_model(
-        self, name: str, file: Path, version: ModelVersion, *, aliases: Sequence[str] = ()
+        self,
+        name: str,
+        file: Path,
+        version: ModelVersion,
+        *,
+        aliases: Sequence[str] = (),
+        by: str = "",
+        why: str = "",
     ) -> ModelVersion:
         """Keep a copy of the file under its hash and number it; the same bytes keep their number.
+
+        A new version and its audit event are stored in one transaction.
 
         Raises:
             StoreError: The file cannot be read or kept, or is not the one that `version` hashes.
@@ -67,12 +77,36 @@ class SqlModels:
                 for document in ("signature", "card", "lineage"):
                     values[document] = msgspec.json.encode(values[document]).decode()
                 connection.execute(insert(models).values(values))
+                self._audit_new(connection, stored, by, why)
             for alias in aliases:
-                point(
-                    connection,
-                    AliasChange(name, alias, stored.version, at_us=version.created_us),
-                )
+                change = AliasChange(name, alias, stored.version, by, why, version.created_us)
+                self._point(connection, change)
         return stored
+
+    def _audit_new(self, connection: Connection, stored: ModelVersion, by: str, why: str) -> None:
+        details = {
+            "sha256": stored.sha256,
+            "size": stored.size,
+            "format": stored.format,
+            "source": stored.source,
+            "card": msgspec.to_builtins(stored.card),
+            "lineage": msgspec.to_builtins(stored.lineage),
+        }
+        # What runs code when it is loaded is found among all registrations by its action.
+        action = "model.register_pickle" if stored.format == "pickle" else "model.register"
+        append_event(
+            self._database, connection, action, stored.label, by=by, now_us=stored.created_us,
+            why=why, details=details,
+        )  # fmt: skip
+
+    def _point(self, connection: Connection, change: AliasChange) -> None:
+        before = point(connection, change)
+        if before != change.version:
+            append_event(
+                self._database, connection, "model.alias", f"{change.name}@{change.version}",
+                by=change.by, now_us=change.at_us, why=change.why,
+                details={"alias": change.alias, "before": before},
+            )  # fmt: skip
 
     def resolve(self, name: str, ref: str) -> ModelVersion | None:
         """The version that `champion` (an alias) or `3` (a number) names, or None."""
@@ -115,7 +149,7 @@ class SqlModels:
         with self._database.write() as connection:
             self._database.lock(connection, f"model {name}")
             self._stored(connection, name, version)
-            point(connection, AliasChange(name, alias, version, by, why, now_us))
+            self._point(connection, AliasChange(name, alias, version, by, why, now_us))
 
     def alias_history(self, name: str, alias: str) -> list[AliasChange]:
         """Where an alias pointed, newest first."""
@@ -129,10 +163,18 @@ class SqlModels:
                 for row in rows
             ]
 
-    def withdraw(self, name: str, version: int, why: str) -> ModelVersion:
+    def withdraw(
+        self, name: str, version: int, why: str, *, by: str = "", now_us: int = 0
+    ) -> ModelVersion:
         """Forbid a version to every route (`why` is not empty), or allow it again (empty)."""
         with self._database.write() as connection:
+            self._database.lock(connection, f"model {name}")
             stored = self._stored(connection, name, version)
+            if stored.withdrawn != why:
+                append_event(
+                    self._database, connection, "model.withdraw" if why else "model.restore",
+                    stored.label, by=by, now_us=now_us, why=why or stored.withdrawn,
+                )  # fmt: skip
             connection.execute(
                 update(models)
                 .where(models.c.name == name, models.c.version == version)
@@ -168,18 +210,19 @@ class SqlModels:
             )
 
 
-def point(connection: Connection, change: AliasChange) -> None:
-    """Point an alias at a version, in the transaction of that connection."""
+def point(connection: Connection, change: AliasChange) -> int | None:
+    """Point an alias at a version, in the transaction of that connection; where it was before."""
     this = (aliases.c.name == change.name, aliases.c.alias == change.alias)
     before = connection.execute(select(aliases.c.version).where(*this)).scalar()
     if before == change.version:
-        return
+        return before
     values = {"name": change.name, "alias": change.alias, "version": change.version}
     if before is None:
         connection.execute(insert(aliases).values(values))
     else:
         connection.execute(update(aliases).where(*this).values(values))
     connection.execute(insert(alias_events).values(msgspec.structs.asdict(change)))
+    return before
 
 
 def _version(row: Row[Any]) -> ModelVersion:  # a row of `models`

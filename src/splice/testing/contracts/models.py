@@ -1,6 +1,7 @@
 """What every ModelStore must hold to.
 
-Inherit `ModelStoreContract` and give it a fixture `models`: a store that is empty.
+Inherit `ModelStoreContract` and give it the fixtures `models` and `audit`: an empty store, and the
+audit log that it writes to.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from splice.core.audit import first_broken
 from splice.core.errors import ModelUnavailable, StoreError
 from splice.core.release import Column, ModelVersion, Signature
+from splice.ports.audit import AuditLog
 from splice.ports.stores import ModelStore
 
 _SIGNATURE = Signature(
@@ -135,6 +138,33 @@ class ModelStoreContract:
         models.add_model("credit", file_of(tmp_path, content), described())
 
         assert models.file(added.sha256).read_bytes() == content
+
+    def test_every_change_is_an_audit_event_of_the_same_transaction(
+        self, models: ModelStore, audit: AuditLog, tmp_path: Path
+    ) -> None:
+        file = file_of(tmp_path, b"1")
+
+        added = models.add_model("credit", file, described(7), aliases=["best"], by="ada", why="x")
+        models.add_model("credit", file, described(8), aliases=["best"], by="bob")
+        models.set_alias("credit", "champion", 1, by="eve", now_us=9)
+        models.set_alias("credit", "champion", 1, by="eve", now_us=10)
+        models.withdraw("credit", 1, "bad", by="mal", now_us=11)
+        models.withdraw("credit", 1, "", by="mal", now_us=12)
+        with pytest.raises(StoreError):
+            models.set_alias("credit", "champion", 2, by="eve", now_us=13)
+
+        events = audit.events(subject="credit@1")
+        assert [(one.action, one.by, one.at_us, one.why) for one in events] == [
+            ("model.register", "ada", 7, "x"),
+            ("model.alias", "ada", 7, "x"),
+            ("model.alias", "eve", 9, ""),
+            ("model.withdraw", "mal", 11, "bad"),
+            ("model.restore", "mal", 12, "bad"),
+        ]
+        assert events == audit.events()
+        assert events[0].details["sha256"] == added.sha256
+        assert events[2].details == {"alias": "champion", "before": None}
+        assert first_broken(events) is None
 
     def test_an_unknown_hash_is_told(self, models: ModelStore) -> None:
         for sha256 in ("ab" * 32, "", "../../etc/passwd"):
