@@ -188,7 +188,7 @@ def chat_line(cls: type[splice.Conversation], *balanced: Balanced, number: int =
         )  # fmt: skip
         return Step(route, Relayed(balanced[0], route, declaration.routes[0].patience, None), False)
 
-    return line_of(Release(number, manifest, 0, "test"), declaration, steps, None, direct)
+    return line_of(Release(number, manifest, 0, "test"), declaration, steps, direct=direct)
 
 
 def balanced(*providers: Any, name: str = "a", breaking: Breaking | None = None) -> Balanced:

@@ -25,7 +25,7 @@ def degraded(services: Services, watcher: Watcher) -> list[str]:
     for line in lines.values():
         if line.stopped:
             wrong.append(f"integration {line.name}: stopped: {line.stopped}")
-        for step in line.steps:
+        for step in line.every_step:
             why = step.withdrawn or step.unavailable
             if why:
                 wrong.append(f"route {step.route.label} of {line.name}: {why}")

@@ -14,6 +14,7 @@ from splice.core.errors import UnknownRelease
 from splice.engine.admit import entity_of
 from splice.engine.engine import Answered
 from splice.engine.gather import Look
+from splice.engine.line import Picked
 from splice.serve.asked import ASKED
 
 
@@ -45,7 +46,7 @@ async def replay(
     if line.declaration.options.conversation and record.surface in ASKED:
         call = Call(record.call_id, line.name, record.input, record.asked_us, "replay")
         asked = ASKED[record.surface](record.input)
-        again = await services.engine.answer_again(line, call, asked)
+        again = await services.engine.answer_again(line, call, asked, record.variant)
         return Answered(again)
     request = line.request.decode(record.input, line.where)
     look = Look(record.asked_us, services.features, record.gathered)
@@ -56,7 +57,9 @@ async def replay(
         asked_us=record.asked_us,
         surface="replay",
     )
-    return await services.engine.run(line, call, request, look, entity_of(line, request))
+    picked = None if line.split is None else Picked(line.split.named(record.variant))
+    entity = entity_of(line, request)
+    return await services.engine.run(line, call, request, look, entity, picked)
 
 
 def differences(recorded: Record, replayed: Record) -> list[Difference]:

@@ -104,7 +104,7 @@ class Watcher:
     def _mark(self, line: Line) -> None:
         live = self._live.get(line.name)
         line.stopped = "" if live is None else live.stopped
-        for step in line.steps:
+        for step in line.every_step:
             why = self._withdrawn.get(step.route.sha256, "") if step.route.sha256 else ""
             step.withdrawn = f"{step.route.version} is withdrawn: {why}" if why else ""
 
@@ -174,4 +174,4 @@ class Watcher:
 
 
 def _lacks_a_model(line: Line) -> bool:
-    return any(step.unavailable and step.route.sha256 for step in line.steps)
+    return any(step.unavailable and step.route.sha256 for step in line.every_step)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import StrEnum
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -48,6 +48,24 @@ class Asked(msgspec.Struct, gc=False):
     output_tokens: int | None = None
     answers: int = 1
     headers: dict[str, str] = {}
+
+
+def user_of(asked: Asked) -> str | None:
+    """Whom the caller says that he asks for, as OpenAI and Anthropic let him; None if he does not.
+
+    It is what a rollout keeps a variant by.
+    """
+    for name in ("safety_identifier", "user"):
+        user = _plain(asked.fields.get(name))
+        if isinstance(user, str) and user:
+            return user[:256]
+    metadata = _plain(asked.fields.get("metadata"))
+    user = cast("dict[str, Any]", metadata).get("user_id") if isinstance(metadata, dict) else None
+    return user[:256] if isinstance(user, str) and user else None
+
+
+def _plain(value: Any) -> Any:
+    return msgspec.json.decode(value) if isinstance(value, msgspec.Raw) else value
 
 
 class WireRequest(msgspec.Struct, frozen=True):

@@ -7,7 +7,7 @@ import dataclasses
 import difflib
 import inspect
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import date
 from types import ModuleType
 from typing import Any, cast, get_type_hints
@@ -19,7 +19,8 @@ from splice.core.units import money, seconds
 from splice.declare.bodies import mismatch, refuse_not_finite
 from splice.declare.chats import ChatReply, ChatRequest
 from splice.declare.codec import Codec, codec, entity_field, field_names
-from splice.declare.options import Options, read_options
+from splice.declare.options import Options, Wrong, read_options
+from splice.declare.rollouts import Plan, read_plan
 from splice.declare.routes import ReadText, RouteReader, TimedRoute
 from splice.declare.spec import Conversation, Integration, Objective, Risk
 from splice.declare.spec import integration_name as name_of
@@ -48,6 +49,7 @@ class Declaration(msgspec.Struct, frozen=True):
     has_decide: bool
     fields: tuple[str, ...]  # of the request, as context() and the routes see them
     options: Options = Options()
+    plan: Plan = Plan()
     places: dict[str, tuple[str, int]] = {}  # attribute to file and line; "" is the class
 
 
@@ -116,7 +118,9 @@ class _Reader:
                 "gather what it needs in context()",
             )
         fields = None if has_context or request is None else field_names(request_type)
-        routes = self._routes(deadline_s, reply, fields, options)
+        reader = self._route_reader(deadline_s, reply, fields, options)
+        routes = reader(self.wrong)(cls.routes)
+        plan = read_plan(cls, self.wrong, lambda given, wrong: reader(wrong)(given))
         if self.mistakes or request is None or reply is None:
             return None
         return Declaration(
@@ -134,17 +138,20 @@ class _Reader:
             has_decide=has_decide,
             fields=tuple(field_names(request_type)),
             options=options,
+            plan=plan,
             places={field: (self.file, line) for field, line in {"": 0, **self._lines}.items()},
         )
 
-    def _routes(
+    def _route_reader(
         self, deadline_s: float, reply: Codec | None, fields: list[str] | None, options: Options
-    ) -> list[TimedRoute]:
-        talks = options.conversation
-        reader = RouteReader(
-            deadline_s, reply, fields, self.prompts, self.wrong, self.mistakes, talks
-        )
-        return reader.read(self.cls.routes)
+    ) -> Callable[[Wrong], Callable[[Any], list[TimedRoute]]]:
+        def reader(wrong: Wrong) -> Callable[[Any], list[TimedRoute]]:
+            talks = options.conversation
+            return RouteReader(
+                deadline_s, reply, fields, self.prompts, wrong, self.mistakes, talks
+            ).read
+
+        return reader
 
     def _misspelt(self) -> None:
         """A name that is nearly one of ours: it would be ignored, and its promise with it."""

@@ -9,6 +9,8 @@ from typing import Annotated, Any, ClassVar, Protocol
 
 import msgspec
 
+from splice.declare.gates import Gates
+
 
 class EntityMark:
     """Marks the field that names who or what a call is about."""
@@ -192,6 +194,54 @@ class Cheapest(msgspec.Struct, frozen=True, kw_only=True):
     quality: float | None = None
 
 
+class Guard(msgspec.Struct, frozen=True, kw_only=True):
+    """A bound on the challenger of a rollout; broken, the rollout ends by itself.
+
+    `figure` is `errors` (share of its calls that its own routes did not answer), `failures` (share
+    without any answer), `latency_p50`, `latency_p95`, `latency_p99` ("80 ms"), `cost` (mean of a
+    call, "EUR 0.002"), or `outcome:NAME` (mean of an outcome; true counts 1). `at_most` and
+    `at_least` bound it; `worse_by` bounds how much higher it may be than the champion's (how much
+    lower where `higher_is_better`).
+    """
+
+    figure: str
+    at_most: str | float | None = None
+    at_least: str | float | None = None
+    worse_by: str | float | None = None
+    higher_is_better: bool = False
+
+
+class Rollout(msgspec.Struct, frozen=True, kw_only=True):
+    """How a challenger gets its share of the calls. Whoever has an entity keeps his variant.
+
+    `challenger` is the route, or the routes, that stand before those of the release; where it is
+    left out, `splice rollout start` names it. A fixed `share` ("10 %"), or `steps` that a canary
+    climbs: each lasts at least `every` and `min_calls` calls of the challenger, and the next is
+    taken while every guard holds. After the last step it stays there (`then="hold"`) or becomes the
+    champion (`then="promote"`, through the gates). `flag` names an OpenFeature flag whose value
+    (`champion`, `challenger` or `off`) chooses instead of the share.
+    """
+
+    challenger: Model | LLM | Rule | list[Any] | tuple[Any, ...] | None = None  # routes
+    share: str | float | None = None
+    steps: tuple[str | float, ...] | list[str | float] = ()
+    every: str | float = "10 min"
+    min_calls: int = 100
+    guards: tuple[Guard, ...] | list[Guard] = ()
+    then: str = "hold"
+    flag: str = ""
+
+
+class Shadow(msgspec.Struct, frozen=True):
+    """Routes that repeat a share of the answered calls; their answers are recorded, never given.
+
+    A shadow costs what its calls cost; no caller waits for it.
+    """
+
+    routes: Model | LLM | Rule | list[Any] | tuple[Any, ...]  # routes
+    share: str | float = 1.0
+
+
 class Integration:
     """One AI capability inside one business workflow. Subclass it; the docstring is its purpose.
 
@@ -209,6 +259,9 @@ class Integration:
         choose: In which order the routes are tried; as written where it is left out.
         coalesce: Whether simultaneous identical questions of one tenant share one answer.
         aliases: Further names under which OpenAI and Anthropic clients find it as a model.
+        rollout: How a challenger gets its share of the calls; none where it is left out.
+        shadow: Routes that only repeat calls; none where it is left out.
+        gates: What a version of a model must pass before it answers; nothing where left out.
     """
 
     name: ClassVar[str] = ""
@@ -225,6 +278,9 @@ class Integration:
     choose: ClassVar[Cheapest | None] = None
     coalesce: ClassVar[bool] = False
     aliases: ClassVar[tuple[str, ...] | list[str]] = ()
+    rollout: ClassVar[Rollout | None] = None
+    shadow: ClassVar[Shadow | None] = None
+    gates: ClassVar[Gates | tuple[Gates, ...] | list[Gates] | None] = None
 
     def context(self, request: Any, look: Lookup, /) -> Any:
         """What the routes see: a mapping. May be `async`. Left out, it is the request's fields."""

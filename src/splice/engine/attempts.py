@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
-from splice.core.call import Reason
+from splice.core.call import Reason, Record, Status
 from splice.core.chat import WireReply
 from splice.core.errors import ExhaustedError, RequestError, RouteCrashed, RouteError
 from splice.engine.faults import faults
@@ -118,6 +118,20 @@ def _noting(speech: Speech, step: Step, relayed: Relayed) -> Note:
             speech.failed(step, began, error, relayed.balanced.provider)
 
     return note
+
+
+async def whole_record(speech: Speech, steps: Sequence[Step]) -> Record:
+    """What the first of the routes that answers says, as a record that is not stored."""
+    try:
+        for step, relayed, until in to_try(speech, steps):
+            try:
+                reply = await whole(speech, step, relayed, until)
+            except RouteError:
+                continue  # it is among the attempts
+            return speech.record(Status.ANSWERED, reason_of(speech), reply.body)
+    except RequestError as error:
+        return speech.record(Status.FAILED, Reason.REJECTED, None, error)
+    return speech.record(Status.FAILED, Reason.EXHAUSTED, None, exhausted(speech))
 
 
 def reason_of(speech: Speech) -> Reason:

@@ -10,20 +10,23 @@ from pathlib import Path
 import msgspec
 
 from splice.core.errors import ModelUnavailable, SettingsError, SpliceError
-from splice.core.release import PinnedRoute, Release
+from splice.core.release import PinnedRollout, PinnedRoute, Release
+from splice.core.rollout import CHALLENGER, SHADOW
 from splice.core.versions import Endpoint
 from splice.declare.options import CONVERSATION_RETRIES, Patience
 from splice.declare.reading import Declaration
 from splice.declare.routes import TimedRoute
-from splice.declare.spec import LLM, Rule
-from splice.engine.line import Line, Step, line_of
+from splice.declare.spec import LLM, Model, Rule
+from splice.engine.line import Arm, Line, Shadowing, Step, line_of
 from splice.engine.routing.balanced import Balanced
 from splice.engine.routing.batched import Batched
 from splice.engine.routing.hosted import Hosted
 from splice.engine.routing.prompted import Prompted
 from splice.engine.routing.relayed import Relayed
 from splice.engine.routing.ruled import Ruled
+from splice.engine.routing.split import Split
 from splice.engine.seal import Seal
+from splice.ports.flags import Flags
 from splice.ports.hosts import HostedModel, RemoteRuntime
 from splice.ports.masking import Masker
 from splice.ports.predictor import Predictor
@@ -59,8 +62,9 @@ class Hosts(msgspec.Struct, frozen=True):
     pools: Mapping[str, Callable[[Path, PinnedRoute], HostedModel]] = {}
 
 
-_ModelKey = tuple[str, str, tuple[str, ...]]
-"""Name, SHA-256 and features: two names may run the same bytes in different places."""
+_ModelKey = tuple[str, str, tuple[str, ...], bool]
+"""Name, SHA-256, features, and whether it runs aside. Two names may run the same bytes in different
+places."""
 
 
 def _no_masker(rules: tuple[str, ...]) -> Masker:
@@ -80,6 +84,7 @@ class Compiler:
         machine: Machine,
         masker: Callable[[tuple[str, ...]], Masker] = _no_masker,
         hosts: Hosts | None = None,
+        flags: Flags | None = None,
     ) -> None:
         self._models = models
         self._runtimes = runtimes
@@ -87,6 +92,7 @@ class Compiler:
         self._machine = machine
         self._masker = masker
         self._hosts = hosts or Hosts()
+        self._flags = flags
         self._loaded: weakref.WeakValueDictionary[_ModelKey, Batched | Hosted] = (
             weakref.WeakValueDictionary()
         )
@@ -107,7 +113,49 @@ class Compiler:
         direct = None
         if declaration.options.models:
             direct = partial(self._direct, declaration.deadline_s)
-        return line_of(release, declaration, steps, seal, direct)
+        rollout = release.manifest.rollout
+        split = shadow = None
+        if rollout is not None:
+            ready = partial(self._variant_step, declaration=declaration, withdrawn=withdrawn)
+            split = self._split(rollout, steps, ready)
+            if rollout.shadows:
+                shadowed = tuple(ready(one, aside=True) for one in rollout.shadows)
+                shadow = Shadowing(shadowed, rollout.shadow_share)
+        return line_of(
+            release, declaration, steps, seal=seal, direct=direct, split=split, shadow=shadow
+        )
+
+    def _split(
+        self, rollout: PinnedRollout, own: tuple[Step, ...], ready: Callable[[PinnedRoute], Step]
+    ) -> Split | None:
+        """The variants of a rollout: routes of their own, and behind them those of the release."""
+        if not rollout.variants:
+            return None
+        others: list[tuple[Arm, int]] = []
+        for variant in rollout.variants:
+            steps = tuple(ready(one) for one in variant.routes)
+            others.append((Arm(variant.name, (*steps, *own)), variant.share))
+        return Split(rollout.salt, own, others, rollout.flag, self._flags)
+
+    def _variant_step(
+        self,
+        pinned: PinnedRoute,
+        *,
+        declaration: Declaration,
+        withdrawn: Mapping[str, str],
+        aside: bool = False,
+    ) -> Step:
+        plan = declaration.plan
+        label = pinned.label.removesuffix(f"@{CHALLENGER}").removesuffix(f"@{SHADOW}")
+        declared = (*plan.shadow, *plan.challenger) if aside else plan.challenger
+        timed = next((one for one in declared if one.route.label == label), None)
+        if pinned.kind == "model":  # a command may have named it, and not the declaration
+            ref = f"{pinned.model}@{pinned.model_version}"
+            timed = TimedRoute(Model(ref, pinned.features), pinned.timeout_s)
+        if timed is None:
+            why = f"release without a declared route {pinned.label}"
+            return Step(pinned, None, immediate=True, unavailable=why)
+        return self._step(pinned, timed, withdrawn, aside=aside)
 
     def _direct(self, deadline_s: float, model: str) -> Step:
         """The route to a model that a caller names himself: `provider/model`."""
@@ -126,24 +174,27 @@ class Compiler:
         withdrawn: Mapping[str, str],
         *,
         conversation: bool = False,
+        aside: bool = False,
     ) -> Step:
         why = withdrawn.get(pinned.sha256, "") if pinned.sha256 else ""
         quality = timed.route.quality if isinstance(timed.route, LLM) else None
         try:
-            predictor, immediate = self._predictor(pinned, timed, conversation=conversation)
+            predictor, immediate = self._predictor(
+                pinned, timed, conversation=conversation, aside=aside
+            )
         except SpliceError as error:
             return Step(pinned, None, immediate=True, unavailable=str(error), withdrawn=why)
         return Step(pinned, predictor, immediate, withdrawn=why, quality=quality)
 
     def _predictor(
-        self, pinned: PinnedRoute, timed: TimedRoute, *, conversation: bool
+        self, pinned: PinnedRoute, timed: TimedRoute, *, conversation: bool, aside: bool
     ) -> tuple[Predictor, bool]:
         route = timed.route
         if isinstance(route, Rule):
             return Ruled(route.function), True
         if isinstance(route, LLM):
             return self._llm(pinned, timed, conversation=conversation), False
-        batched = self.model(pinned)
+        batched = self.model(pinned, aside=aside)
         return batched, batched.immediate
 
     def _llm(self, pinned: PinnedRoute, timed: TimedRoute, *, conversation: bool) -> Predictor:
@@ -169,22 +220,22 @@ class Compiler:
             nano_per_second=rate,
         )
 
-    def model(self, pinned: PinnedRoute) -> Batched | Hosted:
-        """The model of a route, in memory or at its host.
+    def model(self, pinned: PinnedRoute, *, aside: bool = False) -> Batched | Hosted:
+        """The model of a route, in memory or at its host; `aside` runs it in a thread always.
 
         Raises:
             ModelUnavailable: Its file is gone, or cannot be loaded.
             ModelMismatch: Its features do not fit the signature.
         """
-        key = (pinned.model, pinned.sha256, pinned.features)
+        key = (pinned.model, pinned.sha256, pinned.features, aside)
         found = self._loaded.get(key)
         if found is None:
             hosted = self._hosted(pinned)
-            found = self._in_process(pinned) if hosted is None else hosted
+            found = self._in_process(pinned, aside=aside) if hosted is None else hosted
             self._loaded[key] = found
         return found
 
-    def _in_process(self, pinned: PinnedRoute) -> Batched:
+    def _in_process(self, pinned: PinnedRoute, *, aside: bool) -> Batched:
         form = pinned.format or "onnx"
         runtime = self._runtimes.get(form)
         if runtime is None:
@@ -200,6 +251,7 @@ class Compiler:
             pinned.label,
             max_batch=self._machine.max_batch,
             nano_per_second=self._machine.nano_per_second,
+            aside=aside,
         )
 
     def _hosted(self, pinned: PinnedRoute) -> Hosted | None:

@@ -13,7 +13,7 @@ from typing import Protocol
 import msgspec
 
 from splice.core.call import Call, Reason, Record, Status, Usage
-from splice.core.chat import Asked, Dialect, WireReply
+from splice.core.chat import Asked, Dialect, WireReply, user_of
 from splice.core.errors import (
     NotRecorded,
     ProviderRejected,
@@ -23,7 +23,7 @@ from splice.core.errors import (
     Stopped,
 )
 from splice.engine.admit import not_kept
-from splice.engine.attempts import begun, exhausted, reason_of, to_try, whole
+from splice.engine.attempts import begun, exhausted, reason_of, to_try, whole, whole_record
 from splice.engine.floor import Floor
 from splice.engine.line import Line, Step
 from splice.engine.live import LiveStream
@@ -119,8 +119,13 @@ class Conversations(Floor):
             first = None if call.key is None else await self.claimed(line, call, call.key)
             if first is not None:
                 return _repeated(first, asked)
-            speech = await self._begin(line, call, asked, named.steps)
+            # Who names a model himself gets that model.
+            split = line.split is not None and not named.model
+            picked = await self.picked(line, call, user_of(asked)) if split else None
+            steps = named.steps if picked is None else picked.arm.steps
+            speech = await self._begin(line, call, asked, steps)
             speech.model = named.model
+            speech.pick(picked)
         except SpliceError as error:
             self.refused(line.name, error)
             raise
@@ -128,7 +133,9 @@ class Conversations(Floor):
         self.in_flight += 1
         spoken: Spoken | None = None
         try:
-            spoken = await self._reused(speech) or await self._spoken(speech, named.steps)
+            spoken = await self._reused(speech) or await self._spoken(speech, steps)
+            if line.shadow is not None and not named.model and spoken.error is None:
+                self.shadows.repeat_conversation(speech)
             return spoken
         except asyncio.CancelledError:
             gone = Stopped(line.name, got="the client went away before the answer")
@@ -173,7 +180,7 @@ class Conversations(Floor):
         options = line.declaration.options
         if options.exact_s is None and options.semantic_s is None and not options.coalesce:
             return None
-        asker = Asker(call.principal.tenant, line.name, line.release.number)
+        asker = Asker(call.principal.tenant, line.name, line.release.number, speech.variant)
         speech.question = question = self.reuse.question(asker, options, speech.asked, speech.model)
         if question is None:
             return None
@@ -234,23 +241,14 @@ class Conversations(Floor):
             return await self._ended(speech, Status.FAILED, Reason.REJECTED, rejected)
         return await self._ended(speech, Status.FAILED, Reason.EXHAUSTED, exhausted(speech))
 
-    async def answer_again(self, line: Line, call: Call, asked: Asked) -> Record:
+    async def answer_again(self, line: Line, call: Call, asked: Asked, variant: str = "") -> Record:
         """What a request gives now by a release; nothing is reserved, kept or recorded."""
         speech = Speech(line, call, asked, input_tokens_of(asked, call.body), NO_RESERVATION)
         call.integration = line.name
-        steps = line.steps
+        steps = line.steps if line.split is None else line.split.named(variant).steps
         if line.direct is not None and asked.model.count("/") and asked.model != line.name:
             steps = (line.direct(asked.model.removeprefix(f"{line.name}/")),)
-        try:
-            for step, relayed, until in to_try(speech, steps):
-                try:
-                    reply = await whole(speech, step, relayed, until)
-                except RouteError:
-                    continue
-                return speech.record(Status.ANSWERED, reason_of(speech), reply.body)
-        except RequestError as error:
-            return speech.record(Status.FAILED, Reason.REJECTED, None, error)
-        return speech.record(Status.FAILED, Reason.EXHAUSTED, None, exhausted(speech))
+        return await whole_record(speech, steps)
 
     async def said(self, speech: Speech, reply: WireReply, reason: Reason) -> Spoken:
         """A whole answer: settled, recorded, kept."""

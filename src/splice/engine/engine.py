@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -24,7 +25,7 @@ from splice.engine.converse import Conversations, Spoken
 from splice.engine.decide import decide
 from splice.engine.gather import Look, gather, recorded
 from splice.engine.infer import infer, total_cost
-from splice.engine.line import Line
+from splice.engine.line import Line, Picked, Step
 from splice.engine.record import not_recorded
 from splice.engine.reuse import Asker
 from splice.engine.routing.prompted import Prompted, output_plain
@@ -38,10 +39,14 @@ _encode = msgspec.json.Encoder(enc_hook=str).encode
 
 
 class Answered(msgspec.Struct):
-    """What a surface hands back: the record, and the error where there is no reply."""
+    """What a surface hands back: the record, and the error where there is no reply.
+
+    `context` is there where a shadow wants it.
+    """
 
     record: Record
     error: SpliceError | None = None
+    context: Mapping[str, Any] | None = None  # of whatever types the routes read
 
 
 class _Kept(msgspec.Struct, gc=False):
@@ -74,9 +79,11 @@ class Engine(Conversations):
             first = None if call.key is None else await self.claimed(line, call, call.key)
             if first is not None:
                 return _repeated(first)
+            picked = None if line.split is None else await self.picked(line, call, entity)
             reserved = NO_RESERVATION
             if self.purse is not None:
-                reserved = await self.reserve(line, call, *_estimate(line, call, request))
+                steps = line.steps if picked is None else picked.arm.steps
+                reserved = await self.reserve(line, call, *_estimate(steps, call, request))
         except SpliceError as error:
             self.refused(line.name, error)
             raise
@@ -84,12 +91,14 @@ class Engine(Conversations):
         self.in_flight += 1
         answered: Answered | None = None
         try:
-            answered = await self._typed_reused(line, call, request, entity)
+            answered = await self._typed_reused(line, call, request, entity, picked)
             if self.purse is not None:
                 await self.purse.settle(reserved, answered.record.cost_nano, _tokens(answered))
             error = await self.finish(line, call, answered.record)
             if error is not None:
                 answered = Answered(not_recorded(answered.record, error), error)
+            elif answered.context is not None:
+                self.shadows.repeat(line, call, entity, request, answered.context)
             return answered
         except BaseException as error:
             if answered is None:
@@ -125,20 +134,23 @@ class Engine(Conversations):
         )  # fmt: skip
 
     async def _typed_reused(
-        self, line: Line, call: Call, request: Any, entity: str | None
+        self, line: Line, call: Call, request: Any, entity: str | None, picked: Picked | None
     ) -> Answered:
         """What was answered to the very same question a while ago, or a new answer."""
         options = line.declaration.options
+        look = Look(call.asked_us, self._features)
         if options.exact_s is None:
-            return await self.run(line, call, request, Look(call.asked_us, self._features), entity)
-        asker = Asker(call.principal.tenant, line.name, line.release.number)
+            return await self.run(line, call, request, look, entity, picked)
+        variant = "" if picked is None else picked.arm.name
+        asker = Asker(call.principal.tenant, line.name, line.release.number, variant)
         key = self.reuse.typed_key(asker, options, call.body)
         kept = None if key is None else await self.reuse.find_bytes(key)
         if kept is not None:
             # What cannot be read was kept by another version, or by another hand: no answer.
             with contextlib.suppress(msgspec.DecodeError):
-                return _Run(line, call, entity, time.monotonic()).kept(_KEPT.decode(kept))
-        answered = await self.run(line, call, request, Look(call.asked_us, self._features), entity)
+                run = _Run(line, call, entity, time.monotonic(), picked)
+                return run.kept(_KEPT.decode(kept))
+        answered = await self.run(line, call, request, look, entity, picked)
         record = answered.record
         if key is not None and answered.error is None and record.reply is not None:
             value = _Kept(record.route, record.version, record.reply, record.prediction or b"")
@@ -146,11 +158,17 @@ class Engine(Conversations):
         return answered
 
     async def run(
-        self, line: Line, call: Call, request: Any, look: Look, entity: str | None
+        self,
+        line: Line,
+        call: Call,
+        request: Any,
+        look: Look,
+        entity: str | None,
+        picked: Picked | None = None,
     ) -> Answered:
         """Gather, infer, decide: the part of a call that a replay repeats. Records nothing."""
         started = time.monotonic()
-        run = _Run(line, call, entity, started)
+        run = _Run(line, call, entity, started, picked)
         if line.context is None:
             context = line.request.fields(request)
         else:
@@ -162,7 +180,8 @@ class Engine(Conversations):
                 return run.failed(error, Reason.CONTEXT_FAILED)
 
         question = Question(call.id, context, started + line.deadline_s, call.trace)
-        inferred = await infer(line, question, started)
+        steps = line.steps if picked is None else picked.arm.steps
+        inferred = await infer(line, question, started, steps)
         run.attempts = inferred.attempts
         prediction, step = inferred.prediction, inferred.step
         if prediction is None or step is None:
@@ -175,19 +194,29 @@ class Engine(Conversations):
         except DecisionError as error:
             return run.failed(error, Reason.DECISION_FAILED)
         reason = Reason.FIRST if len(inferred.attempts) == 1 else Reason.FALLBACK
-        return Answered(run.record(Status.ANSWERED, reason, reply))
+        shadowed = None if line.shadow is None else context
+        return Answered(run.record(Status.ANSWERED, reason, reply), context=shadowed)
 
 
 class _Run:
     """What is known of a call so far; becomes its record."""
 
     __slots__ = (
-        "attempts", "call", "context", "entity", "gathered", "line", "prediction", "route",
-        "started", "version",
+        "attempts", "call", "context", "entity", "gathered", "line", "notes", "prediction",
+        "route", "started", "variant", "version",
     )  # fmt: skip
 
-    def __init__(self, line: Line, call: Call, entity: str | None, started: float) -> None:
+    def __init__(
+        self,
+        line: Line,
+        call: Call,
+        entity: str | None,
+        started: float,
+        picked: Picked | None = None,
+    ) -> None:
         self.line, self.call, self.entity, self.started = line, call, entity, started
+        self.variant = "" if picked is None else picked.arm.name
+        self.notes: tuple[str, ...] = (picked.note,) if picked is not None and picked.note else ()
         self.gathered: list[Gathered] = []
         self.attempts: list[Attempt] = []
         self.context: bytes | None = None
@@ -212,7 +241,8 @@ class _Run:
             self.entity,
             call.key if status is Status.ANSWERED else None,
             self.route,
-            version=self.version,
+            self.variant,
+            self.version,
             cost_nano=total_cost(self.attempts),
             input=call.body,
             gathered=tuple(self.gathered),
@@ -222,6 +252,7 @@ class _Run:
             reply=reply,
             problem=problem,
             trace=call.trace,
+            notes=self.notes,
         )
 
     def kept(self, kept: _Kept) -> Answered:
@@ -256,12 +287,12 @@ def _cancelled(line: Line, call: Call, entity: str | None) -> Record:
     return run.record(Status.FAILED, Reason.CANCELLED, None, problem)
 
 
-def _estimate(line: Line, call: Call, request: Any) -> tuple[int | None, int]:
+def _estimate(steps: tuple[Step, ...], call: Call, request: Any) -> tuple[int | None, int]:
     """What a call may cost at most, and its tokens, before it runs."""
     read = len(call.body) // BYTES_A_TOKEN
     dearest: int | None = 0
     most = 0
-    for step in line.steps:
+    for step in steps:
         if isinstance(step.predictor, (Prompted, Relayed)):
             if isinstance(step.predictor, Relayed) and isinstance(request, ChatRequest):
                 said = request.max_completion_tokens

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+import secrets
+import time
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import msgspec
@@ -18,14 +20,16 @@ from splice.core.errors import (
     SpliceError,
     UnknownIntegration,
 )
+from splice.core.ids import uuid7
 from splice.engine import observe
 from splice.engine.admit import Claims, may_enter
 from splice.engine.keyring import Keyring, may_call
-from splice.engine.line import Line
+from splice.engine.line import Line, Picked
 from splice.engine.live import LiveStream
 from splice.engine.record import Recorder, not_recorded
 from splice.engine.reuse import Reuse
 from splice.engine.seal import Seal
+from splice.engine.shadows import Shadows
 from splice.engine.spend import NO_RESERVATION, Purse, Reservation
 from splice.ports.features import FeatureStore
 from splice.ports.stores import RecordStore
@@ -40,6 +44,10 @@ _LONG = 16_384
 """Bytes of text that are masked in the event loop: about a millisecond's work."""
 
 
+def _random_id() -> str:
+    return uuid7(time.time_ns() // 1_000_000, secrets.randbits(74))
+
+
 class Floor:
     """The stations that typed calls and conversations share.
 
@@ -52,6 +60,7 @@ class Floor:
         keyring: Who may ask; nobody is asked for a key where it is left out.
         purse: Budgets and rate limits; none where it is left out.
         reuse: Caches; none where it is left out.
+        new_id: Makes call ids, for shadows.
     """
 
     def __init__(
@@ -65,6 +74,7 @@ class Floor:
         keyring: Keyring | None = None,
         purse: Purse | None = None,
         reuse: Reuse | None = None,
+        new_id: Callable[[], str] = _random_id,
     ) -> None:
         self._claims = Claims(records)
         self._features = features
@@ -79,6 +89,7 @@ class Floor:
         self.in_flight: int = 0
         self.streams: set[LiveStream] = set()
         self._background: set[asyncio.Task[None]] = set()
+        self.shadows = Shadows(self, new_id)
 
     def line(self, integration: str) -> Line:
         """The live line of an integration.
@@ -114,6 +125,17 @@ class Floor:
         if call.principal.key is not None:
             may_call(call.principal, line.name)
         may_enter(line, self.recorder, self.in_flight, self._max_in_flight)
+
+    async def picked(self, line: Line, call: Call, who: str | None) -> Picked | None:
+        """The variant of a call about somebody; None where its release has only its own routes."""
+        split = line.split
+        if split is None:
+            return None
+        who = who or call.id
+        if not split.waits:
+            return Picked(split.arm(who))
+        facts = {"integration": line.name, "caller": call.caller, "surface": call.surface}
+        return await split.flagged(who, facts)
 
     async def reserve(
         self, line: Line, call: Call, estimate_nano: int | None, tokens: int
@@ -167,9 +189,7 @@ class Floor:
         Returns the error that the caller gets in place of his answer where it had to be recorded
         first (high risk, or an idempotency key) and could not be; else None.
         """
-        kept = record
-        if line.seal is not None:
-            kept = await _sealed(line.seal, record)
+        kept = await self.sealed(line, record) if line.seal is not None else record
         error: NotRecorded | None = None
         if line.durable or call.key is not None:
             left = line.deadline_s - record.duration_us / 1e6
@@ -183,6 +203,10 @@ class Floor:
         if self._tracer is not None:
             self._tracer.finished(kept)
         return error
+
+    async def sealed(self, line: Line, record: Record) -> Record:
+        """The record as it is kept."""
+        return record if line.seal is None else await _sealed(line.seal, record)
 
     def finish_now(self, line: Line, record: Record) -> None:
         """The same for a call whose caller is gone: nobody waits for a commit."""

@@ -32,14 +32,18 @@ class Inferred(msgspec.Struct, gc=False):
     step: Step | None = None
 
 
-async def infer(line: Line, question: Question, started: float) -> Inferred:
+async def infer(
+    line: Line, question: Question, started: float, steps: tuple[Step, ...] | None = None
+) -> Inferred:
     """Tries each route until one answers or the deadline has passed.
 
+    `steps` are the routes of the call's variant; those of the release where they are left out.
     `started` is when the call began, on `time.monotonic()`, the clock of the question's deadline.
     """
     inferred = Inferred([])
-    last = len(line.steps) - 1
-    for position, step in enumerate(line.steps):
+    steps = line.steps if steps is None else steps
+    last = len(steps) - 1
+    for position, step in enumerate(steps):
         begun = time.monotonic()
         if not step.immediate:  # a route that waits may try more than once, and says so
             question.note = _noting(inferred.attempts, step, started)

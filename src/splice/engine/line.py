@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import msgspec
 
@@ -33,6 +33,56 @@ class Step(msgspec.Struct):
     quality: float | None = None
 
 
+class Arm(msgspec.Struct, frozen=True):
+    """One variant of a release: its name in records, and its routes in order."""
+
+    name: str
+    steps: tuple[Step, ...]
+
+
+class Picked(msgspec.Struct, frozen=True, gc=False):
+    """The variant of one call, and what a reader of its record must know of the picking."""
+
+    arm: Arm
+    note: str = ""
+
+
+class Picks(Protocol):
+    """Picks the variant of a call; `routing/split.py`."""
+
+    salt: str
+    flag: str
+
+    @property
+    def waits(self) -> bool:
+        """Whether picking may have to wait for somebody."""
+        ...
+
+    @property
+    def arms(self) -> list[Arm]:
+        """All variants, the champion first."""
+        ...
+
+    def arm(self, who: str) -> Arm:
+        """The variant of an entity, or of a call without one."""
+        ...
+
+    def named(self, name: str) -> Arm:
+        """A variant by the name that a record has."""
+        ...
+
+    async def flagged(self, who: str, facts: Mapping[str, Any]) -> Picked:
+        """The variant that a flag names, with a note where it named none."""
+        ...
+
+
+class Shadowing(msgspec.Struct, frozen=True):
+    """Routes that repeat a share of the calls (in ten-thousandths); nobody gets their answers."""
+
+    steps: tuple[Step, ...]
+    share: int
+
+
 class Line(msgspec.Struct):
     """A release with its code loaded and its models in memory."""
 
@@ -51,14 +101,27 @@ class Line(msgspec.Struct):
     stopped: str = ""
     seal: Seal | None = None  # None where all is recorded as it is
     direct: Callable[[str], Step] | None = None  # the route to a model that the caller names
+    split: Picks | None = None  # None where every call gets `steps`
+    shadow: Shadowing | None = None
+
+    @property
+    def every_step(self) -> list[Step]:
+        """The steps of all variants and of the shadow; each is there once."""
+        arms = [] if self.split is None else [arm.steps for arm in self.split.arms]
+        more = () if self.shadow is None else self.shadow.steps
+        found = [step for steps in (self.steps, *arms, more) for step in steps]
+        return list({id(step): step for step in found}.values())
 
 
 def line_of(
     release: Release,
     declaration: Declaration,
     steps: tuple[Step, ...],
+    *,
     seal: Seal | None = None,
     direct: Callable[[str], Step] | None = None,
+    split: Picks | None = None,
+    shadow: Shadowing | None = None,
 ) -> Line:
     """The line of a release whose declaration is loaded and whose routes are ready."""
     instance = declaration.cls()
@@ -79,15 +142,20 @@ def line_of(
         durable=declaration.risk is Risk.HIGH,
         deadline_s=declaration.deadline_s,
         where=f"{declaration.name}.input",
-        simple=_is_simple(declaration, steps),
+        simple=_is_simple(declaration, steps, split),
         seal=seal,
         direct=direct,
+        split=split,
+        shadow=shadow,
     )
 
 
-def _is_simple(declaration: Declaration, steps: tuple[Step, ...]) -> bool:
+def _is_simple(declaration: Declaration, steps: tuple[Step, ...], split: Picks | None) -> bool:
     options = declaration.options
     waits = options.exact_s is not None or options.coalesce
+    if split is not None:
+        waits = waits or split.waits
+        steps = tuple(step for arm in split.arms for step in arm.steps)
     return (
         bool(steps)
         and not (declaration.has_context or waits)

@@ -86,6 +86,12 @@ OUTCOMES = Metric(
     "Outcomes received.",
     ("integration",),
 )
+SHADOWS = Metric(
+    "splice_shadows_total",
+    "counter",
+    "Calls repeated on shadow routes; ended is answered, failed or dropped (too many at once).",
+    ("integration", "ended"),
+)
 IN_FLIGHT = Metric("splice_calls_in_flight", "gauge", "Calls that run now.")
 LEDGER_WAITING = Metric("splice_ledger_waiting", "gauge", "Records that are in memory only.")
 LEDGER_SPOOLED = Metric(
@@ -98,7 +104,7 @@ RELEASE = Metric("splice_release", "gauge", "Number of the live release.", ("int
 
 METRICS = (
     CALLS, CALL_DURATION, ATTEMPTS, ATTEMPT_DURATION, FIRST_TOKEN, COST, TOKENS, REFUSED, OUTCOMES,
-    IN_FLIGHT, LEDGER_WAITING, LEDGER_SPOOLED, LEDGER_ERRORS, RELEASE,
+    SHADOWS,    IN_FLIGHT, LEDGER_WAITING, LEDGER_SPOOLED, LEDGER_ERRORS, RELEASE,
 )  # fmt: skip
 _BY_NAME = {metric.name: metric for metric in METRICS}
 

@@ -27,6 +27,7 @@ class Asker(msgspec.Struct, frozen=True, gc=False):
     tenant: str
     integration: str
     release: int
+    variant: str = ""
 
 
 class Question(msgspec.Struct, frozen=True, gc=False):
@@ -212,7 +213,8 @@ class Reuse:
 
 def _key(kind: str, asker: Asker, digest: str, *, everyone: bool) -> str:
     tenant = _EVERYONE if everyone else quote(asker.tenant, safe="")
-    return f"{kind}/{quote(asker.integration, safe='')}/{tenant}/{asker.release}/{digest}"
+    release = f"{asker.release}.{asker.variant}" if asker.variant else f"{asker.release}"
+    return f"{kind}/{quote(asker.integration, safe='')}/{tenant}/{release}/{digest}"
 
 
 _WHOLE_CHAT = {"stop": "text", "length": "cut", "tool_calls": "tools", "function_call": "tools"}

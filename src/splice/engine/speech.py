@@ -10,7 +10,7 @@ from splice.core.call import Attempt, Call, Problem, Reason, Record, Status, Usa
 from splice.core.chat import Asked, WireReply
 from splice.core.errors import RouteError, SpliceError
 from splice.engine.infer import ANSWERED, total_cost
-from splice.engine.line import Line, Step
+from splice.engine.line import Line, Picked, Step
 from splice.engine.reuse import Question
 from splice.engine.spend import UNKNOWN_COST, Reservation
 from splice.engine.together import Turn
@@ -37,7 +37,7 @@ class Speech:
 
     __slots__ = (
         "asked", "attempts", "call", "input_tokens", "line", "model", "notes", "question",
-        "reservation", "started", "step", "turn",
+        "reservation", "started", "step", "turn", "variant",
     )  # fmt: skip
 
     def __init__(
@@ -53,6 +53,14 @@ class Speech:
         self.model = ""  # where the caller named one himself
         self.question: Question | None = None  # as it is looked up in caches; None where in none
         self.turn: Turn | None = None  # the duty to ask for others who wait for the same
+        self.variant = ""
+
+    def pick(self, picked: Picked | None) -> None:
+        """The rollout picked a variant for it."""
+        if picked is not None:
+            self.variant = picked.arm.name
+            if picked.note:
+                self.notes.append(picked.note)
 
     def answered(
         self, step: Step, began: float, reply: WireReply, first_token: float | None = None
@@ -153,6 +161,7 @@ class Speech:
             None,
             call.key if status is Status.ANSWERED else None,
             "" if step is None else step.route.label,
+            self.variant,
             version="" if step is None else step.route.version,
             cost_nano=cost,
             input=call.body,

@@ -10,6 +10,10 @@ the next batch.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +29,13 @@ INLINE_SECONDS = 0.001
 hold up the loop more than the hand-over does."""
 
 
+def _step_back() -> None:
+    """The last among the threads of this process, where the system counts threads so (Linux)."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)
+
+
 class Batched:
     """A Predictor over a model in this process.
 
@@ -34,6 +45,8 @@ class Batched:
         max_batch: Rows in one run, at most.
         nano_per_second: What a second of machine time costs, in billionths of the currency; None
             where nobody said, and then the cost of an answer is unknown.
+        aside: Run it in a thread whatever a row takes, and behind everything else: nobody waits
+            for its answers.
     """
 
     def __init__(
@@ -43,6 +56,7 @@ class Batched:
         *,
         max_batch: int = 64,
         nano_per_second: float | None = None,
+        aside: bool = False,
     ) -> None:
         self._model = model
         self._label = label
@@ -53,9 +67,11 @@ class Batched:
         self._looked = False
         self._crowd = 0  # questions in the batch before
         self._loop: asyncio.AbstractEventLoop | None = None
-        self.immediate = model.row_seconds < INLINE_SECONDS
+        self.immediate = model.row_seconds < INLINE_SECONDS and not aside
         self._thread = (
-            None if self.immediate else ThreadPoolExecutor(1, thread_name_prefix=f"run {label}")
+            None
+            if self.immediate
+            else ThreadPoolExecutor(1, f"run {label}", initializer=_step_back if aside else None)
         )
 
     def predict(self, question: Question) -> asyncio.Future[Prediction]:

@@ -1,0 +1,51 @@
+"""Rollouts as numbers: places on the scale of callers, and shares as people write them."""
+
+from __future__ import annotations
+
+import re
+from hashlib import blake2b
+
+from splice.core.errors import DeclarationError
+
+WHOLE = 10_000
+"""Shares are counted in ten-thousandths: a hundredth of a percent is the smallest."""
+
+CHAMPION = "champion"
+CHALLENGER = "challenger"
+SHADOW = "shadow"
+"""Names of variants, as they stand in records. A record of no rollout has none."""
+
+_PERCENT = re.compile(r"\s*(\d+(?:\.\d+)?)\s*%\s*", re.ASCII)
+
+
+def place(salt: str, who: str) -> int:
+    """Where somebody stands on the scale, from 0 to 9,999; evenly spread, and always the same."""
+    digest = blake2b(f"{salt}/{who}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "big") % WHOLE
+
+
+def share(given: str | float, where: str = "share") -> int:
+    """Ten-thousandths from "10 %" or 0.1.
+
+    Raises:
+        DeclarationError: It is not a share from 0 to 1, or finer than a hundredth of a percent.
+    """
+    value = -1.0
+    if isinstance(given, (int, float)) and not isinstance(given, bool):
+        value = float(given)
+    elif isinstance(given, str) and (match := _PERCENT.fullmatch(given)):
+        value = float(match[1]) / 100
+    counted = round(value * WHOLE) if 0 <= value <= 1 else -1
+    if counted < 0 or abs(counted - value * WHOLE) > 1e-6:
+        raise DeclarationError(
+            where,
+            got=repr(given),
+            promised='a share such as "10 %" or 0.1, in steps of 0.01 %',
+            mend="write the percentage of the calls",
+        )
+    return counted
+
+
+def share_text(counted: int) -> str:
+    """Ten-thousandths as a person writes them: "2.5 %"."""
+    return f"{counted / 100:g} %"

@@ -1,0 +1,164 @@
+"""The rollout of a declaration: shares, steps and guards as numbers, its routes read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any, Literal, cast
+
+import msgspec
+
+from splice.core.errors import DeclarationError
+from splice.core.release import PinnedGuard
+from splice.core.rollout import WHOLE, share
+from splice.core.units import money, seconds
+from splice.declare.options import Wrong
+from splice.declare.routes import TimedRoute
+from splice.declare.spec import LLM, Guard, Integration, Model, Rollout, Rule, Shadow
+
+LATENCIES = ("latency_p50", "latency_p95", "latency_p99")
+FIGURES = ("errors", "failures", *LATENCIES, "cost", "outcome:NAME")
+_OUTCOME = re.compile(r"outcome:[\w.-]{1,64}")
+_MOST_STEPS = 50
+
+ReadRoutes = Callable[[Any, Wrong], Sequence[TimedRoute]]
+"""Reads declared routes; notes what is wrong with them."""
+
+
+class Policy(msgspec.Struct, frozen=True):
+    """How a challenger climbs, read and found without fault."""
+
+    steps: tuple[int, ...] = ()  # ten-thousandths; one for a fixed share
+    climbs: bool = False  # whether it goes from step to step by itself
+    every_s: float = 600.0
+    min_calls: int = 100
+    guards: tuple[PinnedGuard, ...] = ()
+    then: Literal["hold", "promote"] = "hold"
+    flag: str = ""
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What a declaration says of rollouts and shadows."""
+
+    policy: Policy | None = None
+    challenger: tuple[TimedRoute, ...] = ()
+    shadow: tuple[TimedRoute, ...] = ()
+    shadow_share: int = 0
+
+
+def read_plan(cls: type[Integration], wrong: Wrong, routes: ReadRoutes) -> Plan:
+    """The plan of a class; notes what is wrong with it."""
+    rollout, shadow = cast("Any", cls.rollout), cast("Any", cls.shadow)
+    if rollout is not None and not isinstance(rollout, Rollout):
+        got = type(rollout).__name__
+        wrong("rollout", got, "a splice.Rollout", "write rollout = splice.Rollout(…)")
+        rollout = None
+    if shadow is not None and not isinstance(shadow, Shadow):
+        got = type(shadow).__name__
+        wrong("shadow", got, "a splice.Shadow", "write shadow = splice.Shadow(splice.Model(…))")
+        shadow = None
+    policy, challenger = None, ()
+    if rollout is not None:
+        policy = _policy(rollout, wrong)
+        if rollout.challenger is not None:
+            challenger = _routes(rollout.challenger, "rollout", wrong, routes)
+            if not policy.steps and not policy.flag:
+                wrong("rollout", "a challenger without a share", 'share="10 %", steps=(…), or flag',
+                      'write share="10 %"')  # fmt: skip
+    if shadow is None:
+        return Plan(policy, challenger)
+    repeated = _share(shadow.share, "shadow", wrong)
+    return Plan(policy, challenger, _routes(shadow.routes, "shadow", wrong, routes), repeated)
+
+
+def _routes(given: Any, field: str, wrong: Wrong, routes: ReadRoutes) -> tuple[TimedRoute, ...]:
+    listed = [given] if isinstance(given, (Model, LLM, Rule)) else given
+
+    def here(_: str, got: str, promised: str, mend: str) -> None:
+        wrong(field, got, promised, mend)
+
+    return tuple(routes(listed, here))
+
+
+def _share(given: Any, field: str, wrong: Wrong) -> int:
+    try:
+        return share(given, field)
+    except DeclarationError as error:
+        wrong(field, f"share {error.got}", error.promised, error.mend)
+        return 0
+
+
+def _policy(rollout: Rollout, wrong: Wrong) -> Policy:
+    steps = tuple(_share(one, "rollout", wrong) for one in rollout.steps)
+    if rollout.share is not None and steps:
+        wrong("rollout", "share and steps", "one of them", "leave share out: steps say it")
+    if rollout.share is not None:
+        steps = (_share(rollout.share, "rollout", wrong),)
+    rising = all(a < b for a, b in pairwise(steps))
+    if not rising or len(steps) > _MOST_STEPS or (rollout.steps and not steps[0]):
+        wrong(
+            "rollout",
+            f"steps {', '.join(map(str, rollout.steps))}",
+            "shares above 0 that grow, at most 50",
+            'write steps=("1 %", "10 %", "50 %")',
+        )
+    every_s = 600.0
+    try:
+        every_s = seconds(rollout.every, "every")
+    except DeclarationError as error:
+        wrong("rollout", f"every {error.got}", error.promised, error.mend)
+    min_calls = cast("Any", rollout.min_calls)
+    if not isinstance(min_calls, int) or isinstance(min_calls, bool) or not 1 <= min_calls <= 10**9:
+        wrong("rollout", f"min_calls={min_calls!r}", "a whole number above 0", "min_calls=100")
+        min_calls = 100
+    then = cast("Any", rollout.then)
+    if then not in ("hold", "promote"):
+        wrong("rollout", f"then={then!r}", '"hold" or "promote"', 'write then="hold"')
+        then = "hold"
+    flag = cast("Any", rollout.flag)
+    if not isinstance(flag, str) or len(flag) > 200:
+        wrong("rollout", f"flag={flag!r:.80}", "the key of a flag", 'write flag="credit-model"')
+        flag = ""
+    guards = [read_guard(one, wrong) for one in cast("Sequence[Any]", rollout.guards)]
+    return Policy(
+        steps=steps, climbs=bool(rollout.steps), every_s=every_s, min_calls=min_calls,
+        guards=tuple(one for one in guards if one is not None), then=then, flag=flag,
+    )  # fmt: skip
+
+
+def read_guard(given: Any, wrong: Wrong) -> PinnedGuard | None:
+    """A guard with its bounds as numbers: shares, seconds, or the account's currency."""
+    if not isinstance(given, Guard):
+        wrong("rollout", type(given).__name__, "a splice.Guard",
+              'write splice.Guard(figure="errors", at_most=0.02)')  # fmt: skip
+        return None
+    figure = cast("Any", given.figure)
+    named = isinstance(figure, str) and (figure in FIGURES[:-1] or _OUTCOME.fullmatch(figure))
+    if not named:
+        wrong("rollout", f"a guard of {figure!r:.80}", f"one of {', '.join(FIGURES)}",
+              'write splice.Guard(figure="errors", at_most=0.02)')  # fmt: skip
+        return None
+    bounds = (given.at_most, given.at_least, given.worse_by)
+    if all(one is None for one in bounds):
+        wrong("rollout", f"a guard of {figure} without a bound", "at_most, at_least or worse_by",
+              f'write splice.Guard(figure="{figure}", at_most=…)')  # fmt: skip
+        return None
+    try:
+        at_most, at_least, worse_by = (_bound(figure, one) for one in bounds)
+    except DeclarationError as error:
+        wrong("rollout", f"{figure}: {error.got}", error.promised, error.mend)
+        return None
+    return PinnedGuard(figure, at_most, at_least, worse_by, bool(given.higher_is_better))
+
+
+def _bound(figure: str, given: Any) -> float | None:
+    if given is None:
+        return None
+    if figure in LATENCIES:
+        return seconds(given, figure)
+    if isinstance(given, str):
+        return money(given, figure).amount if figure == "cost" else share(given, figure) / WHOLE
+    if isinstance(given, bool) or not isinstance(given, (int, float)) or given != given:
+        raise DeclarationError(figure, got=repr(given), promised="a number", mend="write a number")
+    return float(given)
