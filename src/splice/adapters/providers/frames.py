@@ -1,4 +1,4 @@
-"""Length-prefixed JSON over a pipe: what LlamaProvider and its child process speak."""
+"""JSON in frames over a pipe: what LlamaProvider and its child process speak."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-_LENGTH = 4
+from splice.adapters.child.frames import framed, read_body
+
 _MOST = 64 * 1024 * 1024
 
 Frame = dict[str, Any]  # JSON of the two ends' own making
@@ -14,8 +15,7 @@ Frame = dict[str, Any]  # JSON of the two ends' own making
 
 def write_frame(pipe: BinaryIO, frame: Frame) -> None:
     """Write one frame and flush it."""
-    body = msgspec.json.encode(frame)
-    pipe.write(len(body).to_bytes(_LENGTH, "big") + body)
+    pipe.write(framed(msgspec.json.encode(frame)))
     pipe.flush()
 
 
@@ -25,13 +25,5 @@ def read_frame(pipe: BinaryIO) -> Frame | None:
     Raises:
         ValueError: What came is not a frame: something else wrote into the pipe.
     """
-    head = pipe.read(_LENGTH)
-    if len(head) < _LENGTH:
-        return None
-    length = int.from_bytes(head, "big")
-    if length > _MOST:
-        raise ValueError(f"a frame of {length} bytes")
-    body = pipe.read(length)
-    if len(body) < length:
-        return None
-    return msgspec.json.decode(body, type=Frame)
+    body = read_body(pipe, _MOST)
+    return None if body is None else msgspec.json.decode(body, type=Frame)

@@ -11,12 +11,12 @@ import contextlib
 import os
 import queue
 import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import BinaryIO, cast
 
+from splice.adapters.child.conduct import command
 from splice.adapters.providers.frames import Frame, read_frame, write_frame
 
 
@@ -140,10 +140,11 @@ class LlamaProcess:
         self._finish(reason)
 
     def _start(self) -> subprocess.Popen[bytes]:
-        # -P: a directory named `splice` where the parent happens to stand must not be run.
-        command = [sys.executable, "-P", "-m", "splice.adapters.providers.llama_worker"]
         self._child = child = subprocess.Popen(  # noqa: S603 - a fixed command
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            command("splice.adapters.providers.llama_worker"),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
         )
         self._outbox.put({**self._config, "parent": os.getpid()})
         threading.Thread(

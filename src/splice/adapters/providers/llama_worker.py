@@ -7,11 +7,9 @@ When stdin ends, the process ends.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import secrets
 import shutil
-import signal
 import sys
 import tempfile
 import threading
@@ -21,6 +19,7 @@ from typing import Any, BinaryIO, cast
 
 import msgspec
 
+from splice.adapters.child.conduct import die_with, leave_signals_to_parent
 from splice.adapters.providers.frames import Frame, read_frame, write_frame
 
 _BATCH = 64
@@ -29,8 +28,6 @@ _BATCH = 64
 Measured with SmolLM2-135M on one thread: a prompt of 1,631 tokens takes 7.9 s at 64 and at 128,
 7.8 s at 256, 8.8 s at 512; and a cancelled one stops after 0.3 s at 64, 1.0 s at 256.
 """
-
-_PR_SET_PDEATHSIG = 1
 
 
 class Worker:
@@ -189,31 +186,17 @@ def _load(config: Frame) -> Any:
         shutil.rmtree(private, ignore_errors=True)
 
 
-def _die_with(parent: int) -> None:
-    """Let the kernel end this process when the thread that started it ends (Linux only).
-
-    The end of stdin says the same, but not to a process whose every thread is stuck in C.
-    """
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it ended before the kernel was told
-        os._exit(1)
-
-
 def main() -> None:
     """Serve frames until stdin ends."""
     # llama.cpp prints to file descriptor 1 from C: what it writes must not land between two
     # frames, so the pipe moves to another descriptor and 1 becomes the standard error.
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    # Sent to a whole group by terminals and service managers: the parent may be draining, and ends
-    # this process when it is done.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    leave_signals_to_parent()
     config = read_frame(sys.stdin.buffer)
     if config is None:
         return
-    _die_with(int(config["parent"]))
+    die_with(int(config["parent"]))
     try:
         worker = Worker(_load(config), out, config)
     except Exception as error:  # noqa: BLE001 - the process ends here; the parent raises it

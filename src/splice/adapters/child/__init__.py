@@ -1,0 +1,1 @@
+"""Child processes that adapters of several ports start: both ends of what they share."""
