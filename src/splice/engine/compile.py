@@ -20,6 +20,7 @@ from splice.declare.spec import LLM, Model, Rule
 from splice.engine.line import Arm, Line, Shadowing, Step, line_of
 from splice.engine.routing.balanced import Balanced
 from splice.engine.routing.batched import Batched
+from splice.engine.routing.breaker import Breaker, Breaking
 from splice.engine.routing.hosted import Hosted
 from splice.engine.routing.prompted import Prompted
 from splice.engine.routing.relayed import Relayed
@@ -32,6 +33,9 @@ from splice.ports.masking import Masker
 from splice.ports.predictor import Predictor
 from splice.ports.runtimes import ModelRuntime
 from splice.ports.stores import ModelStore
+
+ENDPOINT_BREAKING = Breaking(failures=5, seconds=3.0)
+"""An endpoint that failed so often in a row is asked again after so many seconds, by one call."""
 
 _KEYS = {"openai": ", or set OPENAI_API_KEY", "anthropic": ", or set ANTHROPIC_API_KEY"}
 """What also makes a provider of that name: the variables that the vendors' own clients read."""
@@ -259,9 +263,9 @@ class Compiler:
         file = self._models.file(pinned.sha256)
         pool = self._hosts.pools.get(pinned.model)
         model: HostedModel
-        rate = self._machine.nano_per_second
+        rate, breaker = self._machine.nano_per_second, None
         if pinned.format == "remote":
-            endpoint = msgspec.json.decode(file.read_bytes(), type=Endpoint)
+            endpoint = _endpoint(file, pinned.label)
             remote = self._hosts.remotes.get(endpoint.protocol)
             if remote is None:
                 raise ModelUnavailable(
@@ -272,8 +276,24 @@ class Compiler:
             version = self._models.resolve(pinned.model, str(pinned.model_version))
             signature = None if version is None else version.signature
             model, rate = remote.connect(endpoint, pinned.features, signature), None
+            breaker = Breaker(ENDPOINT_BREAKING)
         elif pool is not None:
             model = pool(file, pinned)
         else:
             return None
-        return Hosted(model, pinned.label, max_batch=self._machine.max_batch, nano_per_second=rate)
+        return Hosted(
+            model,
+            pinned.label,
+            max_batch=self._machine.max_batch,
+            nano_per_second=rate,
+            breaker=breaker,
+        )
+
+
+def _endpoint(file: Path, label: str) -> Endpoint:
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=Endpoint)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ModelUnavailable(
+            label, got=str(error), promised="an endpoint", mend="splice models endpoint"
+        ) from None

@@ -56,6 +56,7 @@ async def infer(
             ended, why = "timeout", "the deadline of the call had passed"
         else:
             patience = min(step.route.timeout_s, left)
+            question.until = begun + patience
             try:
                 answer = step.predictor.predict(question)
                 if isinstance(answer, Prediction):

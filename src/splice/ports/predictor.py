@@ -21,8 +21,10 @@ class Question(msgspec.Struct, gc=False):
     """What a route is asked.
 
     `context` is what `context()` returned. `deadline` is on the clock of `time.monotonic()`: after
-    it nobody waits for the answer. `note` is told of tries that another one followed: when each
-    began on that clock, and its error (None where a faster one overtook it).
+    it nobody waits for the answer. `until` is when the route that is asked just now is given up,
+    which is no later; 0 where it may take the whole of the deadline. `note` is told of tries that
+    another one followed: when each began on that clock, and its error (None where a faster one
+    overtook it).
     """
 
     call_id: str
@@ -30,6 +32,7 @@ class Question(msgspec.Struct, gc=False):
     deadline: float
     trace: Trace | None = None
     note: Note = _nobody
+    until: float = 0.0
 
 
 Answer: TypeAlias = "Prediction | Awaitable[Prediction]"

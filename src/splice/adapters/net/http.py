@@ -136,7 +136,7 @@ class Http:
 
     Args:
         origin: Where to.
-        headers: Sent with every request.
+        headers: Sent with every request; a `host` or `content-type` among them replaces ours.
         body_limit: The most bytes of one answer, whole or streamed.
         connect_s: Seconds for a new connection, TLS included.
         ca_file: Certificates to trust instead of the system's.
@@ -151,12 +151,15 @@ class Http:
         connect_s: float,
         ca_file: str | None = None,
     ) -> None:
-        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        given = {name.lower(): value for name, value in headers.items()}
+        host = given.pop("host", origin.host_header)
+        lines = "".join(f"{name}: {value}\r\n" for name, value in given.items())
+        self._typed = "content-type" in given
         self._origin = origin
         self._headers = dict(headers)
         self._ca_file = ca_file
-        self._common = f"host: {origin.host_header}\r\n{lines}".encode("latin-1")
-        self._own = _OURS | {name.lower() for name in headers}
+        self._common = f"host: {host}\r\n{lines}".encode("latin-1")
+        self._own = _OURS | given.keys()
         self._heads: dict[str, bytes] = {}
         self._body_limit = body_limit
         self._connect_s = connect_s
@@ -284,7 +287,7 @@ class Http:
                 raise ValueError("a path that no request line can carry")
             if " " in path:
                 raise ValueError("a path with a space")
-            typed = f"content-type: {kind}\r\n" if method == "POST" else ""
+            typed = f"content-type: {kind}\r\n" if method == "POST" and not self._typed else ""
             start = f"{method} {self._origin.path}{path} HTTP/1.1\r\n"
             head = start.encode("ascii") + self._common + typed.encode("ascii")
             if len(self._heads) >= _HEADS_MOST:  # paths with names of models in them add up

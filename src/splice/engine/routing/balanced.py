@@ -6,70 +6,27 @@ import time
 from collections.abc import Sequence
 from random import Random
 
-import msgspec
-
-from splice.core.errors import ProviderFailed, ProviderLimited, RouteError, RouteTimeout
+from splice.core.errors import ProviderLimited
+from splice.engine.routing.breaker import Breaker, Breaking
 from splice.ports.providers import Provider
 
-
-class Breaking(msgspec.Struct, frozen=True):
-    """When a deployment is left alone: after so many failures in a row, for so many seconds."""
-
-    failures: int = 5
-    seconds: float = 10.0
+__all__ = ["Balanced", "Breaking", "Deployment"]
 
 
-class Deployment:
-    """One place where a provider's models run, with what its last calls have shown.
+class Deployment(Breaker):
+    """One place where a provider's models run, with what its last calls have shown."""
 
-    A client that went away says nothing of the deployment and is never counted.
-    """
-
-    __slots__ = ("_breaking", "failures", "in_flight", "name", "open_until", "probing", "provider",
-                 "told_until", "weight")  # fmt: skip
+    __slots__ = ("in_flight", "name", "provider", "told_until", "weight")
 
     def __init__(
         self, name: str, provider: Provider, weight: float = 1.0, breaking: Breaking | None = None
     ) -> None:
+        super().__init__(breaking)
         self.name = name
         self.provider = provider
         self.weight = weight
-        self._breaking = breaking or Breaking()
         self.in_flight = 0
-        self.failures = 0
-        self.open_until = 0.0
-        self.probing = False
         self.told_until = 0.0
-
-    def answered(self) -> None:
-        """It works."""
-        self.failures = 0
-        self.open_until = 0.0
-        self.probing = False
-
-    def failed(self, error: RouteError) -> None:
-        """It did not answer: a limit keeps us away for as long as it says, failures add up."""
-        self.probing = False
-        if isinstance(error, ProviderLimited):
-            wait = error.retry_after
-            if wait:
-                self.open_until = max(self.open_until, time.monotonic() + min(wait, 300.0))
-            return
-        if not isinstance(error, (ProviderFailed, RouteTimeout)):
-            return
-        self.failures += 1
-        if self.failures >= self._breaking.failures:
-            self.open_until = time.monotonic() + self._breaking.seconds
-
-    def left(self) -> None:
-        """The caller went away before it could answer: nothing is known."""
-        self.probing = False
-
-    def ready(self, now: float) -> bool:
-        """Whether it may be asked now; after its time alone, by one call first."""
-        if not self.open_until:
-            return True
-        return now >= self.open_until and not self.probing
 
 
 class Balanced:
@@ -118,8 +75,7 @@ class Balanced:
         return self._taken(equals[0] if len(equals) == 1 else self._random.choice(equals))
 
     def _taken(self, one: Deployment) -> Deployment:
-        if one.open_until:
-            one.probing = True
+        one.asked()
         return one
 
     def spare(self, avoid: Deployment) -> bool:
