@@ -18,6 +18,7 @@ from splice.app.drain import Drain
 from splice.app.replay import replay
 from splice.app.settings import Settings, load
 from splice.app.starting import Apply, apply_found, declared, tolerate
+from splice.app.steward import StewardTask
 from splice.app.watch import Watcher
 from splice.app.workers import SHARE_SECONDS, others, share
 from splice.core.call import Call, Outcome, Record
@@ -31,6 +32,7 @@ from splice.engine.observe import Snapshot
 from splice.ports.stores import OutcomeStore, RecordStore
 from splice.serve.http.body import Limits
 from splice.serve.http.lane import HttpSurface, McpLimits
+from splice.serve.http.protocols import OpenLimits
 
 log = logging.getLogger("splice")
 
@@ -70,6 +72,7 @@ class App:
         self.new_id = Ids().new
         self._services: wiring.Services | None = None
         self._watcher: Watcher | None = None
+        self._steward: StewardTask | None = None
         self._starting: asyncio.Lock | None = None
         self._replies: dict[str, Codec] = {}
         self._surface: HttpSurface | None = None
@@ -133,6 +136,8 @@ class App:
                 services.recorder.start()
                 await self._restore(services)
                 watcher.start()
+                self._steward = StewardTask(services)
+                self._steward.start()
                 self._watcher, self._services = watcher, services
                 if self._shared:
                     self._sharing = asyncio.get_running_loop().create_task(self._share())
@@ -184,6 +189,8 @@ class App:
         await self._drain.run_down(services.engine)
         if self._surface is not None:
             await self._surface.close()
+        if self._steward is not None:
+            await self._steward.stop()
         await watcher.stop()
         if self._sharing is not None:
             self._sharing.cancel()
@@ -376,5 +383,6 @@ class App:
                 self.settings.cost.currency,
                 gateway.max_body_bytes,
                 McpLimits(gateway.mcp_hosts, gateway.mcp_origins),
+                OpenLimits(self.settings.oip.max_rows, self.settings.sagemaker.integration),
             )
         return self._surface

@@ -45,6 +45,8 @@ def _troubles(services: Services) -> list[str]:
     meter = getattr(services.meter, "trouble", "")
     if meter:
         wrong.append(f"meters: {meter}; calls under a budget or limit are {_unchecked(services)}")
+    if services.flags is not None and services.flags.trouble:
+        wrong.append(f"flags: {services.flags.trouble}; the shares of rollouts decide")
     wrong += [f"cache: {one}; answers are not kept" for one in services.engine.reuse.troubles()]
     lines = services.engine.lines.values()
     if not services.engine.reuse.has_meanings:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import msgspec
 
 from splice.adapters.spools.files import FileSpool
+from splice.app.clock import Ids
 from splice.app.hosts import close as close_hosts
 from splice.app.hosts import hosts_of
 from splice.app.plugins import available, plugin
@@ -32,10 +33,13 @@ from splice.engine.spend import Purse
 from splice.ports.audit import AuditLog
 from splice.ports.caches import Cache, SemanticCache
 from splice.ports.features import FeatureStore
+from splice.ports.figures import FigureStore
+from splice.ports.flags import Flags
 from splice.ports.keys import KeyStore, Spending
 from splice.ports.leases import LeaseStore
 from splice.ports.masking import Masker
 from splice.ports.meters import Meter
+from splice.ports.promotions import PromotionStore
 from splice.ports.runtimes import ModelRuntime
 from splice.ports.stores import ModelStore, OutcomeStore, RecordStore, ReleaseStore
 from splice.ports.telemetry import Tracer
@@ -61,6 +65,8 @@ class Stores:
         self.audit: AuditLog = self._ledger.audit
         self.validations: ValidationStore = self._ledger.validations
         self.leases: LeaseStore = self._ledger.leases
+        self.promotions: PromotionStore = self._ledger.promotions
+        self.figures: FigureStore = self._ledger.figures
 
     def check(self) -> str:
         """Empty where the ledger can be reached, else what is wrong."""
@@ -86,6 +92,7 @@ class Services(msgspec.Struct):
     meter: Meter
     features: FeatureStore | None
     tracer: Tracer | None
+    flags: Flags | None = None
 
     async def close(self) -> int:
         """Write what waits, then let go of everything. Returns how many records were lost."""
@@ -99,6 +106,8 @@ class Services(msgspec.Struct):
         await self.meter.close()
         if self.features is not None:
             await self.features.close()
+        if self.flags is not None:
+            await self.flags.close()
         if self.tracer is not None:
             self.tracer.close()
         self.stores.close()
@@ -147,6 +156,7 @@ def services(settings: Settings) -> Services:
     meter = _meter(settings)
     features = _features(settings)
     tracer = _tracer(settings)
+    flags = _flags(settings)
     recorder = Recorder(
         stores.records,
         FileSpool(settings.path(settings.ledger.spool)),
@@ -180,6 +190,7 @@ def services(settings: Settings) -> Services:
             spent=spent,
         ),
         reuse=_reuse(settings),
+        new_id=Ids().new,
     )
     registry = registry_of(settings, stores)
     return Services(
@@ -187,7 +198,9 @@ def services(settings: Settings) -> Services:
         stores=stores,
         control=_control(settings, stores, registry),
         registry=registry,
-        compiler=Compiler(stores.models, runtimes, providers, machine, masker_of(settings), hosts),
+        compiler=Compiler(
+            stores.models, runtimes, providers, machine, masker_of(settings), hosts, flags
+        ),
         engine=engine,
         recorder=recorder,
         providers=providers,
@@ -195,6 +208,7 @@ def services(settings: Settings) -> Services:
         meter=meter,
         features=features,
         tracer=tracer,
+        flags=flags,
     )
 
 
@@ -257,6 +271,14 @@ def _features(settings: Settings) -> FeatureStore | None:
         return None
     store = plugin("features", "sql")
     return store(settings.features.url, settings.features.views)
+
+
+def _flags(settings: Settings) -> Flags | None:
+    flags = settings.flags
+    if not flags.provider:
+        return None
+    reader = plugin("flags", "openfeature", "splice-ai[openfeature]")
+    return reader(flags.provider, flags.options, flags.timeout_ms / 1000)
 
 
 def _tracer(settings: Settings) -> Tracer | None:

@@ -18,6 +18,7 @@ from splice.cli import (
     project,
     prompts,
     release,
+    rollout,
     serve,
 )
 from splice.cli.common import EXIT_CODES, Project, fail
@@ -60,8 +61,10 @@ app.command()(batch.batch)
 app.command()(release.stop)
 app.command()(release.start)
 app.add_typer(release.app, name="release", help="Numbered releases of integrations.")
+app.add_typer(rollout.app, name="rollout", help="A challenger's share of the calls.")
 app.add_typer(calls.app, name="calls", help="Recorded calls.")
 app.add_typer(outcomes.app, name="outcomes", help="What really happened.")
+models.app.command()(endpoints.endpoint)
 app.add_typer(models.app, name="models", help="Registered models.")
 app.add_typer(prompts.app, name="prompts", help="Versions of prompts.")
 app.add_typer(keys.app, name="keys", help="API keys: who may ask.")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from splice.control.registry import Registry, split_ref
+from splice.control.rollouts import pinned_rollout
 from splice.core.errors import DeclarationError, ModelUnavailable, SpliceError, UnknownRelease
 from splice.core.release import (
     Live,
@@ -68,7 +69,10 @@ class Control:
     def check(self, found: Found) -> list[DeclarationError]:
         """Mistakes that only the world can tell: models that do not exist, unknown providers."""
         wrong: list[DeclarationError] = []
-        for timed in found.declaration.routes:
+        declaration = found.declaration
+        for timed in (
+            *declaration.routes, *declaration.plan.challenger, *declaration.plan.shadow
+        ):  # fmt: skip
             try:
                 if isinstance(timed.route, Model):
                     self._check_model(found, timed.route)
@@ -198,6 +202,17 @@ class Control:
             objective=dict(objective_plain(declaration.objective)),
         )
         before = self.live_release(declaration.name)
+
+        def pin(position: int, timed: TimedRoute) -> PinnedRoute:
+            route, model = self._pin(position, timed, found.bundle.sha256, now_us)
+            if model is not None:
+                new_models.append(model)
+            return route
+
+        rollout = pinned_rollout(
+            declaration.name, declaration.plan, pin, None if before is None else before.manifest
+        )
+        manifest = msgspec.structs.replace(manifest, rollout=rollout)
         changes = () if before is None else tuple(manifest_diff(before.manifest, manifest))
         return Plan(found, manifest, before, changes, tuple(new_models))
 

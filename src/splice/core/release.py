@@ -128,6 +128,21 @@ class PinnedRollout(msgspec.Struct, frozen=True, omit_defaults=True):
     every_s: float = 0.0
     min_calls: int = 0
     guards: tuple[PinnedGuard, ...] = ()
+    then: str = ""  # after the last step: `promote`, or stay there where it is empty
+
+
+class PinnedGates(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a version of a model must have passed before the release may run it.
+
+    `model` is empty where it is every model of the routes. `sha256` is over the gates and the
+    sources that declare them; `data` is the data set that they measure on.
+    """
+
+    sha256: str
+    data: str
+    data_sha256: str
+    rows: int
+    model: str = ""
 
 
 class Manifest(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -144,6 +159,7 @@ class Manifest(msgspec.Struct, frozen=True, omit_defaults=True):
     reply_schema: dict[str, Any]  # JSON Schema 2020-12
     objective: dict[str, Any] = {}
     rollout: PinnedRollout | None = None
+    gates: tuple[PinnedGates, ...] = ()
 
     @property
     def digest(self) -> str:

@@ -7,7 +7,8 @@ from typing import Any, cast
 
 import msgspec
 
-from splice.core.release import Bundle, Manifest, PinnedRoute
+from splice.core.release import Bundle, Manifest, PinnedGuard, PinnedRollout, PinnedRoute
+from splice.core.rollout import share_text
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -32,6 +33,9 @@ def manifest_diff(before: Manifest, after: Manifest) -> list[Change]:
             ("risk", before.risk, after.risk),
             ("deadline", f"{before.deadline_s:g} s", f"{after.deadline_s:g} s"),
             ("objective", _short(before.objective), _short(after.objective)),
+            ("rollout", rollout_text(before.rollout), rollout_text(after.rollout)),
+            ("shadow", _shadow_text(before.rollout), _shadow_text(after.rollout)),
+            ("guards", _guards_text(before.rollout), _guards_text(after.rollout)),
         )
         if old != new
     ]
@@ -41,6 +45,46 @@ def manifest_diff(before: Manifest, after: Manifest) -> list[Change]:
     if before.bundle != after.bundle:
         changes.append(Change("source", before.bundle[:12], after.bundle[:12]))
     return changes
+
+
+def rollout_text(rollout: PinnedRollout | None) -> str:
+    """Who gets what, in words: "credit@4 for 10 % (step 1 of 3: 10 %, 50 %, 100 %)"."""
+    if rollout is None or not (rollout.variants or rollout.steps):
+        return ""
+    steps = ", ".join(map(share_text, rollout.steps))
+    if not rollout.variants:
+        return f"steps {steps} for whoever is named" if steps else ""
+    one = rollout.variants[0]
+    text = f"{', '.join(route.version for route in one.routes)} for {share_text(one.share)}"
+    if rollout.flag:
+        text += f", by flag {rollout.flag}"
+    if len(rollout.steps) > 1:
+        text += f" (step {rollout.step + 1} of {len(rollout.steps)}: {steps})"
+    return text
+
+
+def _shadow_text(rollout: PinnedRollout | None) -> str:
+    if rollout is None or not rollout.shadows:
+        return ""
+    versions = ", ".join(route.version for route in rollout.shadows)
+    return f"{versions} for {share_text(rollout.shadow_share)}"
+
+
+def _guards_text(rollout: PinnedRollout | None) -> str:
+    if rollout is None:
+        return ""
+    return "; ".join(map(guard_text, rollout.guards))
+
+
+def guard_text(guard: PinnedGuard) -> str:
+    """A guard in words: "latency_p95 at most 0.08"."""
+    bounds = (
+        ("at most", guard.at_most),
+        ("at least", guard.at_least),
+        ("lower by at most" if guard.higher_is_better else "higher by at most", guard.worse_by),
+    )
+    said = " and ".join(f"{word} {bound:g}" for word, bound in bounds if bound is not None)
+    return f"{guard.figure} {said}"
 
 
 def _short(value: dict[str, Any]) -> str:

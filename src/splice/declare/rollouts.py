@@ -30,7 +30,6 @@ class Policy(msgspec.Struct, frozen=True):
     """How a challenger climbs, read and found without fault."""
 
     steps: tuple[int, ...] = ()  # ten-thousandths; one for a fixed share
-    climbs: bool = False  # whether it goes from step to step by itself
     every_s: float = 600.0
     min_calls: int = 100
     guards: tuple[PinnedGuard, ...] = ()
@@ -122,7 +121,7 @@ def _policy(rollout: Rollout, wrong: Wrong) -> Policy:
         flag = ""
     guards = [read_guard(one, wrong) for one in cast("Sequence[Any]", rollout.guards)]
     return Policy(
-        steps=steps, climbs=bool(rollout.steps), every_s=every_s, min_calls=min_calls,
+        steps=steps, every_s=every_s, min_calls=min_calls,
         guards=tuple(one for one in guards if one is not None), then=then, flag=flag,
     )  # fmt: skip
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -112,8 +112,27 @@ class OutcomeStore(Protocol):
         ...
 
 
+class LiveChange(msgspec.Struct, frozen=True):
+    """What a change of the live release is called in the audit log, and what it was made for.
+
+    `expect` is the number that must be live; another makes the change fail, so that of two changes
+    at once one is told.
+    """
+
+    action: str = "release.live"
+    expect: int | None = None
+    details: dict[str, Any] = {}  # JSON values
+
+
+PLAIN_CHANGE = LiveChange()
+
+
 class ReleaseStore(Protocol):
-    """Releases, bundles, and which release is live."""
+    """Releases, bundles, and which release is live.
+
+    What changes what is live stores the audit event in the same transaction: `release.live` (or
+    what the change is called), `integration.stop`, `integration.start`.
+    """
 
     def put_bundle(self, bundle: Bundle) -> str:
         """Store a bundle once; returns its SHA-256."""
@@ -128,11 +147,21 @@ class ReleaseStore(Protocol):
         ...
 
     def add_release(
-        self, manifest: Manifest, *, by: str, why: str, now_us: int, go_live: bool = True
+        self,
+        manifest: Manifest,
+        *,
+        by: str,
+        why: str,
+        now_us: int,
+        go_live: bool = True,
+        change: LiveChange = PLAIN_CHANGE,
     ) -> Release:
         """Number the manifest as the integration's next release and, if asked, make it live.
 
         One transaction: two at once get two numbers.
+
+        Raises:
+            Overtaken: Another release is live than the change expects.
         """
         ...
 
@@ -144,10 +173,20 @@ class ReleaseStore(Protocol):
         """All releases of an integration, newest first."""
         ...
 
-    def go_live(self, integration: str, number: int, *, by: str, why: str, now_us: int) -> Live:
+    def go_live(
+        self,
+        integration: str,
+        number: int,
+        *,
+        by: str,
+        why: str,
+        now_us: int,
+        change: LiveChange = PLAIN_CHANGE,
+    ) -> Live:
         """Make a stored release the one that answers.
 
         Raises:
+            Overtaken: Another release is live than the change expects.
             StoreError: There is no such release.
         """
         ...

@@ -8,9 +8,12 @@ import msgspec
 import zstandard
 from sqlalchemy import Connection, Row, func, insert, select, update
 
+from splice.adapters.ledgers.audit import append_event
 from splice.adapters.ledgers.database import Database
 from splice.adapters.ledgers.tables import bundles, heads, release_events, releases
+from splice.core.errors import Overtaken
 from splice.core.release import Bundle, Live, Manifest, Release
+from splice.ports.stores import PLAIN_CHANGE, LiveChange
 
 
 class SqlReleases:
@@ -47,27 +50,54 @@ class SqlReleases:
         return found
 
     def add_release(
-        self, manifest: Manifest, *, by: str, why: str, now_us: int, go_live: bool = True
+        self,
+        manifest: Manifest,
+        *,
+        by: str,
+        why: str,
+        now_us: int,
+        go_live: bool = True,
+        change: LiveChange = PLAIN_CHANGE,
     ) -> Release:
         """Number the manifest as the integration's next release and, if asked, make it live."""
         name = manifest.integration
-        newest = select(func.max(releases.c.number)).where(releases.c.integration == name)
         with self._database.write() as connection:
             self._database.lock(connection, f"release {name}")
-            number = (connection.execute(newest).scalar() or 0) + 1
-            values = {
-                "integration": name,
-                "number": number,
-                "manifest": msgspec.json.encode(manifest).decode(),
-                "digest": manifest.digest,
-                "created_us": now_us,
-                "by": by,
-                "why": why,
-            }
-            connection.execute(insert(releases).values(values))
+            self._check_live(connection, name, change)
+            release = _add(connection, manifest, by=by, why=why, now_us=now_us)
             if go_live:
-                self._set_head(connection, name, number, by=by, why=why, now_us=now_us)
-        return Release(number=number, manifest=manifest, created_us=now_us, by=by, why=why)
+                self._set_head(
+                    connection, name, release.number, by=by, why=why, now_us=now_us, change=change
+                )
+        return release
+
+    def repin(
+        self,
+        connection: Connection,
+        manifest: Manifest,
+        *,
+        by: str,
+        why: str,
+        now_us: int,
+        change: LiveChange,
+    ) -> Release:
+        """Within a transaction, make a manifest live: under its old number where it had one."""
+        name = manifest.integration
+        self._database.lock(connection, f"release {name}")
+        self._check_live(connection, name, change)
+        same = select(releases).where(
+            releases.c.integration == name, releases.c.digest == manifest.digest
+        )
+        row = connection.execute(same.order_by(releases.c.number.desc()).limit(1)).one_or_none()
+        release = (
+            _add(connection, manifest, by=by, why=why, now_us=now_us)
+            if row is None
+            else _release(row)
+        )
+        self._set_head(
+            connection, name, release.number, by=by, why=why, now_us=now_us, change=change
+        )
+        return release
 
     def release(self, integration: str, number: int) -> Release | None:
         """One release, or None."""
@@ -85,18 +115,43 @@ class SqlReleases:
             rows = connection.execute(query.order_by(releases.c.number.desc())).all()
         return [_release(row) for row in rows]
 
-    def go_live(self, integration: str, number: int, *, by: str, why: str, now_us: int) -> Live:
+    def go_live(
+        self,
+        integration: str,
+        number: int,
+        *,
+        by: str,
+        why: str,
+        now_us: int,
+        change: LiveChange = PLAIN_CHANGE,
+    ) -> Live:
         """Make a stored release the one that answers."""
         query = select(releases.c.number).where(
             releases.c.integration == integration, releases.c.number == number
         )
         with self._database.write() as connection:
             self._database.lock(connection, f"release {integration}")
+            self._check_live(connection, integration, change)
             if connection.execute(query).scalar() is None:
                 raise self._database.place.error(
                     f"no release {number} of {integration}", "name one that `splice releases` lists"
                 )
-            return self._set_head(connection, integration, number, by=by, why=why, now_us=now_us)
+            return self._set_head(
+                connection, integration, number, by=by, why=why, now_us=now_us, change=change
+            )
+
+    def _check_live(self, connection: Connection, integration: str, change: LiveChange) -> None:
+        if change.expect is None:
+            return
+        head = _head(connection, integration)
+        live = 0 if head is None else head.number
+        if live != change.expect:
+            raise Overtaken(
+                integration,
+                got=f"release {live}, which is live now",
+                promised=f"release {change.expect}, which this change was made for",
+                mend="look again at what is live, and then decide",
+            )
 
     def set_stopped(self, integration: str, why: str, *, by: str, now_us: int) -> Live:
         """Switch an integration off (`why` is not empty) or on again (`why` is empty)."""
@@ -112,6 +167,10 @@ class SqlReleases:
             _store_head(connection, live)
             event = "stop" if why else "start"
             _store_event(connection, live, event, {"by": by, "why": why, "at_us": now_us})
+            append_event(
+                self._database, connection, f"integration.{event}", integration, by=by,
+                now_us=now_us, why=why or head.stopped, details={"release": head.number},
+            )  # fmt: skip
         return live
 
     def live(self) -> list[Live]:
@@ -122,7 +181,7 @@ class SqlReleases:
 
     def _set_head(
         self, connection: Connection, integration: str, number: int, *, by: str, why: str,
-        now_us: int,
+        now_us: int, change: LiveChange,
     ) -> Live:  # fmt: skip
         """A release goes live; an integration that is stopped stays stopped."""
         head = _head(connection, integration)
@@ -133,7 +192,30 @@ class SqlReleases:
             live = Live(integration, number, head.generation + 1, head.stopped)
             _store_head(connection, live)
         _store_event(connection, live, "go_live", {"by": by, "why": why, "at_us": now_us})
+        before = 0 if head is None else head.number
+        append_event(
+            self._database, connection, change.action, integration, by=by, now_us=now_us, why=why,
+            details={"release": number, "before": before, **change.details},
+        )  # fmt: skip
         return live
+
+
+def _add(connection: Connection, manifest: Manifest, *, by: str, why: str, now_us: int) -> Release:
+    """The next release; whoever holds the lock of the integration may add it."""
+    name = manifest.integration
+    newest = select(func.max(releases.c.number)).where(releases.c.integration == name)
+    number = (connection.execute(newest).scalar() or 0) + 1
+    values = {
+        "integration": name,
+        "number": number,
+        "manifest": msgspec.json.encode(manifest).decode(),
+        "digest": manifest.digest,
+        "created_us": now_us,
+        "by": by,
+        "why": why,
+    }
+    connection.execute(insert(releases).values(values))
+    return Release(number=number, manifest=manifest, created_us=now_us, by=by, why=why)
 
 
 def _head(connection: Connection, integration: str) -> Live | None:

@@ -10,11 +10,13 @@ from sqlalchemy.exc import ArgumentError
 from splice.adapters.ledgers.audit import SqlAudit
 from splice.adapters.ledgers.blobs import Blobs
 from splice.adapters.ledgers.database import Database
+from splice.adapters.ledgers.figures import SqlFigures
 from splice.adapters.ledgers.keys import SqlKeys
 from splice.adapters.ledgers.leases import SqlLeases
 from splice.adapters.ledgers.migrate import HEAD, migrate, schema_version
 from splice.adapters.ledgers.models import SqlModels
 from splice.adapters.ledgers.outcomes import SqlOutcomes
+from splice.adapters.ledgers.promotions import SqlPromotions
 from splice.adapters.ledgers.records import SqlRecords
 from splice.adapters.ledgers.releases import SqlReleases
 from splice.adapters.ledgers.validations import SqlValidations
@@ -34,6 +36,8 @@ class Ledger:
         self.audit = SqlAudit(database)
         self.validations = SqlValidations(database)
         self.leases = SqlLeases(database)
+        self.promotions = SqlPromotions(database, self.releases)
+        self.figures = SqlFigures(database, self.outcomes)
 
     def migrate(self) -> None:
         """Bring the schema up to date, one process at a time."""
