@@ -18,6 +18,7 @@ import uvicorn
 
 from splice.app import wiring
 from splice.app.application import App
+from splice.app.serving import Serving, check_grpc
 from splice.app.settings import Settings, hand_to_workers, load, project_variable
 from splice.app.workers import clear_run_folder
 from splice.core.errors import SettingsError
@@ -32,7 +33,7 @@ def application() -> HttpSurface:
     _log_to_stderr()
     _settle_memory()
     threading.Thread(target=_leave_with, args=(os.getppid(),), daemon=True).start()
-    return App(settings=load(Path(project_variable())), shared=True).asgi()
+    return Serving(settings=load(Path(project_variable())), shared=True).asgi()
 
 
 def _leave_with(parent: int) -> None:
@@ -58,6 +59,7 @@ def run(root: Path, overrides: Mapping[str, str]) -> None:
     _log_to_stderr()
     wiring.Stores(settings).close()  # what is wrong with the ledger is told before a port is taken
     listener = _listen(settings)  # and nothing is applied where the port is not free
+    check_grpc(settings)
     # Once for all workers: a mistake is told as splice check tells it.
     starter = App(settings=settings)
     starter.apply_at_start()
@@ -70,12 +72,14 @@ def run(root: Path, overrides: Mapping[str, str]) -> None:
     if workers > 1:
         hand_to_workers(root, {"SPLICE_PROJECT_APPLY": "never"})
         config = _config(settings, "splice.app.server:application", factory=True, workers=workers)
+        if settings.oip.grpc_port is not None:
+            _say(f"gRPC on {shown}:{settings.oip.grpc_port}")
         _say(f"listening on http://{shown}:{port} with {workers} workers")
         from uvicorn.supervisors import Multiprocess  # only a server of several workers needs it
 
         Multiprocess(config, sockets=[listener]).run()
         return
-    app = App(settings=settings, apply="never")
+    app = Serving(settings=settings, apply="never")
     server = _Server(_config(settings, app.asgi()), app, f"http://{shown}:{port}")
     server.run(sockets=[listener])
     if not server.started:
@@ -85,7 +89,7 @@ def run(root: Path, overrides: Mapping[str, str]) -> None:
 class _Server(uvicorn.Server):
     """Says when it is ready, and what it serves."""
 
-    def __init__(self, config: uvicorn.Config, app: App, url: str) -> None:
+    def __init__(self, config: uvicorn.Config, app: Serving, url: str) -> None:
         super().__init__(config)
         self._app = app
         self._url = url
@@ -99,6 +103,8 @@ class _Server(uvicorn.Server):
             for text in self._app.degraded():
                 _say(f"degraded: {text}")
             _settle_memory()
+            if self._app.grpc_address:
+                _say(f"gRPC on {self._app.grpc_address}")
             _say(f"ready on {self._url}")
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

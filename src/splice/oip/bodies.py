@@ -151,12 +151,20 @@ def _decoded(decoder: msgspec.json.Decoder[_Body], text: bytes, where: str) -> _
 
 def _colons(request: InferRequest) -> int:
     """The colons of a request with each of its keys once: then no key is there twice."""
-    count = 1 + 4 * len(request.inputs)
+    count = 1 + 4 * len(request.inputs) + _of(request.parameters)
     if request.id:
         count += 1
+    for one in request.inputs:
+        count += _of(one.parameters) - (one.data is msgspec.UNSET)
     if request.outputs:
         count += 1 + len(request.outputs)
+        for one in request.outputs:
+            count += _of(one.parameters)
     return count
+
+
+def _of(parameters: Parameters) -> int:
+    return 1 + len(parameters) if parameters else 0
 
 
 def _tensors(wires: list[WireTensor], binary: memoryview, where: str) -> list[Tensor]:

@@ -107,7 +107,7 @@ def _flat(data: list[Any], shape: Sequence[int], where: str) -> list[Any]:
             if not isinstance(row, list) or len(cast("list[Any]", row)) != width:
                 raise InputMismatch(
                     f"{where}.data[{at}]",
-                    got=_name_of(row),
+                    got=_name_of(cast("object", row)),
                     promised=f"an array of {width}: the shape is {shown_shape(shape)}",
                 )
         values = [one for row in rows for one in row]
@@ -167,12 +167,14 @@ def _float(one: Any, where: str) -> float:
         raise InputMismatch(where, got="a value out of its bounds", promised="a number") from None
 
 
-_NAMES = {type(None): "null", bool: "a bool", int: "an int", float: "a float", str: "a text",
-          list: "an array", dict: "an object"}  # fmt: skip
+_NAMES: dict[object, str] = {
+    type(None): "null", bool: "a bool", int: "an int", float: "a float", str: "a text",
+    list: "an array", dict: "an object",
+}  # fmt: skip
 
 
-def _name_of(value: Any) -> str:
+def _name_of(value: object) -> str:
     if isinstance(value, list):
         return f"an array of {len(cast('list[Any]', value))}"
-    kind = type(cast("object", value))
+    kind = type(value)
     return "nothing" if value is msgspec.UNSET else _NAMES.get(kind, kind.__name__)

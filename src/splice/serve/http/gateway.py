@@ -1,4 +1,4 @@
-"""The OpenAI and Anthropic surfaces over ASGI: whole answers, streams, clients that go away."""
+"""Other people's protocols over ASGI: whole answers, streams, clients that go away."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from splice.core.errors import Draining, SpliceError
 from splice.serve.anthropic.surface import AnthropicSurface
 from splice.serve.http.body import BodyReader, ClientGone, Receive
+from splice.serve.http.protocols import OpenProtocols
 from splice.serve.openai.surface import OpenAISurface
 from splice.serve.wire import EventStream, GatewayDesk, Surface, WireAnswer, WireCall
 
@@ -38,13 +39,21 @@ class Gateway:
     Args:
         desk: The process behind it.
         reader: Reads bodies.
-        body_bytes: Longest body.
+        body_bytes: Longest body of the OpenAI and Anthropic surfaces.
+        protocols: The open protocols; none where they are left out.
     """
 
-    def __init__(self, desk: GatewayDesk, reader: BodyReader, body_bytes: int) -> None:
+    def __init__(
+        self,
+        desk: GatewayDesk,
+        reader: BodyReader,
+        body_bytes: int,
+        protocols: OpenProtocols | None = None,
+    ) -> None:
         self._desk = desk
         self._reader = reader
         self._body_bytes = body_bytes
+        self._protocols = protocols
         openai, anthropic = OpenAISurface(desk), AnthropicSurface(desk)
         self._surfaces: dict[str, Surface] = dict.fromkeys(_OPENAI + _OPENAI_SLIPS, openai)
         self._surfaces |= dict.fromkeys(_ANTHROPIC + _ANTHROPIC_SLIPS, anthropic)
@@ -55,7 +64,15 @@ class Gateway:
         found = self._surfaces.get(path)
         if found is None and path.startswith("/v1/models/"):
             return self._models
+        if found is None and self._protocols is not None:
+            return self._protocols.surface(path)
         return found
+
+    def longest(self, surface: Surface) -> tuple[int, str]:
+        """Bytes that a body for a surface may have, and the setting that says so."""
+        if self._protocols is not None and self._protocols.has(surface):
+            return self._protocols.body_bytes, "server.max_body_bytes"
+        return self._body_bytes, "gateway.max_body_bytes"
 
     async def answered(self, surface: Surface, call: WireCall) -> WireAnswer:
         """The answer to a whole request."""
@@ -83,7 +100,7 @@ class Gateway:
         try:
             if call.method == "POST":
                 call.body = await self._reader.read(
-                    "request", headers, receive, self._body_bytes, "gateway.max_body_bytes"
+                    "request", headers, receive, *self.longest(surface)
                 )
         except SpliceError as error:
             await _whole(surface.refuse(error, call), send)

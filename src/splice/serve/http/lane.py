@@ -24,6 +24,7 @@ from splice.serve.http.desk import Desk, answer_of
 from splice.serve.http.gateway import Gateway
 from splice.serve.http.pages import pages
 from splice.serve.http.problems import PROBLEM_JSON, problem, status_of
+from splice.serve.http.protocols import OpenLimits, OpenProtocols
 from splice.serve.http.trace import trace_of
 from splice.serve.mcp.surface import McpSurface
 from splice.serve.tokens import token_of
@@ -77,6 +78,7 @@ class HttpSurface:
         currency: Currency of costs.
         gateway_bytes: Longest body of the OpenAI and Anthropic surfaces, where it is another.
         mcp: Who may call the MCP surface without being this machine.
+        open_limits: Bounds of the open protocols.
     """
 
     def __init__(
@@ -86,15 +88,17 @@ class HttpSurface:
         currency: str,
         gateway_bytes: int | None = None,
         mcp: McpLimits | None = None,
+        open_limits: OpenLimits | None = None,
     ) -> None:
         mcp = mcp or McpLimits()
         self._desk = desk
         self._currency = currency
         self._reader = BodyReader(limits.body_seconds)
         self.max_body_bytes = limits.body_bytes
-        self.max_gateway_bytes = gateway_bytes or limits.body_bytes
         self.body_seconds = limits.body_seconds
-        self.gateway = Gateway(desk, self._reader, self.max_gateway_bytes)
+        protocols = OpenProtocols(desk, open_limits or OpenLimits(), limits.body_bytes)
+        gateway_bytes = gateway_bytes or limits.body_bytes
+        self.gateway = Gateway(desk, self._reader, gateway_bytes, protocols)
         self._mcp = McpSurface(desk, self._reader, hosts=mcp.hosts, origins=mcp.origins)
         self._pages: ASGIApp = pages(desk, limits.body_bytes, limits.body_seconds, currency)
 
@@ -210,7 +214,7 @@ class HttpSurface:
     def longest_body(self, path: str) -> int:
         """Bytes that the body of a request for a path may have."""
         surface = self.gateway.surface(path)
-        return self.max_body_bytes if surface is None else self.max_gateway_bytes
+        return self.max_body_bytes if surface is None else self.gateway.longest(surface)[0]
 
     def drain(self) -> None:
         """The server stops: no new calls from now on."""

@@ -32,7 +32,7 @@ from splice.serve.http.lane import HttpSurface, Reply
 from splice.serve.tokens import token_of
 from splice.serve.wire import EventStream, Surface, WireAnswer, WireCall
 
-_START = b"POST /v1/"
+_STARTS = (b"POST /v1/", b"POST /v2/", b"POST /invocations ")
 _NATIVE = b"/v1/integrations/"
 _MAX_HEADS = 512
 _MAX_HEAD = 4096  # bytes: what is remembered must be few, or callers could fill the memory
@@ -74,9 +74,7 @@ class _HeadReader:
         self.headers.append((name.lower(), value))
 
 
-def read_head(
-    head: bytes, max_body: int, gateway: Gateway | None = None, max_gateway: int = 0
-) -> _Head | None:
+def read_head(head: bytes, max_body: int, gateway: Gateway | None = None) -> _Head | None:
     """The plain head in these bytes (up to and with its empty line), or None if it is not plain."""
     reader = _HeadReader()
     parser: Any = httptools.HttpRequestParser(reader)
@@ -97,8 +95,8 @@ def read_head(
         return None
     token = token_of(headers)
     wire = None if gateway is None else gateway.surface(url.decode("latin-1"))
-    if wire is not None:
-        if not 0 < int(length) <= max_gateway:
+    if gateway is not None and wire is not None:
+        if not 0 < int(length) <= gateway.longest(wire)[0]:
             return None
         return _Head(url.decode("latin-1"), int(length), token, headers, wire)
     if headers.get(b"content-type", b"application/json") != b"application/json":
@@ -140,7 +138,7 @@ class QuickProtocol(BoundedProtocol):
             if len(self._later) > _MAX_LATER:
                 self.flow.pause_reading()
             return
-        if not self._in_message and data.startswith(_START) and self._surface is not None:
+        if not self._in_message and data.startswith(_STARTS) and self._surface is not None:
             end = data.find(b"\r\n\r\n") + 4
             if 4 < end <= _MAX_HEAD:
                 head = self._heads.get(data[:end]) or self._learn(data[:end])
@@ -158,7 +156,7 @@ class QuickProtocol(BoundedProtocol):
         surface = self._surface
         if surface is None:
             return None
-        head = read_head(raw, surface.max_body_bytes, surface.gateway, surface.max_gateway_bytes)
+        head = read_head(raw, surface.max_body_bytes, surface.gateway)
         if head is not None:
             if len(self._heads) >= _MAX_HEADS:
                 self._heads.clear()

@@ -1,0 +1,42 @@
+"""The open protocols beside our own paths: which surface answers which of their paths."""
+
+from __future__ import annotations
+
+import msgspec
+
+from splice.serve.oip.calls import ReadyDesk
+from splice.serve.oip.surface import OipSurface
+from splice.serve.sagemaker.surface import PATHS, SageMakerSurface
+from splice.serve.wire import Surface
+
+
+class OpenLimits(msgspec.Struct, frozen=True):
+    """Rows in one request at most, and the integration that SageMaker asks; empty for the only."""
+
+    max_rows: int = 1024
+    sagemaker: str = ""
+
+
+class OpenProtocols:
+    """The Open Inference Protocol at `/v2`, and SageMaker's two paths.
+
+    Args:
+        desk: The process behind them.
+        limits: Bounds on a request.
+        body_bytes: Longest body of one.
+    """
+
+    def __init__(self, desk: ReadyDesk, limits: OpenLimits, body_bytes: int) -> None:
+        self.body_bytes = body_bytes
+        self._oip = OipSurface(desk, limits.max_rows)
+        self._sagemaker = SageMakerSurface(desk, limits.sagemaker, limits.max_rows)
+
+    def surface(self, path: str) -> Surface | None:
+        """The surface that answers a path; None where neither does."""
+        if path.startswith("/v2") and (len(path) == 3 or path[3] == "/"):
+            return self._oip
+        return self._sagemaker if path in PATHS else None
+
+    def has(self, surface: Surface) -> bool:
+        """Whether a surface is one of these."""
+        return surface is self._oip or surface is self._sagemaker

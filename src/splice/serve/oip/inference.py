@@ -1,0 +1,117 @@
+"""Inference: integrations as models of the protocol, whichever wire it travels on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from splice.core.access import Principal
+from splice.core.errors import InputMismatch, SpliceError, UnknownRelease
+from splice.engine.keyring import may_call
+from splice.engine.line import Line
+from splice.oip.tensors import Tensor
+from splice.serve.oip.calls import Asker, Failure, answered_rows
+from splice.serve.oip.forms import Form, Forms
+from splice.serve.oip.rows import DETAILS, bodies_of, details_of, outputs_of
+from splice.serve.wire import GatewayDesk
+
+PLATFORM = "splice"
+EXTENSIONS = ("binary_tensor_data", "model_repository")
+"""What this server has beside the protocol itself, by the names that Triton gave them."""
+
+
+class Inferred(msgspec.Struct):
+    """What a request gets: outputs, and what is told of its calls."""
+
+    tensors: list[Tensor]
+    parameters: dict[str, Any]
+
+
+class Inference:
+    """The models of one process.
+
+    Args:
+        desk: The process behind it.
+        max_rows: Rows in one request, at most.
+    """
+
+    def __init__(self, desk: GatewayDesk, max_rows: int) -> None:
+        self.desk = desk
+        self._max_rows = max_rows
+        self._forms = Forms()
+
+    def line(self, principal: Principal, name: str, version: str = "") -> Line:
+        """The live line that is meant; versions are numbers of releases.
+
+        Raises:
+            UnknownIntegration: Nothing of that name is live.
+            NotAllowed: The key does not reach it.
+            UnknownRelease: Another version of it is live.
+        """
+        line = self.desk.engine.line(name)
+        may_call(principal, name)
+        live = str(line.release.number)
+        if version and version != live:
+            raise UnknownRelease(
+                f"{name}.versions.{version[:20]}",
+                got="a release that is not live",
+                promised=f"{live}, the one that is",
+                mend="leave the version out to ask whichever is live",
+            )
+        return line
+
+    def lines(self, principal: Principal) -> list[Line]:
+        """The live lines that somebody may call, by name."""
+        key = principal.key
+        lines = sorted(dict(self.desk.engine.lines).values(), key=lambda line: line.name)
+        return [line for line in lines if key is None or key.may_call(line.name)]
+
+    def form(self, line: Line) -> Form:
+        """The tensors that a line takes and gives."""
+        return self._forms.of(line)
+
+    async def infer(
+        self, line: Line, tensors: Sequence[Tensor], wanted: Sequence[str], asker: Asker
+    ) -> Inferred | Failure:
+        """The outputs of all rows: those wanted, or all fields of the reply where none is named.
+
+        Raises:
+            RequestError: Nothing has run: an input, an output or a row is not what is declared.
+            Draining: The process is shutting down.
+        """
+        form = self.form(line)
+        try:
+            names = _checked(form, wanted, line.name)
+            bodies = bodies_of(form, tensors, line.name, self._max_rows)
+            answered = await answered_rows(self.desk, line, bodies, asker)
+        except SpliceError as error:
+            self.desk.engine.refused(line.name, error)
+            raise
+        if isinstance(answered, Failure):
+            return answered
+        return Inferred(outputs_of(form, answered, names), details_of(answered))
+
+
+def trouble_of(line: Line) -> str:
+    """Why a model is not ready; empty where it is."""
+    if line.stopped:
+        return f"switched off: {line.stopped}"
+    troubles = [step.withdrawn or step.unavailable for step in line.steps]
+    return "; ".join(troubles) if troubles and all(troubles) else ""
+
+
+def _checked(form: Form, wanted: Sequence[str], name: str) -> Sequence[str]:
+    for at, one in enumerate(wanted):
+        if one not in form.outputs and one not in DETAILS:
+            raise InputMismatch(
+                f"{name}.outputs.{one[:80]}",
+                got="an unknown output",
+                promised=f"one of {', '.join([*form.outputs, *DETAILS])}",
+            )
+        if one in wanted[:at]:
+            raise InputMismatch(
+                f"{name}.outputs.{one[:80]}", got="the same output twice", promised="each once"
+            )
+    return wanted or list(form.outputs)
