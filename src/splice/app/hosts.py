@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.metadata import entry_points
 from typing import Any
 
-from splice.app.plugins import available
+from splice.app.plugins import available, plugin
 from splice.app.settings import Settings
 from splice.engine.compile import Hosts
 from splice.ports.hosts import RemoteRuntime
@@ -18,15 +18,29 @@ def hosts_of(settings: Settings) -> Hosts:
 
 def remotes_of(settings: Settings) -> dict[str, RemoteRuntime]:
     """The runtimes of every protocol whose library is installed, by the protocol's name."""
-    # Only these: whoever may register an endpoint must not send it a secret of another's.
-    names = settings.models.endpoint_keys
-    secrets = {name: settings.secrets[name] for name in names if name in settings.secrets}
     found: dict[str, RemoteRuntime] = {}
     for one in entry_points(group="splice.remotes"):
         runtime: Any = available("remotes", one.name)
         if runtime is not None:
-            found[one.name] = runtime(secrets)
+            found[one.name] = runtime(_secrets(settings))
     return found
+
+
+def remote_of(settings: Settings, protocol: str) -> RemoteRuntime:
+    """The runtime of one protocol.
+
+    Raises:
+        SettingsError: There is none of that name, or its library is not installed.
+    """
+    extra = "splice-ai[grpc,onnx]" if protocol == "oip-grpc" else "splice-ai[onnx]"
+    runtime: Any = plugin("remotes", protocol, extra)
+    return runtime(_secrets(settings))
+
+
+def _secrets(settings: Settings) -> dict[str, str]:
+    # Only these: whoever may register an endpoint must not send it a secret of another's.
+    names = settings.models.endpoint_keys
+    return {name: settings.secrets[name] for name in names if name in settings.secrets}
 
 
 async def close(hosts: Hosts) -> None:

@@ -12,6 +12,7 @@ from splice.cli import (
     batch,
     budgets,
     calls,
+    endpoints,
     keys,
     models,
     outcomes,

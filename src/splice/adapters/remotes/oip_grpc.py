@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import grpc.aio
+import grpc
+from grpc import aio
 
 from splice.adapters.remotes.faults import Faults
 from splice.adapters.remotes.model import RemoteModel
@@ -43,6 +44,7 @@ _SCHEMES = {"grpc": False, "http": False, "grpcs": True, "https": True}
 
 # grpcio has no types that hold under strict checking.
 _grpc: Any = grpc
+_aio: Any = aio
 _Infer: Any = message_class("ModelInferRequest")
 _METHODS = ("ModelInfer", "ModelMetadata", "ModelReady")
 
@@ -158,11 +160,10 @@ class _Channel:
         return self._calls[method]
 
     def _make(self) -> Any:
-        aio: Any = _grpc.aio
         if not self._tls:
-            return aio.insecure_channel(self._target, options=self._options)
+            return _aio.insecure_channel(self._target, options=self._options)
         trust = _grpc.ssl_channel_credentials(root_certificates=self._roots)
-        return aio.secure_channel(self._target, trust, options=self._options)
+        return _aio.secure_channel(self._target, trust, options=self._options)
 
     async def close(self) -> None:
         """Hang up."""
@@ -242,7 +243,7 @@ class _GrpcWire:
             metadata = (*metadata, ("traceparent", traceparent(trace)))
         try:
             return await self._channel.call(method)(request, timeout=timeout_s, metadata=metadata)
-        except _grpc.aio.AioRpcError as error:
+        except _aio.AioRpcError as error:
             raise self._failed(error, timeout_s) from None
 
     def _failed(self, error: Any, timeout_s: float) -> RouteError:
