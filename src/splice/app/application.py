@@ -115,6 +115,7 @@ class App:
         engine.metrics.set(observe.LEDGER_WAITING, recorder.waiting)
         engine.metrics.set(observe.LEDGER_SPOOLED, recorder.spooled)
         engine.metrics.set(observe.LEDGER_ERRORS, recorder.errors)
+        self.services.compiler.observe(engine.metrics)
         own = engine.metrics.snapshot()
         return [own, *others(self.settings)] if self._shared else [own]
 

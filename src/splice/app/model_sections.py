@@ -59,6 +59,10 @@ class PoolSettings(Section, frozen=True):
     start_seconds: Annotated[float, Meta(gt=0, le=3600)] = 60.0
     """How long a process may take to load the model."""
 
+    env: tuple[str, ...] = ()
+    """Names of environment variables of the server that its processes get too. By themselves they
+    get only those that they need to find their libraries, and no secret."""
+
 
 class RegistrySettings(Section, frozen=True):
     """A registry of models elsewhere, whose versions can be taken over: MLflow."""

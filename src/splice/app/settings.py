@@ -42,6 +42,8 @@ from splice.app.slips import slip_of
 from splice.core.errors import SettingsError
 
 FILE = "splice.toml"
+POOL_ENV = ("LD_LIBRARY_PATH", "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "PYTHONPATH", "TZ")
+"""What a worker process gets of the environment: where its libraries are, and how to run them."""
 _OVERRIDDEN = (
     "project", "server", "ledger", "models", "cost", "telemetry", "access", "meters", "cache",
     "gateway", "registry", "tracking", "sagemaker", "oip",
@@ -143,13 +145,14 @@ def load(root: Path, environment: Mapping[str, str] | None = None) -> Settings:
 
 
 def _secret_names(settings: Settings) -> set[str]:
-    """The environment variables that hold secrets, as the settings name them."""
+    """The environment variables to be read, as the settings name them: secrets, and of pools."""
     registry, tracking = settings.registry, settings.tracking
     names = {
         settings.access.pepper_env, tracking.token_env,
         registry.token_env, registry.user_env, registry.password_env,
         *settings.models.endpoint_keys,
     }  # fmt: skip
+    names |= {*POOL_ENV, *(name for pool in settings.pools.values() for name in pool.env)}
     for provider in settings.providers.values():
         names |= {provider.api_key_env, *(one.api_key_env for one in provider.deployments)}
     return names - {""}

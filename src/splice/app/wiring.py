@@ -101,6 +101,7 @@ class Services(msgspec.Struct):
             await self.engine.purse.close()
         lost = self.recorder.stop()
         await close_providers(self.providers)
+        await self.compiler.close()
         await close_hosts(self.hosts)
         await self.engine.reuse.close()
         await self.meter.close()

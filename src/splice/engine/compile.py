@@ -6,6 +6,7 @@ import weakref
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
 import msgspec
 
@@ -18,6 +19,7 @@ from splice.declare.reading import Declaration
 from splice.declare.routes import TimedRoute
 from splice.declare.spec import LLM, Model, Rule
 from splice.engine.line import Arm, Line, Shadowing, Step, line_of
+from splice.engine.observe import POOL_PROCESSES, POOL_RESTARTS, Metrics
 from splice.engine.routing.balanced import Balanced
 from splice.engine.routing.batched import Batched
 from splice.engine.routing.breaker import Breaker, Breaking
@@ -28,7 +30,7 @@ from splice.engine.routing.ruled import Ruled
 from splice.engine.routing.split import Split
 from splice.engine.seal import Seal
 from splice.ports.flags import Flags
-from splice.ports.hosts import HostedModel, RemoteRuntime
+from splice.ports.hosts import HostedModel, PoolTally, RemoteRuntime
 from splice.ports.masking import Masker
 from splice.ports.predictor import Predictor
 from splice.ports.runtimes import ModelRuntime
@@ -55,15 +57,21 @@ class Machine(msgspec.Struct, frozen=True):
     threads_of: Mapping[str, int] = {}  # by model name, where it differs
 
 
+MakePool: TypeAlias = "Callable[[Path, PinnedRoute], HostedModel]"
+
+
 class Hosts(msgspec.Struct, frozen=True):
     """Where models run that do not run in this process.
 
     `remotes` are the runtimes by protocol; `pools` make a worker pool for the models of that name,
-    of their file and what is pinned of them.
+    of their file and what is pinned of them; `pickles` makes one for a pickled model without a pool
+    of its own, and is None where pickled models are not allowed. `tallies` counts, by model name.
     """
 
     remotes: Mapping[str, RemoteRuntime] = {}
-    pools: Mapping[str, Callable[[Path, PinnedRoute], HostedModel]] = {}
+    pools: Mapping[str, MakePool] = {}
+    pickles: MakePool | None = None
+    tallies: Mapping[str, PoolTally] = {}
 
 
 _ModelKey = tuple[str, str, tuple[str, ...], bool]
@@ -262,6 +270,8 @@ class Compiler:
         """The model where it runs elsewhere; None where it runs in this process."""
         file = self._models.file(pinned.sha256)
         pool = self._hosts.pools.get(pinned.model)
+        if pinned.format == "pickle":
+            pool, pinned = self._pickled(pinned, pool)
         model: HostedModel
         rate, breaker = self._machine.nano_per_second, None
         if pinned.format == "remote":
@@ -288,6 +298,31 @@ class Compiler:
             nano_per_second=rate,
             breaker=breaker,
         )
+
+    def _pickled(self, pinned: PinnedRoute, pool: MakePool | None) -> tuple[MakePool, PinnedRoute]:
+        """The pool of a pickled model, which runs nowhere else, and its features as registered."""
+        if self._hosts.pickles is None:
+            raise ModelUnavailable(
+                pinned.label,
+                got="a pickled model, which may run any code when it is loaded",
+                mend="convert it to ONNX, or set models.allow_pickle = true in splice.toml",
+            )
+        version = self._models.resolve(pinned.model, str(pinned.model_version))
+        if version is not None and not pinned.features:
+            pinned = msgspec.structs.replace(pinned, features=version.signature.features)
+        return pool or self._hosts.pickles, pinned
+
+    def observe(self, metrics: Metrics) -> None:
+        """Put what the pools count into the metrics."""
+        for name, tally in list(self._hosts.tallies.items()):
+            metrics.set(POOL_PROCESSES, tally.processes, (name,))
+            for reason, count in list(tally.restarts.items()):
+                metrics.set(POOL_RESTARTS, count, (name, reason))
+
+    async def close(self) -> None:
+        """Let go of every model: of its thread, its processes or its connections."""
+        for model in list(self._loaded.values()):
+            await model.close()
 
 
 def _endpoint(file: Path, label: str) -> Endpoint:

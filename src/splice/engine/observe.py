@@ -100,11 +100,21 @@ LEDGER_SPOOLED = Metric(
 LEDGER_ERRORS = Metric(
     "splice_ledger_errors_total", "counter", "Writes that the ledger did not take."
 )
+POOL_PROCESSES = Metric(
+    "splice_pool_processes", "gauge", "Worker processes that have loaded the model.", ("model",)
+)
+POOL_RESTARTS = Metric(
+    "splice_pool_restarts_total",
+    "counter",
+    "Worker processes that had to be replaced; reason is crashed, memory, timeout or start.",
+    ("model", "reason"),
+)
 RELEASE = Metric("splice_release", "gauge", "Number of the live release.", ("integration",))
 
 METRICS = (
     CALLS, CALL_DURATION, ATTEMPTS, ATTEMPT_DURATION, FIRST_TOKEN, COST, TOKENS, REFUSED, OUTCOMES,
-    SHADOWS,    IN_FLIGHT, LEDGER_WAITING, LEDGER_SPOOLED, LEDGER_ERRORS, RELEASE,
+    SHADOWS,    IN_FLIGHT, LEDGER_WAITING, LEDGER_SPOOLED, LEDGER_ERRORS,
+    POOL_PROCESSES, POOL_RESTARTS, RELEASE,
 )  # fmt: skip
 _BY_NAME = {metric.name: metric for metric in METRICS}
 

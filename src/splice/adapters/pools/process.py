@@ -18,7 +18,6 @@ from typing import ClassVar
 
 import msgspec
 
-import splice
 from splice.adapters.child.conduct import command
 from splice.adapters.pools.wire import Load, body_in, frame_of
 from splice.core.errors import RouteError
@@ -26,6 +25,7 @@ from splice.core.errors import RouteError
 _CHUNK = 1 << 18
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _PROC = Path("/proc")
+_HOME = str(Path(__file__).parents[3])  # the folder that holds this package
 
 
 class State(Enum):
@@ -188,9 +188,8 @@ def _environment(given: Mapping[str, str], folder: str, threads: int) -> dict[st
         "MKL_NUM_THREADS": count,
         **given,
     }
-    home = str(Path(splice.__file__).parent.parent)
-    if home not in site.getsitepackages():  # there it is found without, behind Python's own
-        made["PYTHONPATH"] = os.pathsep.join(filter(None, [home, given.get("PYTHONPATH", "")]))
+    if _HOME not in site.getsitepackages():  # there it is found without, behind Python's own
+        made["PYTHONPATH"] = os.pathsep.join(filter(None, [_HOME, given.get("PYTHONPATH", "")]))
     return made
 
 

@@ -22,8 +22,11 @@ from splice.core.release import PinnedRoute, Signature
 from splice.ports.hosts import PoolPlan
 
 _START_PATIENCE = 10.0
-"""How long a release waits for the first process. A model that takes longer to load takes calls when
-it is ready, and they go to the next route until then: a rollback must not wait for a minute."""
+"""How long a release waits for the first process.
+
+A model that takes longer to load takes calls when it is ready, and they go to the next route until
+then: a rollback must not wait for a minute.
+"""
 
 _DEATH_SECONDS = 2.0  # from the end of its line until how it ended is known; milliseconds as a rule
 _TRIES = 3  # of a run that has met processes which were gone before it was sent
@@ -101,7 +104,8 @@ class Pool:
             async with asyncio.timeout(timeout_s):
                 for _ in range(_TRIES):
                     found = self._crew.take(loop)
-                    process = found if isinstance(found, WorkerProcess) else await found
+                    taken = isinstance(found, WorkerProcess)
+                    process = found if taken else await self._taken(found)
                     answers = await self._run(process, sent)
                     if answers is not None:
                         return sent.whole(answers)
@@ -111,6 +115,14 @@ class Pool:
                 got = f"no worker process for it within {timeout_s:.3g} s"
             raise RouteTimeout(self._label, got=got) from None
         raise RouteCrashed(self._label, got=f"{_TRIES} processes that had ended")
+
+    async def _taken(self, found: asyncio.Future[WorkerProcess]) -> WorkerProcess:
+        try:
+            return await found
+        except BaseException:
+            if found.done() and not found.cancelled() and found.exception() is None:
+                self._crew.give_back(found.result())  # it came as we were given up
+            raise
 
     async def _run(
         self, process: WorkerProcess, sent: Sent

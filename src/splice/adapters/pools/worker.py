@@ -1,8 +1,8 @@
 """The program of a worker process: one model, one run at a time, over one socket.
 
-Started as `python -m splice.adapters.pools.worker DESCRIPTOR` with the number of its end of a socket
-pair. The first frame in is `Load`, the first out `Loaded`; then rows in, answers out, until the
-socket ends. What the model prints goes nowhere.
+Started as `python -m splice.adapters.pools.worker DESCRIPTOR` with the number of its end of a
+socket pair. The first frame in is `Load`, the first out `Loaded`; then rows in, answers out, until
+the socket ends. What the model prints goes nowhere.
 """
 
 from __future__ import annotations
@@ -100,10 +100,8 @@ def _answer(model: LoadedModel, body: bytes, label: str) -> bytes:
     except (msgspec.MsgspecError, TypeError, ValueError, OverflowError, RecursionError) as error:
         # The rows came from the parent and are well formed: an answer could not be written.
         count = len(rows_of(body))
-        crash = fault_of(
-            RouteCrashed(label, got=f"an answer that is no plain value: {error}"), label
-        )
-        return frame_of([Row(fault=crash)] * count)
+        crash = RouteCrashed(label, got=f"an answer that is no plain value: {error}")
+        return frame_of([Row(fault=fault_of(crash, label))] * count)
 
 
 def _results(model: LoadedModel, rows: Sequence[dict[str, Any]], label: str) -> list[Row]:

@@ -63,7 +63,7 @@ def _estimator(file: Path) -> Any:
         raise ModelUnavailable(
             file.name,
             got=f"a pickled {type(estimator).__name__}",
-            promised="one that has predict()",
+            promised="one with predict()",
         )
     return estimator
 
