@@ -20,6 +20,7 @@ from splice.core.errors import (
     RouteError,
 )
 from splice.core.release import Signature
+from splice.core.units import NANO
 
 Result = Prediction | RouteError
 
@@ -76,6 +77,8 @@ class RemoteModel:
         self._signature = signature
         self._way_in: NamedColumns | OneMatrix | None = None
         self._most = options.max_batch
+        price = options.row_price
+        self._nano = None if price is None else round(price * NANO)
         self._works = False  # it has answered, so a refusal is about rows and not about all of it
         if signature is not None and signature.inputs:
             self._learn(signature)
@@ -200,7 +203,10 @@ class RemoteModel:
         except RouteError as error:
             return [error] * count
         self._works = True
-        return self._read(raw, count)
+        results = self._read(raw, count)
+        for one in results:
+            one.cost_nano = self._nano
+        return results
 
     async def _halves(
         self, rows: Sequence[Mapping[str, Any]], until: float, trace: Trace | None

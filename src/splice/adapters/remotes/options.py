@@ -28,6 +28,9 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_batch: Annotated[int, Meta(ge=1, le=4096)] = 4096
     """Rows in one request. `models.max_batch` of splice.toml bounds it too."""
 
+    row_price: Annotated[float, Meta(ge=0)] | None = None
+    """What one row costs, in the account's currency; left out, the cost is unknown."""
+
     headers: dict[str, str] = {}
     """Sent with every request; no secrets, for they stand in the ledger."""
 

@@ -1,0 +1,149 @@
+"""The model `adder` over gRPC: a server that behaves, until told otherwise. See `oip_server`."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from types import TracebackType
+from typing import Any, Self
+
+import grpc
+from grpc import aio
+
+from splice.oip.messages import SERVICE, ModelInferResponse, message_class, tensors_of
+
+FAULTS = ("hangs", "NaN", "one row too few", "one row too many", "no outputs", "raw too short",
+          "not ready")  # fmt: skip
+"""What it can do instead of behaving."""
+
+_METHODS = ("ModelInfer", "ModelMetadata", "ModelReady")
+_aio: Any = aio
+_grpc: Any = grpc
+
+
+class OipGrpcServer:
+    """The server; use it as a context manager.
+
+    Attributes:
+        fault: One of `FAULTS`, or empty while it behaves.
+        code: Name of a gRPC status that every inference gets, or empty.
+        raw: Whether it answers in raw contents, as Triton does, or in typed ones.
+        asked: The metadata of each inference.
+        left: How many clients hung up while they were owed an answer.
+    """
+
+    def __init__(self) -> None:
+        self.fault = ""
+        self.code = ""
+        self.raw = True
+        self.asked: list[dict[str, str]] = []
+        self.left = 0
+        self.port = 0
+        self._ready = threading.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop: asyncio.Event | None = None
+        self._thread: threading.Thread | None = None
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"grpc://127.0.0.1:{self.port}"
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Listen, on the same port as before if it did."""
+        self._ready.clear()
+        self._thread = threading.Thread(target=self._run, name="grpc-server", daemon=True)
+        self._thread.start()
+        if not self._ready.wait(30):
+            raise RuntimeError("the gRPC server did not start")
+
+    def stop(self) -> None:
+        """Hang up on everybody."""
+        if self._loop is not None and self._stop is not None and self._thread is not None:
+            self._loop.call_soon_threadsafe(self._stop.set)
+            self._thread.join(30)
+        self._loop = self._thread = None
+
+    def _run(self) -> None:
+        asyncio.run(self._serve())
+
+    async def _serve(self) -> None:
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        server = _aio.server()
+        answers = {"ModelInfer": self._infer, "ModelMetadata": _metadata, "ModelReady": self._is}
+        handlers = {
+            name: _grpc.unary_unary_rpc_method_handler(
+                answers[name],
+                request_deserializer=message_class(f"{name}Request").FromString,
+                response_serializer=message_class(f"{name}Response").SerializeToString,
+            )
+            for name in _METHODS
+        }
+        server.add_generic_rpc_handlers((_grpc.method_handlers_generic_handler(SERVICE, handlers),))
+        self.port = server.add_insecure_port(f"127.0.0.1:{self.port}")
+        await server.start()
+        self._ready.set()
+        await self._stop.wait()
+        await server.stop(None)
+
+    async def _is(self, request: Any, context: Any) -> Any:
+        return message_class("ModelReadyResponse")(ready=self.fault != "not ready")
+
+    async def _infer(self, request: Any, context: Any) -> Any:
+        self.asked.append(dict(context.invocation_metadata()))
+        if self.fault == "hangs":
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                self.left += 1
+                raise
+        if self.code:
+            await context.abort(_grpc.StatusCode[self.code], "scripted")
+        if request.model_name != "adder":
+            await context.abort(_grpc.StatusCode.NOT_FOUND, "no such model")
+        (tensor,) = tensors_of(request.inputs, request.raw_input_contents, "request")
+        values = tensor.values
+        sums = [float(values[at]) + float(values[at + 1]) for at in range(0, len(values), 2)]
+        return self._sums(sums)
+
+    def _sums(self, sums: list[float]) -> Any:
+        fault = self.fault
+        if fault == "NaN":
+            sums = [float("nan") if one == 13.0 else one for one in sums]
+        elif fault == "one row too few":
+            sums = sums[:-1]
+        elif fault == "one row too many":
+            sums = [*sums, 0.0]
+        reply: Any = ModelInferResponse(model_name="adder", model_version="1")
+        if fault == "no outputs":
+            return reply
+        output = reply.outputs.add(name="sum", datatype="FP32", shape=[len(sums), 1])
+        output.contents.fp32_contents.extend(sums)
+        if self.raw:
+            (tensor,) = tensors_of(reply.outputs, [], "reply")
+            output.ClearField("contents")
+            cut = 1 if fault == "raw too short" else 0
+            raw = tensor.raw()
+            reply.raw_output_contents.append(raw[: len(raw) - cut])
+        return reply
+
+
+async def _metadata(request: Any, context: Any) -> Any:
+    if request.name != "adder":
+        await context.abort(_grpc.StatusCode.NOT_FOUND, "no such model")
+    reply = message_class("ModelMetadataResponse")(name="adder", versions=["1"])
+    reply.inputs.add(name="x", datatype="FP32", shape=[-1, 2])
+    reply.outputs.add(name="sum", datatype="FP32", shape=[-1, 1])
+    return reply
