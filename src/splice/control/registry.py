@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -34,6 +35,7 @@ class Registration(msgspec.Struct, frozen=True):
     """What is said of a version when it is registered, and by whom.
 
     `new_signature` allows that an alias moves to a version which reads or gives something else.
+    `details` go into the audit event.
     """
 
     by: str = ""
@@ -43,6 +45,7 @@ class Registration(msgspec.Struct, frozen=True):
     card: Card = Card()
     lineage: Lineage = Lineage()
     new_signature: bool = False
+    details: dict[str, Any] = {}
 
 
 def split_ref(ref: str) -> tuple[str, str]:
@@ -118,8 +121,9 @@ class Registry:
                 version, card=said.card, lineage=said.lineage, source=said.source or version.source
             )
         kept = self._models.add_model(
-            version.name, file, version, aliases=said.aliases, by=said.by, why=said.why
-        )
+            version.name, file, version, aliases=said.aliases, by=said.by, why=said.why,
+            details=said.details,
+        )  # fmt: skip
         return Adopted(kept, prospect.is_new)
 
     def _check_alias(self, version: ModelVersion, alias: str, said: Registration) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -231,8 +231,12 @@ class ModelStore(Protocol):
         aliases: Sequence[str] = (),
         by: str = "",
         why: str = "",
+        details: Mapping[str, Any] | None = None,
     ) -> ModelVersion:
-        """Keep a copy under its hash and number it; the same bytes keep their number."""
+        """Keep a copy under its hash and number it; the same bytes keep their number.
+
+        `details` are further ones of the audit event.
+        """
         ...
 
     def resolve(self, name: str, ref: str) -> ModelVersion | None:

@@ -23,7 +23,7 @@ def library_of(estimator: Any) -> str:
 
 def label_of(estimator: Any) -> str:
     """`sklearn.pipeline.Pipeline 1.9.0`."""
-    cls: type = type(estimator)
+    cls = cast("Any", type(estimator))
     library = library_of(estimator)
     version = getattr(importlib.import_module(library), "__version__", "") if library else ""
     return f"{cls.__module__}.{cls.__qualname__} {version}".strip()
@@ -104,4 +104,5 @@ def _chances(estimator: Any, rows: Any) -> Any:
 
 def _plain(value: Any) -> Any:
     listed: Any = np.asarray(value).tolist()
-    return listed[0] if isinstance(listed, list) and len(cast("Any", listed)) == 1 else listed
+    alone = isinstance(listed, list) and len(cast("list[Any]", listed)) == 1
+    return cast("list[Any]", listed)[0] if alone else listed

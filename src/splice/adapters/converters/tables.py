@@ -185,7 +185,7 @@ def _present(column: Array) -> Array:
 def _is_there(value: Any) -> bool:
     """Not None, not unlike itself as NaN is, and not pandas' NA, which is neither."""
     try:
-        return value is not None and bool(value == value)  # noqa: PLR0124 - NaN alone is not
+        return value is not None and bool(value == value)
     except TypeError:
         return False
 

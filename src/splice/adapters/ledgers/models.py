@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ class SqlModels:
         aliases: Sequence[str] = (),
         by: str = "",
         why: str = "",
+        details: Mapping[str, Any] | None = None,
     ) -> ModelVersion:
         """Keep a copy of the file under its hash and number it; the same bytes keep their number.
 
@@ -77,14 +78,22 @@ class SqlModels:
                 for document in ("signature", "card", "lineage"):
                     values[document] = msgspec.json.encode(values[document]).decode()
                 connection.execute(insert(models).values(values))
-                self._audit_new(connection, stored, by, why)
+                self._audit_new(connection, stored, by, why, details or {})
             for alias in aliases:
                 change = AliasChange(name, alias, stored.version, by, why, version.created_us)
                 self._point(connection, change)
         return stored
 
-    def _audit_new(self, connection: Connection, stored: ModelVersion, by: str, why: str) -> None:
+    def _audit_new(
+        self,
+        connection: Connection,
+        stored: ModelVersion,
+        by: str,
+        why: str,
+        more: Mapping[str, Any],
+    ) -> None:
         details = {
+            **more,
             "sha256": stored.sha256,
             "size": stored.size,
             "format": stored.format,
