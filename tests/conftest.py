@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -12,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+import typer.main
 
 from splice.cli.main import main
 
@@ -131,6 +134,15 @@ def applied(orders: Command) -> Callable[[str], Ran]:
         return orders("release", "apply", "--yes")
 
     return apply
+
+
+def pytest_configure() -> None:
+    """What every test may rely on, however the tests were started."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # So a shell starts what runs in its background, and what a test interrupts inherited it.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Made anew for each command, it takes more time than most commands.
+    typer.main.get_command = functools.cache(typer.main.get_command)
 
 
 PEERS = {  # by fixture: the name that scripts/services knows

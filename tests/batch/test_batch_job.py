@@ -319,6 +319,7 @@ def test_an_interrupted_job_lets_its_running_calls_end(orders) -> None:
 
     ran = orders(*arguments, "--json")
 
+    assert ran.code == 0, ran.err
     assert 0 < ran.json["resumed"] < 300
     assert ran.json["answered"] == 300
     assert calls(orders) == 300

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 import threading
 import time
 from collections import deque
@@ -17,12 +16,12 @@ from types import TracebackType
 from typing import Any, Self
 
 import msgspec
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from splice.testing.in_thread import InThread
 from splice.testing.openai_server import example_of
 
 USAGE: dict[str, Any] = {  # as the wire has it
@@ -102,10 +101,7 @@ class AnthropicServer:
             Route("/v1/messages/count_tokens", self._count, methods=["POST"]),
             Route("/v1/models", self._list),
         ]
-        self._app = Starlette(routes=routes)
-        self._socket = socket.socket()
-        self._server: uvicorn.Server | None = None
-        self._thread: threading.Thread | None = None
+        self._server = InThread(Starlette(routes=routes), "anthropic-server")
 
     def script(self, *answers: Said) -> None:
         """Queue answers for the next messages; after them comes `always`."""
@@ -123,23 +119,10 @@ class AnthropicServer:
     @property
     def base_url(self) -> str:
         """Without `/v1`, as Anthropic's clients want it."""
-        host, port = self._socket.getsockname()
-        return f"http://{host}:{port}"
+        return f"http://127.0.0.1:{self._server.port}"
 
     def __enter__(self) -> Self:
-        self._socket.bind(("127.0.0.1", 0))
-        config = uvicorn.Config(self._app, log_level="critical", lifespan="off", access_log=False)
-        server = uvicorn.Server(config)
-        self._server = server
-        self._thread = threading.Thread(
-            target=lambda: server.run(sockets=[self._socket]), name="anthropic-server", daemon=True
-        )
-        self._thread.start()
-        deadline = time.monotonic() + 10
-        while not server.started:
-            if time.monotonic() > deadline or not self._thread.is_alive():
-                raise RuntimeError("the scripted server did not start")
-            time.sleep(0.005)
+        self._server.start()
         return self
 
     def __exit__(
@@ -148,11 +131,7 @@ class AnthropicServer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._server is not None and self._thread is not None:
-            self._server.should_exit = True
-            self._server.force_exit = True  # answers that still wait are not waited for
-            self._thread.join(10)
-        self._socket.close()
+        self._server.stop()
 
     async def _list(self, request: Request) -> Response:
         if "anthropic-version" not in request.headers:  # as the vendor wants it

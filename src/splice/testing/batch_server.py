@@ -11,7 +11,6 @@ from __future__ import annotations
 import email
 import json
 import random
-import socket
 import threading
 import time
 from collections import Counter, deque
@@ -19,7 +18,6 @@ from collections.abc import AsyncIterator, Callable
 from types import TracebackType
 from typing import Any, Literal, Self
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
@@ -37,6 +35,7 @@ from splice.testing.batch_shapes import (
     message,
     shown,
 )
+from splice.testing.in_thread import InThread
 
 __all__ = ["BatchServer", "Fate", "Made"]
 
@@ -85,16 +84,14 @@ class BatchServer:
             Route("/v1/messages/batches/{id}/cancel", self._cancel, methods=["POST"]),
             Route("/v1/messages", self._complete, methods=["POST"]),
         ]
-        self._app = Starlette(routes=[_told(self, one) for one in routes])
-        self._socket = socket.socket()
-        self._server: uvicorn.Server | None = None
-        self._thread: threading.Thread | None = None
+        self._server = InThread(
+            Starlette(routes=[_told(self, one) for one in routes]), "batch-server"
+        )
 
     @property
     def url(self) -> str:
         """Of Anthropic's API; OpenAI's is below `/v1` of it."""
-        host, port = self._socket.getsockname()
-        return f"http://{host}:{port}"
+        return f"http://127.0.0.1:{self._server.port}"
 
     @property
     def ran(self) -> Counter[str]:
@@ -111,18 +108,7 @@ class BatchServer:
                     self._end(batch)
 
     def __enter__(self) -> Self:
-        self._socket.bind(("127.0.0.1", 0))
-        config = uvicorn.Config(self._app, log_level="critical", lifespan="off", access_log=False)
-        server = self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(
-            target=lambda: server.run(sockets=[self._socket]), name="batch-server", daemon=True
-        )
-        self._thread.start()
-        deadline = time.monotonic() + 10
-        while not server.started:
-            if time.monotonic() > deadline or not self._thread.is_alive():
-                raise RuntimeError("the batch server did not start")
-            time.sleep(0.005)
+        self._server.start()
         return self
 
     def __exit__(
@@ -131,11 +117,7 @@ class BatchServer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._server is not None and self._thread is not None:
-            self._server.should_exit = True
-            self._server.force_exit = True
-            self._thread.join(10)
-        self._socket.close()
+        self._server.stop()
 
     # Endpoints
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 import threading
 import time
 from collections import deque
@@ -18,12 +17,12 @@ from types import TracebackType
 from typing import Any, Self
 
 import msgspec
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from splice.testing.in_thread import InThread
 from splice.testing.openai_shapes import (
     DONE,
     chat_events,
@@ -103,10 +102,7 @@ class OpenAIServer:
         routes = [Route(f"/v1/{path}", self._answer, methods=["POST"]) for path in paths]
         if models is not None:
             routes.append(Route("/v1/models", self._list))
-        self._app = Starlette(routes=routes)
-        self._socket = socket.socket()
-        self._server: uvicorn.Server | None = None
-        self._thread: threading.Thread | None = None
+        self._server = InThread(Starlette(routes=routes), "openai-server")
 
     def script(self, *answers: Scripted) -> None:
         """Queue answers for the next requests; after them comes `always`."""
@@ -116,23 +112,10 @@ class OpenAIServer:
     @property
     def base_url(self) -> str:
         """Ends with `/v1`, as clients want it."""
-        host, port = self._socket.getsockname()
-        return f"http://{host}:{port}/v1"
+        return f"http://127.0.0.1:{self._server.port}/v1"
 
     def __enter__(self) -> Self:
-        self._socket.bind(("127.0.0.1", 0))
-        config = uvicorn.Config(self._app, log_level="critical", lifespan="off", access_log=False)
-        server = uvicorn.Server(config)
-        self._server = server
-        self._thread = threading.Thread(
-            target=lambda: server.run(sockets=[self._socket]), name="openai-server", daemon=True
-        )
-        self._thread.start()
-        deadline = time.monotonic() + 10
-        while not server.started:
-            if time.monotonic() > deadline or not self._thread.is_alive():
-                raise RuntimeError("the scripted server did not start")
-            time.sleep(0.005)
+        self._server.start()
         return self
 
     def __exit__(
@@ -141,11 +124,7 @@ class OpenAIServer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._server is not None and self._thread is not None:
-            self._server.should_exit = True
-            self._server.force_exit = True  # answers that still wait are not waited for
-            self._thread.join(10)
-        self._socket.close()
+        self._server.stop()
 
     async def _list(self, request: Request) -> Response:
         listed = [{"id": name, "object": "model"} for name in self._models or ()]

@@ -95,9 +95,7 @@ class RoughServer:
         await self._stop.wait()
         server.close()
         for writer in writers:  # some still have something to send, to callers who have left
-            with contextlib.suppress(AttributeError):
-                # A transport whose last bytes went out after its close has no loop any more, and
-                # CPython's (3.11 to 3.13) does not look.
+            with contextlib.suppress(AttributeError):  # CPython: if it closed with bytes to send
                 writer.transport.abort()
         left = asyncio.all_tasks() - {asyncio.current_task()}  # handshakes are among them
         for task in left:

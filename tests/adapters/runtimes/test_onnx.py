@@ -318,14 +318,23 @@ def test_text_operators_without_their_library_say_what_to_install(
         RUNTIME.inspect(upper)
 
 
+HEADED = """
+import sys, graph, numpy
+weights = numpy.random.default_rng(0).normal(size=(384, 4))
+made = graph.build(graph.Head(weights, numpy.zeros(4)))
+open(sys.argv[1], "wb").write(made.SerializeToString())
+"""  # training takes ten seconds: tests/examples holds what it makes
+
+
 @pytest.mark.model
 def test_the_ticket_model_of_the_example_answers(tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime_extensions")
-    train = Path(__file__).parents[3] / "examples/tickets/train.py"
+    example = Path(__file__).parents[3] / "examples/tickets"
     made = subprocess.run(
-        [sys.executable, train, "--out", tmp_path], capture_output=True, text=True, check=False
-    )
-    if "DataUnavailable" in made.stderr or "ModelUnavailable" in made.stderr:
+        [sys.executable, "-c", HEADED, tmp_path / "tickets.onnx"],
+        cwd=example, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if "ModelUnavailable" in made.stderr:
         pytest.skip(made.stderr[-300:])
     assert made.returncode == 0, made.stderr
 
