@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from splice.core.call import Prediction
 from splice.core.errors import SpliceError
+from splice.core.versions import Card, Lineage
 from splice.declare.gates import (
     AtLeast,
     AtMost,
@@ -49,6 +50,8 @@ from splice.declare.spec import (
 
 if TYPE_CHECKING:  # the application is loaded on first use: a declaration does not need it
     from splice.app.application import App
+    from splice.app.registering import register
+    from splice.app.training import training
 
 __version__ = "0.1.0"
 __all__ = [
@@ -58,6 +61,7 @@ __all__ = [
     "AtMost",
     "Cache",
     "Calibrated",
+    "Card",
     "Cheapest",
     "Conversation",
     "Entity",
@@ -66,6 +70,7 @@ __all__ = [
     "Integration",
     "Labelled",
     "Latency",
+    "Lineage",
     "Log",
     "Lookup",
     "Model",
@@ -84,6 +89,8 @@ __all__ = [
     "Slices",
     "Spend",
     "SpliceError",
+    "register",
+    "training",
 ]
 
 
@@ -92,4 +99,12 @@ def __getattr__(name: str) -> Any:
         from splice.app.application import App
 
         return App
+    if name == "register":
+        from splice.app.registering import register
+
+        return register
+    if name == "training":
+        from splice.app.training import training
+
+        return training
     raise AttributeError(f"module 'splice' has no attribute {name!r}")

@@ -11,7 +11,7 @@ from splice.app import wiring
 from splice.app.clock import now_us
 from splice.app.settings import Settings, user_name
 from splice.control.apply import Control
-from splice.core.errors import DeclarationError, SettingsError
+from splice.core.errors import DeclarationError, NotPromoted, SettingsError
 from splice.core.release import Live
 from splice.declare.discover import Found, find, find_live
 from splice.declare.spec import Integration
@@ -52,6 +52,7 @@ def apply_found(control: Control, found: Sequence[Found], apply: Apply) -> list[
 
     Raises:
         DeclarationError: A declaration names what is not there, and is not live yet.
+        NotPromoted: A version did not pass its gates, and nothing is live yet.
     """
     applied: list[str] = []
     for one in found:
@@ -68,7 +69,13 @@ def apply_found(control: Control, found: Sequence[Found], apply: Apply) -> list[
             continue
         if not plan.is_new or control.known(plan.manifest) is not None:
             continue
-        release = control.apply(plan, by=user_name(), why="applied at start", now_us=now_us())
+        try:
+            release = control.apply(plan, by=user_name(), why="applied at start", now_us=now_us())
+        except NotPromoted as error:
+            if live is None:
+                raise
+            log.error("not applied: %s", error)
+            continue
         applied.append(f"{name}: release {release.number}")
         log.info("%s: release %d applied at start", name, release.number)
     return applied

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from splice.app.clock import now_us
 from splice.app.wiring import Services
 from splice.core.errors import StoreError
 from splice.core.release import Live
@@ -43,6 +45,7 @@ class Watcher:
         # Threads of its own: a stop must be seen while the shared ones wait for a locked ledger.
         self._asking = ThreadPoolExecutor(1, thread_name_prefix="watch")
         self._tried_again = time.monotonic()
+        self._permitted_until: dict[str, int] = {}  # integration to Unix microseconds
         self.broken: dict[str, str] = {}
         self.trouble = ""
 
@@ -118,6 +121,7 @@ class Watcher:
             one
             for one in self._live.values()
             if self._loaded.get(one.integration) != one.number
+            or self._permitted_until.get(one.integration, sys.maxsize) < now_us()
             or (again and one.integration in lines and _lacks_a_model(lines[one.integration]))
         ]
 
@@ -126,6 +130,7 @@ class Watcher:
         for one in behind:
             try:
                 line = self._compile(one)
+                self._permit(line)
             except Exception as error:  # noqa: BLE001 - a release may run the user's own code
                 if not isinstance(error, StoreError):  # a ledger may be back at the next look
                     self._loaded[one.integration] = one.number
@@ -154,6 +159,26 @@ class Watcher:
         manifest = release.manifest
         declaration = self.declaration(manifest.bundle, manifest.entry)
         return self._services.compiler.compile(release, declaration)
+
+    def _permit(self, line: Line) -> None:
+        """What has not passed its gates, or not lately, must not run where risk is high.
+
+        Asked of what is live and not of what is only replayed; a shadow's answers reach nobody.
+        """
+        permits = self._services.permits
+        self._permitted_until.pop(line.name, None)
+        if permits is None:
+            return
+        shadows = () if line.shadow is None else line.shadow.steps
+        ends: list[int] = []
+        for step in line.every_step:
+            if any(step is one for one in shadows):
+                continue
+            permit = permits(step.route, line.release, line.declaration)
+            step.unavailable = permit.why or step.unavailable
+            ends += [permit.until_us] if permit.until_us else []
+        if ends:
+            self._permitted_until[line.name] = min(ends)
 
     def declaration(self, bundle_sha256: str, entry: str) -> Declaration:
         """The declaration of a bundle: the running program's own where it is the same."""

@@ -13,6 +13,7 @@ import msgspec
 
 from splice.adapters.spools.files import FileSpool
 from splice.app.clock import Ids
+from splice.app.gating import features_of, permits_of, validator_of
 from splice.app.hosts import close as close_hosts
 from splice.app.hosts import hosts_of
 from splice.app.plugins import available, plugin
@@ -20,6 +21,7 @@ from splice.app.providers import close as close_providers
 from splice.app.providers import providers as make_providers
 from splice.app.settings import Settings
 from splice.control.apply import Control
+from splice.control.permits import Permits
 from splice.control.registry import Registry
 from splice.core.errors import SettingsError
 from splice.core.units import NANO
@@ -93,6 +95,7 @@ class Services(msgspec.Struct):
     features: FeatureStore | None
     tracer: Tracer | None
     flags: Flags | None = None
+    permits: Permits | None = None
 
     async def close(self) -> int:
         """Write what waits, then let go of everything. Returns how many records were lost."""
@@ -135,6 +138,7 @@ def _control(settings: Settings, stores: Stores, registry: Registry) -> Control:
         _aliases(settings),
         settings.cost.currency,
         masker_of(settings),
+        validator_of(settings, stores),
     )
 
 
@@ -155,7 +159,7 @@ def services(settings: Settings) -> Services:
     providers = make_providers(settings)
     hosts = hosts_of(settings)
     meter = _meter(settings)
-    features = _features(settings)
+    features = features_of(settings)
     tracer = _tracer(settings)
     flags = _flags(settings)
     recorder = Recorder(
@@ -210,6 +214,7 @@ def services(settings: Settings) -> Services:
         features=features,
         tracer=tracer,
         flags=flags,
+        permits=permits_of(stores),
     )
 
 
@@ -265,13 +270,6 @@ def _reuse(settings: Settings) -> Reuse:
         packaged = settings.cache.encoder == "packaged"
         semantic = near(None if packaged else settings.path(settings.cache.encoder))
     return Reuse(exact, semantic)
-
-
-def _features(settings: Settings) -> FeatureStore | None:
-    if not settings.features.url:
-        return None
-    store = plugin("features", "sql")
-    return store(settings.features.url, settings.features.views)
 
 
 def _flags(settings: Settings) -> Flags | None:

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from splice.app import wiring
 from splice.app.clock import now_us
+from splice.cli import promotions
 from splice.cli.common import as_json, out, stores
 from splice.control.registry import CHAMPION, split_ref
 from splice.core.errors import DeclarationError
@@ -102,3 +103,6 @@ def alias(ref: Ref, name: Annotated[str, typer.Argument(help="The alias to point
         model, version = _number(opened, ref)
         opened.models.set_alias(model, name, version)
     out.print(f"{model}@{name} is version {version} now; splice release apply takes it up.")
+
+
+promotions.add_to(app)

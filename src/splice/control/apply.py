@@ -6,13 +6,21 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
-from splice.control.registry import Registry, split_ref
+from splice.control.registry import Registration, Registry, split_ref
 from splice.control.rollouts import pinned_rollout
-from splice.core.errors import DeclarationError, ModelUnavailable, SpliceError, UnknownRelease
+from splice.control.validate import Validator
+from splice.core.errors import (
+    DeclarationError,
+    ModelUnavailable,
+    SettingsError,
+    SpliceError,
+    UnknownRelease,
+)
 from splice.core.release import (
     Live,
     Manifest,
     ModelVersion,
+    PinnedGates,
     PinnedRoute,
     Release,
     Signature,
@@ -50,6 +58,7 @@ class Control:
         providers: Names of the configured providers, each with its model aliases.
         currency: Of the account; budgets are checked against it.
         masker: Makes a masker of rules, to learn whether it can be made.
+        validator: Runs gates, where they are declared.
     """
 
     def __init__(
@@ -59,7 +68,9 @@ class Control:
         providers: Mapping[str, Mapping[str, str]],
         currency: str = "",
         masker: Callable[[tuple[str, ...]], Masker] | None = None,
+        validator: Validator | None = None,
     ) -> None:
+        self._validator = validator
         self._currency = currency
         self._masker = masker
         self._releases = releases
@@ -82,9 +93,24 @@ class Control:
                 wrong.append(error)
         try:
             self._check_options(found)
+            self._gates(found, self.live_release(declaration.name))
         except DeclarationError as error:
             wrong.append(error)
         return wrong
+
+    def _gates(self, found: Found, live: Release | None) -> tuple[PinnedGates, ...]:
+        """What is pinned of the gates: the data set must be there, and be one."""
+        if self._validator is None:
+            return ()
+        before = None if live is None else live.manifest
+        try:
+            return self._validator.pins(found.declaration, found.bundle.sha256, before)
+        except SettingsError as error:
+            raise _at(
+                found, "gates", got=f"{error.where}: {error.got}",
+                promised=error.promised or "a labelled data set",
+                mend=error.mend or "name it from the folder of splice.toml",
+            ) from None  # fmt: skip
 
     def _check_options(self, found: Found) -> None:
         options = found.declaration.options
@@ -200,8 +226,8 @@ class Control:
             request_schema=declaration.request.schema(),
             reply_schema=declaration.reply.schema(),
             objective=dict(objective_plain(declaration.objective)),
+            gates=self._gates(found, before := self.live_release(declaration.name)),
         )
-        before = self.live_release(declaration.name)
 
         def pin(position: int, timed: TimedRoute) -> PinnedRoute:
             route, model = self._pin(position, timed, found.bundle.sha256, now_us)
@@ -263,9 +289,19 @@ class Control:
         return None
 
     def apply(self, plan: Plan, *, by: str, why: str, now_us: int) -> Release:
-        """Numbers the plan's manifest as a release and makes it live."""
+        """Numbers the plan's manifest as a release and makes it live.
+
+        A file that was new is a version from then on, whether its gates let it in or not.
+
+        Raises:
+            NotPromoted: A version did not pass the gates, or waits for a second person's consent.
+        """
         for model in plan.new_models:
-            self._register(model, now_us)
+            self._register(model, by=by, now_us=now_us)
+        if self._validator is not None:
+            declaration = plan.found.declaration
+            for case in self._validator.cases(declaration, plan.manifest, plan.before):
+                self._validator.admit(case, by=by, now_us=now_us)
         self._releases.put_bundle(plan.found.bundle)
         release = self._releases.add_release(plan.manifest, by=by, why=why, now_us=now_us)
         for timed, pinned in zip(
@@ -273,14 +309,17 @@ class Control:
         ):
             # Not before: whoever only looks at a plan, or says no to it, moves nothing.
             if isinstance(timed.route, Model) and self._registry.candidate(timed.route.ref):
-                self._registry.promote(pinned.model, pinned.model_version)
+                self._registry.promote(
+                    pinned.model, pinned.model_version, by=by, now_us=now_us
+                )
         return release
 
-    def _register(self, model: ModelVersion, now_us: int) -> None:
+    def _register(self, model: ModelVersion, *, by: str, now_us: int) -> None:
         file = self._registry.candidate(model.name)
         if file is None:
             raise _changed(model)
-        kept = self._registry.register(model.name, file, now_us=now_us).version
+        said = Registration(by=by)
+        kept = self._registry.register(model.name, file, now_us=now_us, said=said).version
         if (kept.sha256, kept.version) != (model.sha256, model.version):
             raise _changed(model)
 

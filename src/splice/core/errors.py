@@ -9,7 +9,8 @@
     │   └── UnknownModel  UnknownKey  ProviderRejected
     ├── RefusedError          rightly asked, but not answered
     │   ├── Stopped  Draining  Overloaded  NotRecorded
-    │   └── NotAllowed  OverBudget  RateLimited  MeterAway
+    │   ├── NotAllowed  OverBudget  RateLimited  MeterAway
+    │   └── NotPromoted  Overtaken
     ├── RouteError            one attempt failed; the next route is tried
     │   ├── RouteTimeout  ModelUnavailable  ModelMismatch  BadAnswer  ProviderFailed
     │   └── ProviderLimited  RouteCrashed
@@ -253,6 +254,19 @@ class MeterAway(RefusedError):
     """Budgets cannot be checked now, and this process answers nothing unchecked."""
 
     code = "meter_away"
+    retryable = True
+
+
+class NotPromoted(RefusedError):
+    """A version did not pass a gate, or a second person has not consented; nothing was changed."""
+
+    code = "not_promoted"
+
+
+class Overtaken(RefusedError):
+    """Somebody else changed the champion or the live release meanwhile; nothing was changed."""
+
+    code = "overtaken"
     retryable = True
 
 

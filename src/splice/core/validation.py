@@ -48,6 +48,16 @@ class Validation(msgspec.Struct, frozen=True, omit_defaults=True):
         return hashlib.sha256(msgspec.json.encode(self, order="sorted")).hexdigest()
 
 
+class Permit(msgspec.Struct, frozen=True):
+    """Whether a release may run a version of a model: `why` says why not, empty where it may.
+
+    `until_us` is when that must be looked at again, in Unix microseconds; 0 is never.
+    """
+
+    why: str = ""
+    until_us: int = 0
+
+
 class Approval(msgspec.Struct, frozen=True, omit_defaults=True):
     """A person's consent to one validated version."""
 

@@ -7,7 +7,14 @@ from typing import Any, cast
 
 import msgspec
 
-from splice.core.release import Bundle, Manifest, PinnedGuard, PinnedRollout, PinnedRoute
+from splice.core.release import (
+    Bundle,
+    Manifest,
+    PinnedGates,
+    PinnedGuard,
+    PinnedRollout,
+    PinnedRoute,
+)
 from splice.core.rollout import share_text
 
 
@@ -42,6 +49,7 @@ def manifest_diff(before: Manifest, after: Manifest) -> list[Change]:
     changes = _routes(before.routes, after.routes) + changes
     changes += _types("request", before.request_schema, after.request_schema)
     changes += _types("reply", before.reply_schema, after.reply_schema)
+    changes += _gates(before.gates, after.gates)
     if before.bundle != after.bundle:
         changes.append(Change("source", before.bundle[:12], after.bundle[:12]))
     return changes
@@ -85,6 +93,20 @@ def guard_text(guard: PinnedGuard) -> str:
     )
     said = " and ".join(f"{word} {bound:g}" for word, bound in bounds if bound is not None)
     return f"{guard.figure} {said}"
+
+
+def _gates(before: tuple[PinnedGates, ...], after: tuple[PinnedGates, ...]) -> list[Change]:
+    """Gates that came or went, and their data sets; the gates themselves are in the source."""
+    old, new = ({one.model: _data(one) for one in gates} for gates in (before, after))
+    return [
+        Change(f"gates {model}".strip(), old.get(model, ""), new.get(model, ""))
+        for model in dict.fromkeys([*old, *new])
+        if old.get(model) != new.get(model)
+    ]
+
+
+def _data(gates: PinnedGates) -> str:
+    return f"{gates.data} of {gates.data_sha256[:12]}, {gates.rows} rows"
 
 
 def _short(value: dict[str, Any]) -> str:

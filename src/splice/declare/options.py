@@ -11,6 +11,8 @@ import msgspec
 from splice.core.access import Budget, BudgetScope, Period
 from splice.core.errors import DeclarationError
 from splice.core.units import money, seconds
+from splice.declare.gate_reading import read_gates
+from splice.declare.gates import ReadGates
 from splice.declare.spec import LLM, Cache, Cheapest, Conversation, Integration, Log, Risk, Spend
 
 Wrong = Callable[[str, str, str, str], None]
@@ -49,6 +51,7 @@ class Options(msgspec.Struct, frozen=True):
     coalesce: bool = False
     aliases: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
+    gates: tuple[ReadGates, ...] = ()
 
 
 def read_patience(route: LLM, wrong: Wrong, *, conversation: bool) -> Patience:
@@ -114,6 +117,7 @@ def read_options(cls: type[Integration], name: str, risk: Risk, wrong: Wrong) ->
         coalesce=bool(cls.coalesce),
         aliases=_names(cls, "aliases", _ALIAS, "a name such as triage-fast", wrong),
         models=models,
+        gates=read_gates(cls.gates, high_risk=risk is Risk.HIGH, wrong=wrong),
     )
 
 

@@ -1,0 +1,1 @@
+"""Gates: what a version of a model must pass; one file a family."""
