@@ -36,7 +36,8 @@ would let a stuck model keep its place for good.
 
 _LOOK_SECONDS = 0.05
 _LOOKS_UNDER_PRESSURE = 4  # more of those at which a run waited than not, before a process is added
-_SETTLED_SECONDS = 10.0  # a process that lived so long is no sign that the next will not
+# A process that lived so long, or answered so many runs, is no sign that the next will not.
+_SETTLED_SECONDS, _SETTLED_RUNS = 10.0, 10
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 30.0
 
 
@@ -290,19 +291,23 @@ class Crew:
             _LOG.warning("pool %s: a process ended: %s", self._load.label, how)
             got = how if process.ready_since else f"a process that could not load it: {how}"
             trouble = process.trouble or ModelUnavailable(self._load.label, got=got)
-            self._failed(trouble, process.ready_since)
+            self._failed(trouble, process)
 
-    def _failed(self, trouble: RouteError, ready_since: float = 0.0) -> None:
+    def _failed(self, trouble: RouteError, process: WorkerProcess | None = None) -> None:
         """Replace it at once, or later where that has not helped."""
         now = time.monotonic()
-        settled = bool(ready_since) and now - ready_since > _SETTLED_SECONDS
+        was_ready = process is not None and process.ready_since > 0
+        settled = process is not None and (
+            process.runs >= _SETTLED_RUNS
+            or (was_ready and now - process.ready_since > _SETTLED_SECONDS)
+        )
         self._ends = 0 if settled else self._ends + 1
         # All of a pool may end together, once; after that it lies in the model.
-        over = self._ends - (self._plan.processes if ready_since else 0)
+        over = self._ends - (self._plan.processes if was_ready else 0)
         if over > 0:
             wait = min(_FIRST_WAIT * 2.0 ** min(over - 1, 16), _LONGEST_WAIT)
             self.desk.not_before = now + wait
-        self.desk.failed(trouble, could_start=bool(ready_since))
+        self.desk.failed(trouble, could_start=was_ready)
         if not self.first.done():
             self.first.set_exception(trouble)
 

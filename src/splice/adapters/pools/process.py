@@ -59,7 +59,8 @@ class WorkerProcess:
         self.sent = False  # whether the frame of its run has gone out whole
         self.until = 0.0  # when what it does now takes too long; 0 is never
         self.rested_since = 0.0
-        self.ready_since = 0.0
+        self.ready_since = 0.0  # 0 is not yet
+        self.runs = 0  # that it answered
         self.why = ""  # why it was ended by us
         self.reason = "crashed"  # as it is counted; empty where it was not to stay
         self.trouble: RouteError | None = None  # why it has no model, in its own words

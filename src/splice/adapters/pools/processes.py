@@ -47,7 +47,8 @@ def open_pool(file: Path, pinned: PinnedRoute, plan: PoolPlan) -> Pool:
     )
     crew = Crew(load, plan)
     try:
-        crew.first.result(min(plan.start_seconds, _START_PATIENCE))
+        # A little longer than it may take, so that the verdict of the crew is heard.
+        crew.first.result(min(plan.start_seconds + 1.0, _START_PATIENCE))
     except NotYet:
         pass  # it may be ready later
     except RouteError:
@@ -145,6 +146,7 @@ class Pool:
         except BaseException:  # given up: the time is over, or nobody waits any more
             crew.abandon(process)
             raise
+        process.runs += 1
         crew.give_back(process)
         return answers
 
