@@ -6,7 +6,8 @@ import socket
 from typing import Any
 
 ADDER_ROWS: list[dict[str, Any]] = [
-    {"a": 1.0, "b": 2.0, "more": "x"}, {"a": 0, "b": -4.5}, {"a": 10.25, "b": 0.25}, {"a": 7, "b": 1},
+    {"a": 1.0, "b": 2.0, "more": "x"}, {"a": 0, "b": -4.5},
+    {"a": 10.25, "b": 0.25}, {"a": 7, "b": 1},
 ]  # fmt: skip
 ADDED = [3.0, -4.5, 10.5, 8.0]
 
