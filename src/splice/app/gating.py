@@ -10,9 +10,10 @@ from splice.app.hosts import hosts_of
 from splice.app.plugins import available, plugin
 from splice.app.settings import Settings
 from splice.app.trials import LineTrial
+from splice.control.cases import Case
 from splice.control.permits import Permits
 from splice.control.promote import Promoter
-from splice.control.validate import Case, Validator
+from splice.control.validate import Validator
 from splice.core.release import ModelVersion, PinnedRoute, Signature
 from splice.declare.discover import find, reopen
 from splice.declare.reading import Declaration

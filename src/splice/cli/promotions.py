@@ -13,8 +13,8 @@ from splice.app import gating, wiring
 from splice.app.clock import now_us
 from splice.app.settings import Settings, user_name
 from splice.cli.common import REFUSED, as_json, confirm, out, stores, talk
+from splice.control.cases import Case, day
 from splice.control.promote import Move, Place, Promoter
-from splice.control.validate import Case, day
 from splice.core.errors import NotPromoted
 from splice.core.release import ModelVersion
 from splice.core.validation import GateResult, Validation

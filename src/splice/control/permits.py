@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from splice.control.validate import approvals_of, day, registrar_of
+from splice.control.cases import approvals_of, day, registrar_of
 from splice.core.release import PinnedRoute, Release
 from splice.core.validation import Permit, Validation
 from splice.declare.gates import ReadGates, gates_for, title

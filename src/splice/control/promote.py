@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from splice.control.cases import Case, placed
 from splice.control.registry import CHAMPION, split_ref
-from splice.control.validate import Case, Validator, placed
+from splice.control.validate import Validator
 from splice.core.errors import NotPromoted, UnknownModel
 from splice.core.release import Manifest, ModelVersion, PinnedRoute, Release
 from splice.core.validation import Permit, Validation

@@ -14,6 +14,7 @@ import pytest
 from splice.adapters.ledgers.sql import Ledger, open_ledger
 from splice.ports.audit import AuditLog
 from splice.ports.leases import LeaseStore
+from splice.ports.promotions import PromotionStore
 from splice.ports.stores import ModelStore, OutcomeStore, RecordStore, ReleaseStore
 from splice.ports.validations import ValidationStore
 
@@ -43,6 +44,11 @@ def audit(ledger: Ledger) -> AuditLog:
 @pytest.fixture
 def validations(ledger: Ledger) -> ValidationStore:
     return ledger.validations
+
+
+@pytest.fixture
+def promotions(ledger: Ledger) -> PromotionStore:
+    return ledger.promotions
 
 
 @pytest.fixture

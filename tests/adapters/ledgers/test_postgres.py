@@ -23,6 +23,7 @@ from splice.testing.contracts.lifecycle import (
 )
 from splice.testing.contracts.models import ModelStoreContract
 from splice.testing.contracts.outcomes import OutcomeStoreContract
+from splice.testing.contracts.promotions import PromotionStoreContract
 from splice.testing.contracts.records import (
     DAY_MS,
     NOON_MS,
@@ -68,6 +69,10 @@ class TestValidations(ValidationStoreContract):
 
 
 class TestLeases(LeaseStoreContract):
+    pass
+
+
+class TestPromotions(PromotionStoreContract):
     pass
 
 

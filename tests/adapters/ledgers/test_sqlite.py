@@ -15,6 +15,7 @@ from splice.testing.contracts.lifecycle import (
 )
 from splice.testing.contracts.models import ModelStoreContract
 from splice.testing.contracts.outcomes import OutcomeStoreContract
+from splice.testing.contracts.promotions import PromotionStoreContract
 from splice.testing.contracts.records import ClaimContract, RecordStoreContract
 from splice.testing.contracts.releases import ReleaseStoreContract
 
@@ -51,4 +52,8 @@ class TestValidations(ValidationStoreContract):
 
 
 class TestLeases(LeaseStoreContract):
+    pass
+
+
+class TestPromotions(PromotionStoreContract):
     pass
