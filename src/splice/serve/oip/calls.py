@@ -49,7 +49,7 @@ class Failure(msgspec.Struct):
     error: SpliceError
     call_id: str = ""
     row: int | None = None  # None where there was only one
-    late: bool = False  # every route that was tried took too long
+    late: bool = False  # the deadline passed, or every route that was tried took too long
 
     @property
     def text(self) -> str:
@@ -90,7 +90,7 @@ async def answered_rows(
     if not several:
         ended = await _ended(desk, line, calls[0])
         if isinstance(ended, Failure) or ended.error is not None:
-            return _failure(ended, None)
+            return _failure(line, ended, None)
         return [ended.record]
     records: list[Record] = []
     for start in range(0, len(calls), _TOGETHER):
@@ -99,7 +99,7 @@ async def answered_rows(
             await asyncio.gather(*[_ended(desk, line, call) for call in group]), start
         ):
             if isinstance(ended, Failure) or ended.error is not None:
-                return _failure(ended, row)
+                return _failure(line, ended, row)
             records.append(ended.record)
     return records
 
@@ -131,11 +131,12 @@ async def _ended(desk: GatewayDesk, line: Line, call: Call) -> Answered | Failur
         )
 
 
-def _failure(ended: Answered | Failure, row: int | None) -> Failure:
+def _failure(line: Line, ended: Answered | Failure, row: int | None) -> Failure:
     if isinstance(ended, Failure):
         return msgspec.structs.replace(ended, row=row)
     if ended.error is None:
         raise ValueError("an answer is no failure")
     record = ended.record
-    late = bool(record.attempts) and all(one.ended == "timeout" for one in record.attempts)
+    timeouts = [one.ended == "timeout" for one in record.attempts]
+    late = record.duration_us >= line.deadline_s * 1e6 or (bool(timeouts) and all(timeouts))
     return Failure(ended.error, record.call_id, row, late)
