@@ -157,12 +157,19 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """Start those peers that the chosen tests use: by the time of their turn they are ready."""
     used = {name for item in session.items for name in getattr(item, "fixturenames", ())}
     wanted = [peer for fixture, peer in PEERS.items() if fixture in used]
-    if wanted and "SPLICE_TEST_MLFLOW" in os.environ and not session.config.option.collectonly:
-        subprocess.run([SERVICES, "start", *wanted], capture_output=True, check=False)
+    if wanted and not session.config.option.collectonly:
+        start(*wanted)
+
+
+def start(*peers: str) -> None:
+    """Where scripts/test runs the tests, which ends the services; elsewhere that is up to you."""
+    if "SPLICE_TEST_MLFLOW" in os.environ:
+        subprocess.run([SERVICES, "start", *peers], capture_output=True, check=False)
 
 
 def peer(name: str) -> list[str]:
     """Where a peer is, as soon as it can be used; skips the test if it cannot."""
+    start(name)
     waited = subprocess.run([SERVICES, "wait", name], capture_output=True, text=True, check=False)
     if waited.returncode:
         pytest.skip(f"no {name} (scripts/services start {name}): {waited.stderr.strip()}")
