@@ -8,6 +8,7 @@ documentation of InvokeEndpoint.
 from __future__ import annotations
 
 import calendar
+import http.client
 import json
 import re
 import time
@@ -73,12 +74,14 @@ class SageMakerStandIn(ScriptedServer):
     Attributes:
         reply: Body and content type that replace the model's own answer, or None.
         token: The session token that requests must have.
+        container: URL of a container that answers instead, by its `/invocations`.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.reply: tuple[bytes, str] | None = None
         self.token = KEYS["AWS_SESSION_TOKEN"]
+        self.container = ""
 
     def answer(self, asked: Asked) -> Said:
         """Sums, for who signs."""
@@ -89,6 +92,8 @@ class SageMakerStandIn(ScriptedServer):
         if found is None or not found[1].startswith("adder"):
             name = found[1] if found else ""
             return _error(400, "ValidationError", f"Endpoint {name} of account 1 not found.")
+        if self.container:
+            return self._invoked(asked)
         if self.reply is not None:
             body, kind = self.reply
             return Said(200, body, {"content-type": kind})
@@ -97,6 +102,21 @@ class SageMakerStandIn(ScriptedServer):
         if b'"inputs"' in asked.body:
             return OipServer().answer(asked._replace(path="/v2/models/adder/infer"))
         return self._json(asked)
+
+    def _invoked(self, asked: Asked) -> Said:
+        """What the container says, as SageMaker passes it on."""
+        host = self.container.removeprefix("http://")
+        kept = {name: asked.headers[name] for name in ("content-type", "accept")}
+        connection = http.client.HTTPConnection(host, timeout=60)
+        connection.request("POST", "/invocations", asked.body, kept)
+        answer = connection.getresponse()
+        body = answer.read()
+        connection.close()
+        if answer.status != 200:
+            words = body.decode()
+            more = {"OriginalStatusCode": answer.status, "OriginalMessage": words}
+            return _error(424, "ModelError", f"Received client error: {words}", **more)
+        return Said(200, body, {"content-type": answer.headers["content-type"]})
 
     def _csv(self, asked: Asked) -> Said:
         rows = [line.split(",") for line in asked.body.decode().splitlines()]

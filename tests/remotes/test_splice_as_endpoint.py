@@ -1,4 +1,4 @@
-"""A model behind an endpoint that is Splice itself, over HTTP and gRPC."""
+"""A model behind an endpoint that is Splice itself: HTTP, gRPC, and SageMaker's container."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from typing import Any, NamedTuple
 import msgspec
 import pytest
 from remote_house import free_port
+from sagemaker_stand_in import KEYS, REGION, SageMakerStandIn
 
 from splice.adapters.remotes.oip import OipRuntime
 from splice.adapters.remotes.oip_grpc import OipGrpcRuntime
+from splice.adapters.remotes.sagemaker import SageMakerRuntime
+from splice.core.release import Column, Signature
 from splice.core.versions import Endpoint
 from splice.ports.hosts import RemoteRuntime
 from splice.testing.contracts.remotes import Known, RemoteContract
@@ -110,3 +113,21 @@ class TestOverGrpc(RemoteContract):
     def known(self, server: At) -> Known:
         at = Endpoint("oip-grpc", server.grpc, "order-screening", options=OUTPUTS)
         return _known(at, "grpc")
+
+
+class TestAsSageMakersContainer(RemoteContract):
+    @pytest.fixture
+    async def runtime(self) -> AsyncIterator[RemoteRuntime]:
+        made = SageMakerRuntime(KEYS)
+        yield made
+        await made.close()
+
+    @pytest.fixture
+    def known(self, server: At) -> Iterator[Known]:
+        options = {"named": True, "score": "risk", "label": "action"}
+        with SageMakerStandIn() as stand_in:
+            stand_in.container = server.http
+            at = Endpoint("sagemaker", stand_in.url, "adder", region=REGION, options=options)
+            names = {"amount_eur": "FP64", "items": "INT64", "country": "BYTES"}
+            inputs = tuple(Column(name, kind, (-1,)) for name, kind in names.items())
+            yield _known(at, "http")._replace(signature=Signature(inputs=inputs))
