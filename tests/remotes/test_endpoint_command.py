@@ -193,3 +193,44 @@ def test_an_artifact_is_the_same_for_the_same_and_another_for_another_signature(
     assert artifact_of(one, signature) == artifact_of(same, signature)
     assert artifact_of(one, signature) != artifact_of(one, other)
     assert json.loads(artifact_of(one, signature))["url"] == "http://h"
+
+
+DECLARED = '''
+import splice
+
+
+class Pair(splice.Request):
+    a: float
+    b: float
+
+
+class Sum(splice.Reply):
+    value: float
+
+
+class Adding(splice.Integration):
+    """Add two numbers."""
+
+    routes = [splice.Model("adder", features=["a", "b"]), splice.Rule(lambda context: 0.0)]
+
+    def decide(self, pair: Pair, prediction: splice.Prediction) -> Sum:
+        return Sum(prediction.value)
+'''
+
+
+def test_a_check_says_which_endpoint_is_away_and_is_no_failure(command) -> None:
+    command.write("integrations.py", DECLARED)
+    with OipServer() as server:
+        added = command("models", "endpoint", "adder", server.url)
+        there = command("check")
+        server.fault = "not ready"
+        unready = command("check")
+    away = command("check")
+
+    assert added.code == 0, added.err
+    assert (there.code, unready.code, away.code) == (0, 0, 0)
+    assert "adder@1" not in there.err
+    assert "adder@1" in unready.err
+    assert "503" in unready.err
+    assert "refused" in away.err
+    assert "fall back" in away.err

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from splice.app import wiring
+from splice.app.endpoints import away
 from splice.app.init import write_project
 from splice.cli.common import REFUSED, as_json, mistakes, out, stores, talk
 from splice.core.errors import DeclarationError
@@ -43,6 +44,7 @@ def check(
         control = wiring.control_of(settings, opened)
         for one in found:
             wrong.extend(control.check(one))
+        unreached = [] if json or wrong else away(settings, opened.models, found)
     if json:
         as_json([_plain(one) for one in wrong])
     elif wrong:
@@ -59,8 +61,10 @@ def check(
                 f"{declaration.name}  {declaration.risk} risk, "
                 f"{duration_text(declaration.deadline_s)}, {routes}",
             )
-        away = settings.server.host not in ("127.0.0.1", "localhost", "::1")
-        if away and settings.access.keys == "open":
+        for said in unreached:
+            talk.print(f"{said}\nIts calls fall back until it is there.", style="yellow")
+        open_to_all = settings.server.host not in ("127.0.0.1", "localhost", "::1")
+        if open_to_all and settings.access.keys == "open":
             talk.print(
                 f"server.host is {settings.server.host} and access.keys is open: anyone who "
                 'reaches it may call. Leave access.keys at "auto", and run splice keys create'
