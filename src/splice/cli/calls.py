@@ -148,6 +148,10 @@ def story(record: Record, outcomes: list[Outcome], currency: str) -> list[str]:
         f"  {record.integration}, release {record.release}, {iso(record.asked_us)}, "
         f"over {record.surface}" + (f", about {record.entity}" if record.entity else ""),
     ]
+    if record.shadow_of:
+        lines.append(f"  a shadow of call {record.shadow_of}: nobody got its answer")
+    elif record.variant:
+        lines.append(f"  variant {record.variant}")
     if record.input:
         lines += ["Asked", *_fields(record.input)]
     if record.gathered:

@@ -9,6 +9,7 @@ import typer
 
 import splice
 from splice.cli import (
+    audit,
     batch,
     budgets,
     calls,
@@ -63,6 +64,7 @@ app.command()(release.stop)
 app.command()(release.start)
 app.add_typer(release.app, name="release", help="Numbered releases of integrations.")
 app.add_typer(rollout.app, name="rollout", help="A challenger's share of the calls.")
+app.add_typer(audit.app, name="audit", help="Who changed what, when and why.")
 app.add_typer(calls.app, name="calls", help="Recorded calls.")
 app.add_typer(outcomes.app, name="outcomes", help="What really happened.")
 models.app.command()(endpoints.endpoint)

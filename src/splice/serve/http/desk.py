@@ -143,6 +143,7 @@ class CallShown(msgspec.Struct, frozen=True, omit_defaults=True):
     currency: str = ""
     problem: Problem | None = None
     notes: tuple[str, ...] = ()
+    shadow_of: str | None = None
     outcomes: tuple[OutcomeShown, ...] = ()
 
 
@@ -265,6 +266,7 @@ def call_of(record: Record, outcomes: list[Outcome], currency: str) -> CallShown
         currency=currency,
         problem=record.problem,
         notes=record.notes,
+        shadow_of=record.shadow_of,
         outcomes=tuple(
             OutcomeShown(o.name, o.value, iso(o.at_us), o.call_id, o.entity, o.source)
             for o in outcomes

@@ -1,0 +1,65 @@
+"""`splice audit …`: who changed what, when and why, in a chain that shows a change."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from splice.cli.common import REFUSED, as_json, out, stores, talk
+from splice.core.audit import FIRST, AuditEvent, first_broken
+from splice.serve.http.desk import iso
+
+app = typer.Typer(no_args_is_help=True)
+
+_PAGE = 1000
+
+
+@app.command("list")
+def list_(
+    subject: Annotated[
+        str | None, typer.Option(help="Only of this model, model version or integration.")
+    ] = None,
+    since: Annotated[int, typer.Option(min=0, help="Only events after this number.")] = 0,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 100,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List control actions, oldest first."""
+    with stores() as (_, opened):
+        events = opened.audit.events(subject=subject, since=since, limit=limit)
+    if json:
+        as_json(events)
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("number", "when (UTC)", "by", "action"):
+        table.add_column(column, no_wrap=True)
+    for column in ("subject", "why"):
+        table.add_column(column, overflow="fold")
+    for one in events:
+        when = iso(one.at_us)[:19].replace("T", " ")
+        table.add_row(str(one.number), when, one.by, one.action, one.subject, one.why)
+    out.print(table)
+
+
+@app.command()
+def verify() -> None:
+    """Check the chain from its first event on; exit code 1 names the first that does not hold."""
+    count, previous = 0, FIRST
+    with stores() as (_, opened):
+        while page := opened.audit.events(since=count, limit=_PAGE):
+            broken = _broken(page, count, previous)
+            if broken is not None:
+                talk.print(
+                    f"Event {broken.number} ({broken.action} of {broken.subject}) does not hold: "
+                    "it, or one before it, was changed or taken out.",
+                    style="red",
+                )
+                raise typer.Exit(REFUSED)
+            count, previous = page[-1].number, page[-1].sha256
+    out.print(f"{count} events hold; the last has the hash {previous[:16]}.")
+
+
+def _broken(page: list[AuditEvent], count: int, previous: str) -> AuditEvent | None:
+    gap = next((one for i, one in enumerate(page) if one.number != count + 1 + i), None)
+    return gap or first_broken(page, previous)
