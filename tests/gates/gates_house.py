@@ -11,11 +11,22 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from skl2onnx import to_onnx
-from skl2onnx.common.data_types import FloatTensorType
+import onnx
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+
+from splice.app.gating import promoter_of, validator_of
+from splice.app.settings import load
+from splice.app.wiring import Stores, control_of, modules_of, registry_of
+from splice.control.cases import Case
+from splice.control.promote import Promoter
+from splice.control.registry import Registration
+from splice.control.validate import Validator
+from splice.core.release import ModelVersion, Release
+from splice.core.validation import Validation
+from splice.declare.discover import find
+from splice.ports.promotions import Promoted
 
 CREDIT = Path(__file__).resolve().parents[2] / "examples" / "credit"
 FIELDS = (
@@ -119,7 +130,9 @@ def labels(applications: Sequence[Any]) -> npt.NDArray[np.int64]:
     return np.array([int(one.defaulted) for one in applications])
 
 
-def write_holdout(file: Path, change: Callable[[dict[str, Any]], dict[str, Any]] | None = None) -> None:
+def write_holdout(
+    file: Path, change: Callable[[dict[str, Any]], dict[str, Any]] | None = None
+) -> None:
     """The held-out rows with the truth, an age and a region that the model never sees."""
     file.parent.mkdir(parents=True, exist_ok=True)
     held_out = rows().held_out
@@ -141,57 +154,209 @@ def write_holdout(file: Path, change: Callable[[dict[str, Any]], dict[str, Any]]
 
 
 @cache
-def fitted(train_rows: int = 700, noise: float = 0.0) -> Any:
-    """Logistic regression; fewer rows and noise in the labels make it worse."""
+def fitted(train_rows: int = 700, noise: float = 0.0, *, blind: bool = False) -> Any:
+    """Logistic regression; fewer rows, noise in the labels, or a blind eye make it worse."""
     train = rows().train[:train_rows]
     truth = labels(train).copy()
     if noise:
         flip = np.random.default_rng(3).random(len(truth)) < noise
         truth[flip] = 1 - truth[flip]
-    return make_pipeline(StandardScaler(), LogisticRegression()).fit(rows().matrix(train), truth)
+    matrix = rows().matrix(train)
+    if blind:  # to the best of the columns
+        matrix[:, 0] = 1.0
+    return make_pipeline(StandardScaler(), LogisticRegression()).fit(matrix, truth)
 
 
-def onnx_of(model: Any, width: int = len(FIELDS)) -> Any:
-    """The graph of a scikit-learn model over one matrix."""
-    return to_onnx(
-        model, initial_types=[("x", FloatTensorType([None, width]))],
-        options={"zipmap": False}, target_opset={"": 17, "ai.onnx.ml": 3},
-    )  # fmt: skip
+def logistic(change: str = "", out: str = "two", model: Any = None, **more: str) -> bytes:
+    """The graph of a fitted model, with something done to the log-odds on the way.
+
+    `change` is lines of ONNX text that make `changed` of `logit` and `x`; `out` is "two" chances,
+    or "one". `more` are further constants: name and value as ONNX text, with its type.
+    """
+    scaler, regression = (model or fitted()).named_steps.values()
+    weights = regression.coef_[0] / scaler.scale_
+    shift = float(regression.intercept_[0] - np.sum(weights * scaler.mean_))
+    constants = {
+        "w": f"float[{len(weights)},1] w = {{{', '.join(f'{v:.9g}' for v in weights)}}}",
+        "b": f"float[1] b = {{{shift:.9g}}}",
+        "unit": "float[1] unit = {1.0}",
+        **more,
+    }
+    ends = {
+        "two": "probabilities = Concat<axis = 1>(other, chance)",
+        "one": "probabilities = Identity(chance)",
+    }
+    made = onnx.parser.parse_model(f"""
+        <ir_version: 8, opset_import: ["": 17]>
+        credit (float[N,{len(weights)}] x) => (float[N,{2 if out == "two" else 1}] probabilities)
+        <{", ".join(constants.values())}>
+        {{
+            product = MatMul(x, w)
+            logit = Add(product, b)
+            {change or "changed = Identity(logit)"}
+            chance = Sigmoid(changed)
+            other = Sub(unit, chance)
+            {ends[out]}
+        }}
+    """)
+    if out == "two":
+        made.metadata_props.add(key="splice.classes", value='["repaid", "defaulted"]')
+    return made.SerializeToString()
 
 
-def save(graph: Any, file: Path, classes: Sequence[str] = ()) -> Path:
-    """The graph in a file, with the names of its classes."""
-    import json
-
-    file.parent.mkdir(parents=True, exist_ok=True)
-    if classes:
-        entry = graph.metadata_props.add()
-        entry.key, entry.value = "splice.classes", json.dumps(list(classes))
-    file.write_bytes(graph.SerializeToString())
-    return file
+def column(name: str) -> str:
+    """A constant, for Gather: the place of a field in the matrix."""
+    return f"int64[1] place = {{{FIELDS.index(name)}}}"
 
 
-@cache
-def _bytes(train_rows: int, noise: float) -> bytes:
-    return onnx_of(fitted(train_rows, noise)).SerializeToString()
+def good() -> bytes:
+    """A model with an AUC of about 0.77 on the held-out rows."""
+    return logistic()
 
 
-def good(file: Path) -> Path:
-    """A model with an AUC of about 0.76 on the held-out rows."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_bytes(_bytes(700, 0.0))
-    return file
-
-
-def other(file: Path) -> Path:
+def other() -> bytes:
     """Another good one, of fewer rows."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_bytes(_bytes(600, 0.0))
-    return file
+    return logistic(model=fitted(600))
 
 
-def bad(file: Path) -> Path:
+def bad() -> bytes:
     """One that learnt noise."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_bytes(_bytes(40, 0.45))
-    return file
+    return logistic(model=fitted(40, 0.45))
+
+
+def labelled(graph: bytes) -> bytes:
+    """The same with a label beside the chances, as scikit-learn's converters write it."""
+    made = onnx.load_from_string(graph)
+    make, tensor = onnx.helper.make_node, onnx.TensorProto
+    made.graph.initializer.extend(
+        [
+            onnx.numpy_helper.from_array(np.array([0.5], np.float32), "half"),
+            onnx.helper.make_tensor("words", tensor.STRING, [2], [b"repaid", b"defaulted"]),
+        ]
+    )
+    made.graph.node.extend(
+        [
+            make("Greater", ["chance", "half"], ["yes"]),
+            make("Cast", ["yes"], ["index"], to=tensor.INT64),
+            make("Gather", ["words", "index"], ["label"]),
+        ]
+    )
+    made.graph.output.append(onnx.helper.make_tensor_value_info("label", tensor.STRING, [None, 1]))
+    return made.SerializeToString()
+
+
+def by_kind(unknown: float) -> bytes:
+    """A model that knows orders by their kind, `a` good and `b` bad; what else is `unknown`."""
+    info, tensor, make = (
+        onnx.helper.make_tensor_value_info, onnx.TensorProto, onnx.helper.make_node,
+    )  # fmt: skip
+    nodes = [
+        make(
+            "LabelEncoder", ["kind"], ["code"], domain="ai.onnx.ml", keys_strings=["a", "b"],
+            values_floats=[0.0, 1.0], default_float=unknown,
+        ),
+        make("Mul", ["amount", "zero"], ["nothing"]),
+        make("Add", ["code", "nothing"], ["risk"]),
+    ]  # fmt: skip
+    graph = onnx.helper.make_graph(
+        nodes, "orders",
+        [info("kind", tensor.STRING, [None, 1]), info("amount", tensor.FLOAT, [None, 1])],
+        [info("risk", tensor.FLOAT, [None, 1])],
+        [onnx.numpy_helper.from_array(np.array([0.0], np.float32), "zero")],
+    )  # fmt: skip
+    opsets = [onnx.helper.make_opsetid("", 17), onnx.helper.make_opsetid("ai.onnx.ml", 3)]
+    return onnx.helper.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString()
+
+
+class Bank:
+    """A project with its stores open: what a command line, or a server, does to it.
+
+    Every gate is asked through the same objects that the commands use.
+    """
+
+    def __init__(self, folder: Path, source: str, url: str = "") -> None:
+        self.folder = folder
+        ledger = f'[ledger]\nurl = "{url}"\n' if url else ""
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "splice.toml").write_text(f'[project]\nmodules = ["integrations"]\n{ledger}')
+        self.declare(source)
+        if not (folder / "data").exists():
+            write_holdout(folder / "data" / "holdout.csv")
+        self.settings = load(folder)
+        self.stores = Stores(self.settings)
+        self.now_us = 1_793_880_000_000_000
+
+    def declare(self, source: str) -> None:
+        """Write the declaration."""
+        (self.folder / "integrations.py").write_text(source)
+
+    def close(self) -> None:
+        self.stores.close()
+
+    def tick(self) -> int:
+        """A moment later."""
+        self.now_us += 1_000_000
+        return self.now_us
+
+    def add(self, graph: bytes, by: str = "ada", alias: str = "") -> ModelVersion:
+        """A version, registered by somebody."""
+        file = self.folder / "new.onnx"
+        file.write_bytes(graph)
+        said = Registration(by=by, aliases=(alias,) if alias else (), new_signature=True)
+        registry = registry_of(self.settings, self.stores)
+        return registry.register("credit", file, now_us=self.tick(), said=said).version
+
+    def apply(self, by: str = "ada") -> Release:
+        """The declaration on the disk becomes the live release."""
+        control = control_of(self.settings, self.stores)
+        found, wrong = find(*modules_of(self.settings))
+        assert not wrong, wrong
+        plan = control.plan(found[0], now_us=self.tick())
+        return control.apply(plan, by=by, why="", now_us=self.tick())
+
+    @property
+    def promoter(self) -> Promoter:
+        return promoter_of(self.settings, self.stores)
+
+    @property
+    def validator(self) -> Validator:
+        return validator_of(self.settings, self.stores)
+
+    def case(self, version: ModelVersion) -> Case:
+        """The version in the place of the live release's route."""
+        found = [one.case for one in self.promoter.places(version) if one.case is not None]
+        assert found, "no gates"
+        return found[0]
+
+    def validate(self, version: ModelVersion, by: str = "ada") -> Validation:
+        return self.validator.validate(self.case(version), by=by, now_us=self.tick())
+
+    def failing(self, version: ModelVersion) -> set[str]:
+        """The gates that a version fails."""
+        return {one.gate for one in self.validate(version).results if not one.passed}
+
+    def approve(self, version: ModelVersion, by: str) -> None:
+        self.validator.approve(self.case(version), by=by, why="looked", now_us=self.tick())
+
+    def promote(self, version: ModelVersion, by: str = "ada") -> Promoted:
+        promoter = self.promoter
+        move = promoter.promotion(version.label)
+        validations = promoter.checked(move, by=by, now_us=self.tick())
+        return promoter.promote(move, validations, by=by, why="", now_us=self.tick())
+
+    def roll_back(self, to: int | None = None) -> Promoted:
+        promoter = self.promoter
+        move = promoter.rollback("credit", to)
+        return promoter.roll_back(move, by="ada", why="", now_us=self.tick())
+
+    @property
+    def champion(self) -> int:
+        return self.stores.models.aliases("credit").get("champion", 0)
+
+    @property
+    def runs(self) -> str:
+        """The version in the first route of what is live."""
+        live = self.stores.releases.live()[0]
+        release = self.stores.releases.release(live.integration, live.number)
+        assert release is not None
+        return release.manifest.routes[0].version

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 from splice.control import datasets
 from splice.control.cases import Case, approvals_of, placed, refusal, registrar_of
 from splice.control.gates.trial import Trial
 from splice.control.registry import CHAMPION, split_ref
-from splice.core.errors import NotPromoted, SettingsError
+from splice.core.errors import NotPromoted, RouteError, SettingsError
 from splice.core.release import (
     Manifest,
     ModelVersion,
@@ -217,7 +218,7 @@ class Validator:
         try:
             # Imported here: numpy comes with the runtimes, and a gateway has none.
             from splice.control.gates.bench import Bench
-            from splice.control.gates.run import run
+            from splice.control.gates.run import ANSWERS, run
             from splice.control.gates.sample import Sample
         except ImportError as error:
             raise SettingsError("gates", got=str(error), mend="install splice-ai[onnx]") from error
@@ -225,13 +226,13 @@ class Validator:
         requests = data.requests(declaration.request, declaration.fields)
         champion_sample = None
         if case.champion is not None and any(isinstance(g, NotWorse) for g in case.gates.must):
-            other = self._trials(declaration, placed(case.route, case.champion))
-            try:
+            with closing(self._trials(declaration, placed(case.route, case.champion))) as other:
                 champion_sample = Sample(data.labels, other.ask(requests), positive)
-            finally:
-                other.close()
-        trial = self._trials(declaration, placed(case.route, case.version))
         try:
+            ready = self._trials(declaration, placed(case.route, case.version))
+        except RouteError as error:
+            return (GateResult(ANSWERS, passed=False, detail=f"it cannot be run: {error}"),)
+        with closing(ready) as trial:
             bench = Bench(
                 version=case.version,
                 trial=trial,
@@ -245,8 +246,6 @@ class Validator:
                 features=case.route.features,
             )
             return run(case.gates.must, bench)
-        finally:
-            trial.close()
 
     def standing(self, case: Case, now_us: int) -> Validation | None:
         """The newest validation that holds for exactly this: bytes, gates, data and champion."""

@@ -17,7 +17,10 @@ _WARM_UP = 20
 def latency(gate: Latency, bench: Bench) -> list[GateResult]:
     """One result a quantile: what it is on this machine now, with its interval, in seconds."""
     wanted = gate.rows + _WARM_UP
-    asked = [bench.requests[i % len(bench.requests)] for i in range(wanted)]
+    able = [bench.requests[i] for i in np.flatnonzero(bench.sample.answered).tolist()]
+    if not able:
+        return [cannot_tell(gate, "no row was answered")]
+    asked = [able[i % len(able)] for i in range(wanted)]
     try:
         took = np.array(bench.trial.seconds(asked)[_WARM_UP:])
     except SpliceError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from splice.control.gates.bench import Bench, number
+from splice.control.gates.bench import Bench
 from splice.control.gates.budgets import latency, size
 from splice.control.gates.calibration import calibrated
 from splice.control.gates.quality import bounded, not_worse
@@ -58,5 +58,5 @@ def _answers(bench: Bench) -> GateResult:
     share = (total - len(errors)) / total
     what = f"{total - len(errors)} of {total} rows are answered"
     if errors:
-        what += f", wanted all: {number(1 - share)} too few; first {errors[0]}"
+        what += f", wanted all: {len(errors)} too few; the first: {errors[0]}"
     return GateResult(ANSWERS, not errors, what[:500], share, 1.0)
