@@ -133,3 +133,16 @@ class Crasher:
             if a == 2:
                 time.sleep(3600)
         return np.where(matrix[:, 0] == 3, np.nan, matrix[:, 1])
+
+
+class Strict:
+    """Says no though the chances are for yes: its threshold is high."""
+
+    n_features_in_ = 2
+    classes_ = np.array(["no", "yes"])
+
+    def predict(self, matrix: Any) -> Any:
+        return np.array(["no"] * len(matrix))
+
+    def predict_proba(self, matrix: Any) -> Any:
+        return np.array([[0.25, 0.75]] * len(matrix))

@@ -51,12 +51,13 @@ def pinned(file: Path, form: str = "", features: tuple[str, ...] = ()) -> Pinned
     )  # fmt: skip
 
 
-async def opened(file: Path, form: str = "pickle", **plan: Any) -> tuple[Pool, PoolTally]:
+async def opened(
+    file: Path, form: str = "pickle", pinned_as: PinnedRoute | None = None, **plan: Any
+) -> tuple[Pool, PoolTally]:
     """A pool of a file, and what is counted of it."""
     tally = PoolTally()
-    pool = await asyncio.to_thread(
-        open_pool, file, pinned(file, form), PoolPlan(tally=tally, **plan)
-    )
+    route = pinned_as or pinned(file, form)
+    pool = await asyncio.to_thread(open_pool, file, route, PoolPlan(tally=tally, **plan))
     return pool, tally
 
 

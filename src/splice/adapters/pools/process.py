@@ -183,10 +183,11 @@ def _environment(given: Mapping[str, str], folder: str, threads: int) -> dict[st
         "LC_ALL": "C.UTF-8",
         "HOME": folder,
         "TMPDIR": folder,
-        # What numpy's libraries take as the number of their threads; by themselves they take all.
+        # What numpy's libraries, and joblib, take as the number of their threads instead of all.
         "OMP_NUM_THREADS": count,
         "OPENBLAS_NUM_THREADS": count,
         "MKL_NUM_THREADS": count,
+        "LOKY_MAX_CPU_COUNT": count,
         **given,
     }
     if _HOME not in site.getsitepackages():  # there it is found without, behind Python's own

@@ -86,9 +86,8 @@ def _signature(estimator: Any, features: Sequence[str], where: str) -> Signature
     names = tuple(features) or own
     width = int(getattr(estimator, "n_features_in_", -1))
     if own and features and set(own) != set(features):
-        raise ModelMismatch(
-            where, got=f"features {', '.join(features)}", promised=f"those of its training: {own}"
-        )
+        told = f"those of its training: {', '.join(own)}"
+        raise ModelMismatch(where, got=f"features {', '.join(features)}", promised=told)
     classes: Any = getattr(estimator, "classes_", ())
     known = isinstance(classes, np.ndarray) and cast("Any", classes).ndim == 1
     labels = tuple(str(one) for one in classes.tolist()) if known else ()
