@@ -328,6 +328,19 @@ class Bank:
         assert found, "no gates"
         return found[0]
 
+    def declared(self, version: ModelVersion) -> Case:
+        """The version by the declaration on the disk, before there is a release."""
+        (one,) = find(*modules_of(self.settings))[0]
+        found = self.validator.declared(one, version)
+        assert found is not None, "no gates"
+        return found
+
+    def approve_first(self, by: str = "bob") -> None:
+        """credit@1 passes its gates, and somebody consents, before there is a release."""
+        case = self.declared(self.promoter.version("credit@1"))
+        self.validator.validate(case, by="ada", now_us=self.tick())
+        self.validator.approve(case, by=by, why="looked", now_us=self.tick())
+
     def validate(self, version: ModelVersion, by: str = "ada") -> Validation:
         return self.validator.validate(self.case(version), by=by, now_us=self.tick())
 

@@ -21,9 +21,8 @@ from gates_house import (
     other,
 )
 
-from splice.app.wiring import modules_of, registry_of
+from splice.app.wiring import registry_of
 from splice.core.errors import NotPromoted
-from splice.declare.discover import find
 
 MUST = (
     'splice.AtLeast("auc", 0.65)',
@@ -222,10 +221,7 @@ def _failed(folder: Path, given: str, unknown: float, must: str = "") -> set[str
         registry_of(bank.settings, bank.stores).register("orders", file, now_us=1)
         version = bank.stores.models.resolve("orders", "1")
         assert version is not None
-        (one,) = find(*modules_of(bank.settings))[0]
-        case = bank.validator.declared(one, version)
-        assert case is not None
-        validation = bank.validator.validate(case, by="ada", now_us=2)
+        validation = bank.validator.validate(bank.declared(version), by="ada", now_us=2)
         return {one.gate for one in validation.results if not one.passed}
 
 

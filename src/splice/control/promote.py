@@ -11,6 +11,7 @@ from splice.control.registry import CHAMPION, split_ref
 from splice.control.validate import Validator
 from splice.core.errors import NotPromoted, UnknownModel
 from splice.core.release import Manifest, ModelVersion, PinnedRoute, Release
+from splice.core.rollout import settled
 from splice.core.validation import Permit, Validation
 from splice.declare.reading import Declaration
 from splice.declare.spec import Model
@@ -135,7 +136,9 @@ class Promoter:
             routes.append(route)
         if first is None:
             return None
-        after = msgspec.structs.replace(manifest, routes=tuple(routes))
+        # A challenger that becomes the champion is no challenger any more.
+        rollout = settled(manifest.rollout, version.sha256)
+        after = msgspec.structs.replace(manifest, routes=tuple(routes), rollout=rollout)
         case = self._validator.case(declaration, after, first, version, release)
         return Place(release, declaration, after, case)
 
@@ -166,10 +169,10 @@ class Promoter:
         """The validations that let a version in; runs the gates where nothing is known yet.
 
         Raises:
-            NotPromoted: It did not pass, or waits for a second person.
+            NotPromoted: It did not pass, waits for a second person, or was changed.
             ModelUnavailable: The artifact is gone, or its bytes have another hash.
         """
-        self._models.file(move.version.sha256)  # refuses a file of another hash
+        self._validator.check_artifact(move.version)
         cases = [one.case for one in move.places if one.case is not None]
         return [self._validator.admit(case, by=by, now_us=now_us) for case in cases]
 
@@ -263,8 +266,9 @@ class Promoter:
         """Alias, releases and audit event in one transaction; no gate is asked again.
 
         Raises:
+            NotPromoted: Its signature is not the artifact's.
             ModelUnavailable: The artifact is gone, or its bytes have another hash.
             Overtaken: Somebody else was faster; nothing was changed.
         """
-        self._models.file(move.version.sha256)
+        self._validator.check_artifact(move.version)
         return self._made(move, by=by, why=why, now_us=now_us, details={})

@@ -164,7 +164,7 @@ class Validator:
             ModelUnavailable: The artifact is gone, was changed, or cannot be loaded.
             SettingsError: The data set cannot be read, or numpy is not installed.
         """
-        self._check_artifact(case.version)
+        self.check_artifact(case.version)
         data = self._data(case.gates)
         if case.pin is not None and data.sha256 != case.pin.data_sha256:
             raise NotPromoted(
@@ -200,7 +200,13 @@ class Validator:
         self._validations.add_validation(validation)
         return validation
 
-    def _check_artifact(self, version: ModelVersion) -> None:
+    def check_artifact(self, version: ModelVersion) -> None:
+        """Passes a version whose bytes and signature are what was registered.
+
+        Raises:
+            NotPromoted: Its signature is not the artifact's.
+            ModelUnavailable: The artifact is gone, or its bytes have another hash.
+        """
         file = self._models.file(version.sha256)  # refuses a file of another hash
         found = self._inspect(version, file)
         if found is None:
@@ -274,6 +280,7 @@ class Validator:
         Raises:
             NotPromoted: It did not pass (says which gate, by how much), or waits for consent.
         """
+        self.check_artifact(case.version)
         found = self.standing(case, now_us)
         if found is None:
             found = self.validate(case, by=by, now_us=now_us)
