@@ -8,9 +8,11 @@ import uuid
 from concurrent.futures import ThreadPoolExecutor
 
 from splice.app.clock import now_us
+from splice.app.promoting import promote_challenger
 from splice.app.wiring import Services
-from splice.control.rollouts import Rollouts
-from splice.control.steward import Promote, Steward
+from splice.control.rollouts import Rollouts, Who
+from splice.control.steward import STEWARD, Steward
+from splice.core.release import Release
 
 log = logging.getLogger("splice.rollouts")
 
@@ -20,8 +22,13 @@ LOOK_SECONDS = 1.0
 class StewardTask:
     """Looks at every live release once a second, in a thread of its own."""
 
-    def __init__(self, services: Services, promote: Promote | None = None) -> None:
+    def __init__(self, services: Services) -> None:
         stores = services.stores
+
+        def promote(release: Release) -> str:
+            who = Who(STEWARD, "every guard held to the last step", now_us())
+            return promote_challenger(services.settings, stores, release, who)
+
         self._stores = stores
         self._steward = Steward(
             Rollouts(stores.releases, stores.models),

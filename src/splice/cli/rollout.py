@@ -9,6 +9,7 @@ from rich.table import Table
 
 from splice.app import wiring
 from splice.app.clock import now_us
+from splice.app.promoting import promote_challenger
 from splice.app.settings import user_name
 from splice.cli.common import REFUSED, as_json, confirm, out, stores, talk
 from splice.control.judging import Judged
@@ -156,6 +157,21 @@ def stop(name: Name, yes: Yes = False, why: Why = "") -> None:
             raise typer.Exit(REFUSED)
         release = rollouts.stop(name, _who(why))
     out.print(f"Release {release.number} of {name} is live (was {now.number}).")
+
+
+@app.command()
+def finish(name: Name, yes: Yes = False, why: Why = "") -> None:
+    """Make the challenger the champion, through the gates; the rollout is over then."""
+    with stores() as (settings, opened):
+        now, route = _rollouts(opened).challenger(name)
+        if route.kind != "model":
+            raise DeclarationError(
+                name, got=f"a challenger that is no registered model: {route.version}",
+                mend="put it in front of routes, take it out of rollout, and apply",
+            )  # fmt: skip
+        if not confirm(f"{name}: {route.version} for every call?", yes):
+            raise typer.Exit(REFUSED)
+        out.print(promote_challenger(settings, opened, now, Who(user_name(), why, now_us())))
 
 
 @app.command()

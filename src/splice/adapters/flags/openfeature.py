@@ -81,6 +81,7 @@ class OpenFeatureFlags:
 
     def _said(self, flag: str, who: str, facts: Mapping[str, Any]) -> str:
         try:
+            self._started.result(self._timeout_s)  # the first calls of a process wait for it
             context = EvaluationContext(who, dict(facts))
             details = api.get_client(self._domain).get_string_details(flag, _SAYS_NOTHING, context)
         except (OpenFeatureError, Exception) as error:  # noqa: BLE001 - other people's code

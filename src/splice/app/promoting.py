@@ -1,0 +1,40 @@
+"""Promoting a challenger: what the last step of a rollout, or a person, asks for."""
+
+from __future__ import annotations
+
+from splice.app import gating, wiring
+from splice.app.settings import Settings
+from splice.control.rollouts import Who
+from splice.core.errors import DeclarationError
+from splice.core.release import Release
+from splice.core.rollout import challenger_of
+
+
+def promote_challenger(
+    settings: Settings, stores: wiring.Stores, release: Release, who: Who
+) -> str:
+    """Make the challenger of a release the champion, through the gates; says what was done.
+
+    Raises:
+        NotPromoted: A gate, or a second person's consent, is lacking.
+        Overtaken: Somebody changed what is live meanwhile.
+        DeclarationError: It runs no challenger, or its route does not follow the champion.
+    """
+    challenger = challenger_of(release.manifest.rollout)
+    if challenger is None:
+        raise DeclarationError(release.integration, got="no rollout that is running")
+    promoter = gating.promoter_of(settings, stores)
+    label = challenger.routes[0].version
+    move = promoter.promotion(label)
+    if release.integration not in {one.live.integration for one in move.places}:
+        raise DeclarationError(
+            release.integration,
+            got=f"a route to a version of {challenger.routes[0].model} by its number",
+            promised="a route that follows the champion",
+            mend="name the model without a number, and apply",
+        )
+    validations = promoter.checked(move, by=who.by, now_us=who.now_us)
+    made = promoter.promote(move, validations, by=who.by, why=who.why, now_us=who.now_us)
+    gating.after_move(settings, stores, move.version)
+    live = ", ".join(f"release {one.number} of {one.integration}" for one in made.releases)
+    return f"{label} is the champion; live now: {live or 'as before'}"
