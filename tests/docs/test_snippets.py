@@ -15,6 +15,7 @@ NOT_RUN = {
         "needs a Redis server",
     ],
     "docs/extend.md": ["it installs into the environment that runs this"],
+    "docs/remotes.md": ["no KServe, Triton or MLServer listens at these addresses"],
 }
 """Blocks that are shown and not run, with the reason that stands above each of them."""
 
