@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import onnx
@@ -89,8 +88,9 @@ def model(score: float, width: int = 0) -> bytes:
 class House(Project):
     """The project: version 1 says 0.25 and is the champion, version 2 says 0.75."""
 
-    def __init__(self, folder: Path, rollout: str = "", toml: str = "") -> None:
-        super().__init__(folder, TOML + toml)
+    def __init__(self, command: Any, rollout: str = "", toml: str = "") -> None:
+        super().__init__(command.folder, TOML + toml)
+        self._command = command  # in this process: a command of its own takes a second to start
         self.declare(DECLARED.replace("ROLLOUT", rollout))
         self.add(model(0.25), "champion")
         self.add(model(0.75), "challenger")
@@ -103,9 +103,15 @@ class House(Project):
 
     def ran(self, *command: str) -> str:
         """What a command said, which must have worked."""
-        done = self.run(*command)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+        done = self._command(*command)
+        assert done.code == 0, done.out + done.err
+        return done.out
+
+    def refused(self, *command: str) -> str:
+        """What a command said that must not have worked."""
+        done = self._command(*command)
+        assert done.code != 0, done.out + done.err
+        return done.err
 
 
 def ask(connection: Connection, customer: str) -> dict[str, Any]:

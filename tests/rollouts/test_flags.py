@@ -123,7 +123,7 @@ def test_a_provider_that_cannot_be_made_is_one_clear_error(
     assert raised.value.where == where
 
 
-def test_a_server_follows_the_flag_and_says_where_it_says_nothing(tmp_path: Path) -> None:
+def test_a_server_follows_the_flag_and_says_where_it_says_nothing(command, tmp_path: Path) -> None:
     file = flag_file(tmp_path, STARTS_WITH_VIP, "champion")
     toml = (
         f'[flags]\nprovider = "{FLAGD}"\ntimeout_ms = 10000\n[flags.options]\n'
@@ -133,7 +133,7 @@ def test_a_server_follows_the_flag_and_says_where_it_says_nothing(tmp_path: Path
         'rollout = splice.Rollout(challenger=splice.Model("orders@challenger"), '
         'flag="orders-model")'
     )
-    house = House(tmp_path / "house", rollout, toml)
+    house = House(command, rollout, toml)
     with house.serve() as server:
         one = server.connection()
         got = {name: ask(one, name)["version"] for name in ("vip-1", "c-1", "vip-2", "c-2")}

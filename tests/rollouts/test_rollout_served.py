@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 from rollout_house import House, ask, live_release, model, until, versions
@@ -13,8 +12,8 @@ CUSTOMERS = [f"c-{n}" for n in range(400)]
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> House:
-    return House(tmp_path / "house")
+def house(command) -> House:
+    return House(command)
 
 
 def test_a_share_is_kept_by_entity_and_grows_without_moving_anybody(house: House) -> None:
@@ -70,22 +69,19 @@ def test_a_challenger_that_fails_costs_no_caller_his_answer_and_is_taken_away(
         )  # fmt: skip
         until(lambda: live_release(server) == 2, "the rollout is live")
         asked = 0
-        while live_release(server) == 2 and asked < 20_000:
+        while "rollout ended" not in server.log and asked < 20_000:
             assert ask(one, f"c-{asked}")["reply"]["risk"] == 0.25
             asked += 1
-        assert live_release(server) == 1
-        assert "rollout ended, release 1 answers: guard broken: errors" in until(
-            lambda: server.log if "rollout ended" in server.log else "", "the log says so"
-        )
+        assert "rollout ended, release 1 answers: guard broken: errors" in server.log
     events = json.loads(house.ran("audit", "list", "--subject", "orders", "--json"))
     assert [one["action"] for one in events][-2:] == ["rollout.start", "rollout.abort"]
     assert "errors" in events[-1]["why"]
     assert events[-1]["by"] == "splice steward"
 
 
-def test_a_canary_climbs_by_itself_and_stands_at_its_last_step(tmp_path: Path) -> None:
+def test_a_canary_climbs_by_itself_and_stands_at_its_last_step(command) -> None:
     house = House(
-        tmp_path / "house",
+        command,
         'rollout = splice.Rollout(challenger=splice.Model("orders@challenger"), '
         'steps=("10 %", "50 %", "100 %"), every="1 s", min_calls=5, '
         'guards=[splice.Guard(figure="failures", at_most=0.1), '
@@ -129,16 +125,15 @@ def test_a_second_rollout_waits_for_the_first(house: House) -> None:
     house.ran("release", "apply", "-y")
     house.ran("rollout", "start", "orders", "orders@2", "--share", "10 %", "-y")
 
-    again = house.run("rollout", "start", "orders", "orders@2", "--share", "20 %", "-y")
-    own = house.run("rollout", "stop", "orders", "-y")
-    champion = house.run("rollout", "start", "orders", "orders@1", "--share", "20 %", "-y")
-    shareless = house.run("rollout", "start", "orders", "orders@2", "-y")
-    strange = house.run("rollout", "start", "orders", "orders@9", "--share", "1 %", "-y")
-    fine = house.run("rollout", "start", "orders", "orders@2", "--share", "0.001 %", "-y")
+    again = house.refused("rollout", "start", "orders", "orders@2", "--share", "20 %", "-y")
+    house.ran("rollout", "stop", "orders", "-y")
+    champion = house.refused("rollout", "start", "orders", "orders@1", "--share", "20 %", "-y")
+    shareless = house.refused("rollout", "start", "orders", "orders@2", "-y")
+    strange = house.refused("rollout", "start", "orders", "orders@9", "--share", "1 %", "-y")
+    fine = house.refused("rollout", "start", "orders", "orders@2", "--share", "0.001 %", "-y")
 
-    assert (again.returncode, own.returncode) == (1, 0)
-    assert "a rollout of orders@2, which is running" in again.stderr
-    assert "which is the champion" in champion.stderr
-    assert "no share" in shareless.stderr
-    assert "no such version" in strange.stderr
-    assert "in steps of 0.01 %" in fine.stderr
+    assert "a rollout of orders@2, which is running" in again
+    assert "which is the champion" in champion
+    assert "no share" in shareless
+    assert "no such version" in strange
+    assert "in steps of 0.01 %" in fine
