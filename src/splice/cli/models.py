@@ -1,19 +1,26 @@
-"""`splice models …`: registered model files."""
+"""`splice models …`: registered models."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 import typer
 from rich.table import Table
 
 from splice.app import wiring
 from splice.app.clock import now_us
-from splice.cli import promotions
-from splice.cli.common import as_json, out, stores
-from splice.control.registry import CHAMPION, split_ref
+from splice.app.registering import Registrar, by_hand, revision_of, sha256_of
+from splice.app.settings import Settings, user_name
+from splice.cli import cards, promotions, registries
+from splice.cli.common import as_json, out, stores, talk
+from splice.control.cards import card_of
+from splice.control.parity import TOLERANCE
+from splice.control.registry import CHAMPION, Registration
 from splice.core.errors import DeclarationError
+from splice.core.release import ModelVersion
+from splice.core.versions import Card, Lineage
 from splice.serve.http.desk import iso
 
 app = typer.Typer(no_args_is_help=True)
@@ -23,20 +30,94 @@ Ref = Annotated[str, typer.Argument(help="NAME@VERSION or NAME@ALIAS.")]
 @app.command()
 def add(
     name: Annotated[str, typer.Argument(help="Name of the model.")],
-    file: Annotated[Path, typer.Argument(help="ONNX file.", exists=True, dir_okay=False)],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="ONNX, LightGBM text, XGBoost JSON or UBJSON; or a zip or tar with one of them.",
+            exists=True,
+            dir_okay=False,
+        ),
+    ],
     alias: Annotated[str, typer.Option(help="Alias to point at it; empty for none.")] = CHAMPION,
+    card: Annotated[
+        Path | None, typer.Option(help="TOML file with its card.", exists=True, dir_okay=False)
+    ] = None,
+    owner: Annotated[str, typer.Option(help="Owner; stands in the card.")] = "",
+    data: Annotated[
+        Path | None,
+        typer.Option(help="File it was trained on; its hash is kept.", exists=True, dir_okay=False),
+    ] = None,
+    param: Annotated[
+        list[str] | None, typer.Option(help="KEY=VALUE that it was trained with.")
+    ] = None,
+    revision: Annotated[
+        str, typer.Option(help="Revision of its code; git's of the project if left out.")
+    ] = "",
+    run: Annotated[str, typer.Option(help="Training run, as mlflow:RUN_ID.")] = "",
+    tolerance: Annotated[
+        float, typer.Option(help="Most that a converted model may be off.", min=0)
+    ] = TOLERANCE,
+    new_signature: Annotated[
+        bool, typer.Option(help="The alias may move to other inputs and outputs.")
+    ] = False,
+    unsafe_pickle: Annotated[
+        bool, typer.Option("--unsafe-pickle", help="Register a pickle, which runs code.")
+    ] = False,
+    features: Annotated[str, typer.Option(help="A pickle's columns in order: a,b,c.")] = "",
+    classes: Annotated[str, typer.Option(help="A pickle's classes in order: good,bad.")] = "",
+    why: Annotated[str, typer.Option(help="Reason; it is in the audit log.")] = "",
 ) -> None:
     """Register a file as the next version; the same bytes keep their number."""
     with stores() as (settings, opened):
-        registry = wiring.registry_of(settings, opened)
-        aliases = (alias,) if alias else ()
-        adopted = registry.register(name, file, now_us=now_us(), aliases=aliases)
-    version = adopted.version
+        told = Card() if card is None else card_of(card.read_text("utf-8"), card.name)
+        said = Registration(
+            by=user_name(), why=why, aliases=(alias,) if alias else (),
+            card=msgspec.structs.replace(told, owner=owner or told.owner),
+            lineage=Lineage(
+                data_sha256=sha256_of(data) if data else "", data=data.name if data else "",
+                code_revision=revision or revision_of(Path(settings.root)),
+                params=dict(_pair(one) for one in param or ()), run=run,
+            ),
+            new_signature=new_signature,
+        )  # fmt: skip
+        registrar = Registrar(settings, opened)
+        if unsafe_pickle:
+            signature = by_hand(_names(features), _names(classes))
+            adopted = registrar.pickle(name, file, said, signature)
+        else:
+            adopted = registrar.file(name, file, said, tolerance=tolerance)
+    _print(adopted.version)
+    if not adopted.is_new:
+        talk.print(
+            "These bytes are that version already. Its card and lineage stay: "
+            f"splice models card {adopted.version.label}"
+        )
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(one.strip() for one in text.split(",") if one.strip())
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise DeclarationError(
+            f"--param {text[:80]!r}", promised="KEY=VALUE", mend="write it like depth=3"
+        )
+    return key, value
+
+
+def _print(version: ModelVersion) -> None:
     out.print(f"{version.label}  {version.sha256[:12]}  {version.size} bytes")
     for column in version.signature.inputs:
         out.print(f"  in   {column.name}  {column.datatype}{list(column.shape)}")
     for column in version.signature.outputs:
         out.print(f"  out  {column.name}  {column.datatype}{list(column.shape)}")
+    if parity := version.lineage.parity:
+        out.print(
+            f"  from {version.lineage.original}: off by {parity.max_difference:.2g} at most, "
+            f"{parity.labels_differ} of {parity.rows} labels different"
+        )
 
 
 @app.command("list")
@@ -69,14 +150,6 @@ def _of(aliases: dict[str, int], version: int) -> list[str]:
     return sorted(alias for alias, number in aliases.items() if number == version)
 
 
-def _number(opened: wiring.Stores, ref: str) -> tuple[str, int]:
-    name, which = split_ref(ref)
-    found = opened.models.resolve(name, which)
-    if found is None:
-        raise DeclarationError(ref, got="no such version", mend="splice models list")
-    return name, found.version
-
-
 @app.command()
 def withdraw(
     ref: Ref,
@@ -84,7 +157,10 @@ def withdraw(
 ) -> None:
     """Forbid a version to every route: running servers fall back within a second."""
     with stores() as (_, opened):
-        version = opened.models.withdraw(*_number(opened, ref), why)
+        found = cards.version_of(opened, ref)
+        version = opened.models.withdraw(
+            found.name, found.version, why, by=user_name(), now_us=now_us()
+        )
     out.print(f"{version.label} is withdrawn. Undo: splice models restore {version.label}")
 
 
@@ -92,17 +168,47 @@ def withdraw(
 def restore(ref: Ref) -> None:
     """Allow a withdrawn version again."""
     with stores() as (_, opened):
-        version = opened.models.withdraw(*_number(opened, ref), "")
+        found = cards.version_of(opened, ref)
+        version = opened.models.withdraw(
+            found.name, found.version, "", by=user_name(), now_us=now_us()
+        )
     out.print(f"{version.label} may be used again.")
 
 
 @app.command()
-def alias(ref: Ref, name: Annotated[str, typer.Argument(help="The alias to point at it.")]) -> None:
+def alias(
+    ref: Ref,
+    name: Annotated[str, typer.Argument(help="The alias to point at it.")],
+    new_signature: Annotated[
+        bool, typer.Option(help="It may move to other inputs and outputs.")
+    ] = False,
+    why: Annotated[str, typer.Option(help="Reason; it is in the audit log.")] = "",
+) -> None:
     """Point an alias at a version. Releases keep what they pinned: apply to take the new one."""
-    with stores() as (_, opened):
-        model, version = _number(opened, ref)
-        opened.models.set_alias(model, name, version)
-    out.print(f"{model}@{name} is version {version} now; splice release apply takes it up.")
+    with stores() as (settings, opened):
+        version = cards.version_of(opened, ref)
+        said = Registration(by=user_name(), why=why, new_signature=new_signature)
+        wiring.registry_of(settings, opened).point(version, name, now_us=now_us(), said=said)
+        _tell_registry(settings, opened, version, name)
+    out.print(
+        f"{version.name}@{name} is version {version.version} now; splice release apply takes it up."
+    )
 
 
+def _tell_registry(
+    settings: Settings, opened: wiring.Stores, version: ModelVersion, alias: str
+) -> None:
+    from splice.app.registries import after_alias  # the client is loaded where there is a registry
+
+    if settings.registry.url and (warning := after_alias(settings, opened, version, alias)):
+        talk.print(warning, style="yellow")
+
+
+app.command()(cards.show)
+app.command()(cards.card)
+app.command()(cards.tag)
+app.command()(cards.verify)
+app.command()(registries.pull)
+app.command()(registries.push)
+app.command()(registries.sync)
 promotions.add_to(app)

@@ -136,7 +136,7 @@ class Registry:
                 f"{version.name}@{alias}",
                 got=f"a version unlike {before.label}: {'; '.join(wrong[:5])}",
                 promised="what its callers send and read now",
-                mend="register it without the alias, or say --new-signature",
+                mend="leave the alias where it is, or say --new-signature",
             )
 
     def _prospect(self, name: str, file: Path, now_us: int) -> Adopted:
@@ -185,6 +185,17 @@ class Registry:
     def promote(self, name: str, version: int, *, by: str = "", now_us: int = 0) -> None:
         """Let the champion be a version that a release was just made of."""
         self._models.set_alias(name, CHAMPION, version, by=by, now_us=now_us)
+
+    def point(self, version: ModelVersion, alias: str, *, now_us: int, said: Registration) -> None:
+        """Point an alias at a version.
+
+        Raises:
+            DeclarationError: It would move to a version that reads or gives something else.
+        """
+        self._check_alias(version, alias, said)
+        self._models.set_alias(
+            version.name, alias, version.version, by=said.by, why=said.why, now_us=now_us
+        )
 
     def candidate(self, ref: str) -> Path | None:
         """The file in the models folder that a reference would register, if there is one."""

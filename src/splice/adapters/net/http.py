@@ -223,9 +223,14 @@ class Http:
         return cast("HttpStream", await self._ask(head, body, timeout_s, live=True))
 
     async def post_once(
-        self, path: str, body: bytes, kind: str, timeout_s: float | None = None
+        self,
+        path: str,
+        body: bytes,
+        kind: str,
+        timeout_s: float | None = None,
+        method: str = "POST",
     ) -> HttpReply:
-        """The answer to a POST of a content type that must not be sent twice.
+        """The answer to a POST (or a PUT) of a content type that must not be sent twice.
 
         It goes over a connection of its own: an idle one that the server closes as we write would
         leave open whether it read the request.
@@ -233,7 +238,7 @@ class Http:
         Raises:
             HttpFault: There was no whole answer, or not within `timeout_s`.
         """
-        start = self._head("POST", path, kind)
+        start = self._head(method, path, kind)
         head = b"%bcontent-length: %d\r\n\r\n" % (start, len(body))
         reply = await self._ask(head, body, timeout_s, live=False, fresh=True)
         return cast("HttpReply", reply)
@@ -287,7 +292,7 @@ class Http:
                 raise ValueError("a path that no request line can carry")
             if " " in path:
                 raise ValueError("a path with a space")
-            typed = f"content-type: {kind}\r\n" if method == "POST" and not self._typed else ""
+            typed = f"content-type: {kind}\r\n" if method != "GET" and not self._typed else ""
             start = f"{method} {self._origin.path}{path} HTTP/1.1\r\n"
             head = start.encode("ascii") + self._common + typed.encode("ascii")
             if len(self._heads) >= _HEADS_MOST:  # paths with names of models in them add up
