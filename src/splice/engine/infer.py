@@ -42,13 +42,11 @@ async def infer(
     """
     inferred = Inferred([])
     steps = line.steps if steps is None else steps
-    last = len(steps) - 1
     for position, step in enumerate(steps):
         begun = time.monotonic()
         if not step.immediate:  # a route that waits may try more than once, and says so
             question.note = _noting(inferred.attempts, step, started)
-        left = question.deadline - begun
-        left = left * _SHARE_WITH_NEXT if position < last else left
+        left = (question.deadline - begun) * share_of(position, len(steps))
         ended, why, prediction, cost, limit = ANSWERED, "", None, 0, None
         if step.predictor is None or step.unavailable or step.withdrawn:
             ended, why = "model_unavailable", step.withdrawn or step.unavailable
