@@ -339,7 +339,7 @@ class Bank:
         """credit@1 passes its gates, and somebody consents, before there is a release."""
         case = self.declared(self.promoter.version("credit@1"))
         self.validator.validate(case, by="ada", now_us=self.tick())
-        self.validator.approve(case, by=by, why="looked", now_us=self.tick())
+        self.approve(case.version, by)
 
     def validate(self, version: ModelVersion, by: str = "ada") -> Validation:
         return self.validator.validate(self.case(version), by=by, now_us=self.tick())
@@ -349,7 +349,7 @@ class Bank:
         return {one.gate for one in self.validate(version).results if not one.passed}
 
     def approve(self, version: ModelVersion, by: str) -> None:
-        self.validator.approve(self.case(version), by=by, why="looked", now_us=self.tick())
+        self.validator.approve(version, None, by=by, why="looked", now_us=self.tick())
 
     def promote(self, version: ModelVersion, by: str = "ada") -> Promoted:
         promoter = self.promoter

@@ -122,16 +122,16 @@ def approve(
     why: Annotated[str, typer.Option("--why", help="What you looked at; kept with the consent.")],
     integration: Integration = None,
 ) -> None:
-    """Consent to a validated version, as somebody else than who registered and who promotes it."""
+    """Consent to a version's newest validation, as neither who registered nor who promotes it."""
     with stores() as (settings, opened):
-        promoter = gating.promoter_of(settings, opened)
+        version = gating.promoter_of(settings, opened).version(ref)
         validator = gating.validator_of(settings, opened)
-        version, cases = _cases(settings, opened, promoter, ref, integration)
-        for case in cases:
-            approval = validator.approve(case, by=user_name(), why=why, now_us=now_us())
+        for one in validator.approve(
+            version, integration, by=user_name(), why=why, now_us=now_us()
+        ):
             out.print(
-                f"{approval.by} consents to {version.label} for {case.integration} "
-                f"(validation {approval.validation[:12]})."
+                f"{one.by} consents to {version.label} for {one.integration} "
+                f"(validation {one.validation[:12]})."
             )
 
 

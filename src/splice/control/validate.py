@@ -308,34 +308,46 @@ class Validator:
         """Who registered a version; empty where nobody knows."""
         return registrar_of(self._audit, model, version)
 
-    def approve(self, case: Case, *, by: str, why: str, now_us: int) -> Approval:
-        """A person's consent to the standing validation, stored and told in the audit log.
+    def approve(
+        self, version: ModelVersion, integration: str | None, *, by: str, why: str, now_us: int
+    ) -> list[Approval]:
+        """A person's consent to the newest validation of each integration, or of one.
+
+        It is to that validation alone: to these bytes, gates, sources, data, and what was measured.
 
         Raises:
-            NotPromoted: There is none that holds, or that person registered the version.
+            NotPromoted: There is none that passed and holds, or that person registered the version.
         """
-        label = case.version.label
-        found = self.standing(case, now_us)
-        if found is None:
+        if by == self.registrar(version.name, version.version):
             raise NotPromoted(
-                label,
-                got=f"no passing validation for {case.integration}",
-                promised="one of these bytes, gates and data",
-                mend=f"splice models validate {label} --integration {case.integration}",
-            )
-        if by == self.registrar(found.model, found.version):
-            raise NotPromoted(
-                label, got=f"consent of {by}, who registered it", promised="a second person's",
-                mend="ask somebody else",
+                version.label, got=f"consent of {by}, who registered it",
+                promised="a second person's", mend="ask somebody else",
             )  # fmt: skip
+        newest: dict[str, Validation] = {}
+        for one in self._validations.validations(version.name, version.version):
+            if one.sha256 == version.sha256 and integration in (None, one.integration):
+                newest.setdefault(one.integration, one)
+        holds = [one for one in newest.values() if one.passed and not _expired(one, now_us)]
+        if not holds:
+            only = f" --integration {integration}" if integration else ""
+            raise NotPromoted(
+                version.label,
+                got="no validation that passed and holds",
+                promised=f"one for {integration or 'an integration'} to consent to",
+                mend=f"splice models validate {version.label}{only}",
+            )
+        return [self._consent(one, by=by, why=why, now_us=now_us) for one in holds]
+
+    def _consent(self, found: Validation, *, by: str, why: str, now_us: int) -> Approval:
         approval = Approval(
             found.integration, found.model, found.version, found.sha256, found.digest, by, now_us,
             why,
         )  # fmt: skip
         details = {"integration": found.integration, "validation": found.digest}
         self._audit.add_event(
-            "model.approve", label, by=by, now_us=now_us, why=why, details=details
-        )
+            "model.approve", f"{found.model}@{found.version}", by=by, now_us=now_us, why=why,
+            details=details,
+        )  # fmt: skip
         self._validations.add_approval(approval)
         return approval
 
