@@ -44,7 +44,8 @@ def _picks_columns(estimator: Any) -> bool:
     if type(estimator).__name__ == "ColumnTransformer":
         return True
     steps: Any = getattr(estimator, "steps", None) or getattr(estimator, "transformer_list", None)
-    inner: list[Any] = [one[1] for one in steps or []]
+    pairs: list[Any] = list(steps or [])
+    inner: list[Any] = [pair[1] for pair in pairs]
     inner += [getattr(estimator, name, None) for name in ("estimator", "best_estimator_")]
     return any(one is not None and _picks_columns(one) for one in inner)
 

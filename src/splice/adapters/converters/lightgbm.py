@@ -30,7 +30,7 @@ class LightGBMConverter:
         """The booster in a text file, a format that runs no code."""
         lightgbm = tools("lightgbm")
         try:
-            return lightgbm.Booster(model_str=file.read_text("utf-8"), params={"verbosity": -1})
+            return lightgbm.Booster(model_str=file.read_text("utf-8"))
         except (lightgbm.basic.LightGBMError, UnicodeDecodeError, ValueError) as error:
             raise ModelUnavailable(
                 file.name, got=str(error)[:300], promised="a LightGBM model as text",

@@ -104,5 +104,7 @@ def _chances(estimator: Any, rows: Any) -> Any:
 
 def _plain(value: Any) -> Any:
     listed: Any = np.asarray(value).tolist()
-    alone = isinstance(listed, list) and len(cast("list[Any]", listed)) == 1
-    return cast("list[Any]", listed)[0] if alone else listed
+    if not isinstance(listed, list):
+        return listed
+    values = cast("list[Any]", listed)
+    return values[0] if len(values) == 1 else values
