@@ -219,6 +219,7 @@ async def test_a_host_that_keeps_failing_is_left_alone_and_asked_again_by_one() 
             await hosted.predict(ask(1))
     asked = len(model.runs)
 
+    assert "3 times" in hosted.trouble
     with pytest.raises(ProviderLimited) as left_alone:
         hosted.predict(ask(1))
     assert len(model.runs) == asked
@@ -237,6 +238,7 @@ async def test_a_host_that_keeps_failing_is_left_alone_and_asked_again_by_one() 
     model.instead = None
     assert (await hosted.predict(ask(4))).value == 8
     assert (await hosted.predict(ask(5))).value == 10
+    assert hosted.trouble == ""
 
 
 async def test_what_waited_when_it_became_known_is_refused_at_once() -> None:

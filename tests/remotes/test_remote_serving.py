@@ -122,14 +122,19 @@ def test_a_killed_endpoint_is_fallen_back_from_in_time_and_found_when_it_is_back
         began = time.monotonic()
         down.append(ask(serving))
         assert time.monotonic() - began < DEADLINE_S
+    while_down = serving.get("/readyz")
     endpoint.start()
     back = _back(serving)
+    afterwards = serving.get("/readyz")
 
     assert {one["reply"]["value"] for one in down} == {-1.0}
     assert {one["reason"] for one in down} == {"fallback"}
     assert ended(down[0]) == ["provider_failed", "answered"]
     assert ended(down[-1]) == ["provider_limited", "answered"]
     assert back["reply"]["value"] == 3.0
+    assert while_down.status == 200
+    assert b"route model:adder of adding: it failed" in while_down.body
+    assert b"model:adder" not in afterwards.body
 
 
 def test_a_hung_endpoint_costs_its_timeout_a_few_times_and_then_nothing(

@@ -26,7 +26,7 @@ def degraded(services: Services, watcher: Watcher) -> list[str]:
         if line.stopped:
             wrong.append(f"integration {line.name}: stopped: {line.stopped}")
         for step in line.every_step:
-            why = step.withdrawn or step.unavailable
+            why = step.withdrawn or step.unavailable or getattr(step.predictor, "trouble", "")
             if why:
                 wrong.append(f"route {step.route.label} of {line.name}: {why}")
     return wrong

@@ -53,6 +53,14 @@ class Hosted:
         self._scheduled = False
         self._running: set[asyncio.Task[None]] = set()
 
+    @property
+    def trouble(self) -> str:
+        """Why it is left alone just now; empty while it is asked."""
+        breaker = self._breaker
+        if breaker is None or not breaker.open_until:
+            return ""
+        return f"it failed {breaker.failures} times in a row, and is asked again now and then"
+
     def predict(self, question: Question) -> asyncio.Future[Prediction]:
         """A future of the prediction, set when the run has come back.
 
