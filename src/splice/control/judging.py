@@ -133,6 +133,8 @@ def verdict(
     broken = [one for one in judged if one.state == "broken"]
     if broken:
         return Verdict("abort", f"guard broken: {broken[0].told}", judged)
+    if len(rollout.steps) < 2 and not rollout.then:
+        return Verdict("wait", "a fixed share, until somebody moves it", judged)
     if lasted_s < rollout.every_s:
         return Verdict("wait", f"the step lasts {rollout.every_s - lasted_s:.0f} s more", judged)
     if challenger.calls < rollout.min_calls:

@@ -25,7 +25,7 @@ from splice.core.rollout import (
     share_text,
     without_challenger,
 )
-from splice.declare.rollouts import Plan
+from splice.declare.rollouts import Plan, Policy
 from splice.declare.routes import TimedRoute
 from splice.ports.stores import LiveChange, ModelStore, ReleaseStore
 
@@ -333,4 +333,8 @@ def _wanted(rollout: PinnedRollout, wanted: Wanted) -> PinnedRollout:
              if (value := getattr(wanted, name)) is not None}  # fmt: skip
     if given.get("then") == "hold":
         given["then"] = ""
-    return msgspec.structs.replace(rollout, **given)
+    made = msgspec.structs.replace(rollout, **given)
+    usual = Policy()
+    return msgspec.structs.replace(
+        made, min_calls=made.min_calls or usual.min_calls, every_s=made.every_s or usual.every_s
+    )
