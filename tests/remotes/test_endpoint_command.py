@@ -13,7 +13,7 @@ from splice.control.endpoints import artifact_of, column_of
 from splice.core.errors import DeclarationError
 from splice.core.release import Column, Signature
 from splice.core.versions import Endpoint
-from splice.testing.oip_server import OipServer
+from splice.testing.oip_server import OipServer, Said
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +76,21 @@ def test_what_is_wrong_is_refused_and_nothing_is_registered(
     assert ran.code in (1, 2)
     assert words in ran.err
     assert _versions(command) == []
+
+
+def test_a_model_that_says_nothing_of_its_inputs_is_registered_only_by_hand(
+    command, server: OipServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silent = b'{"name":"adder","inputs":[{"name":"x","datatype":"FP8","shape":[-1]}]}'
+    monkeypatch.setattr(server, "answer", lambda asked: Said(200, silent))
+
+    asked = command("models", "endpoint", "adder", server.url)
+    by_hand = command("models", "endpoint", "adder", server.url, "--input", "x:FP32[-1,2]")
+
+    assert asked.code == 1
+    assert "FP8" in asked.err
+    assert "--input" in asked.err
+    assert by_hand.code == 0, by_hand.err
 
 
 def test_a_name_that_no_route_could_use_is_refused(command, server: OipServer) -> None:

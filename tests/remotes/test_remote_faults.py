@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from remote_house import free_port
 
-from splice.adapters.remotes.oip import OipRuntime
+from splice.adapters.remotes.oip import OipRuntime, arrays_of
 from splice.adapters.remotes.oip_grpc import OipGrpcRuntime
 from splice.core.call import Prediction, Trace
 from splice.core.errors import (
@@ -26,9 +26,10 @@ from splice.core.errors import (
 )
 from splice.core.release import Column, Signature
 from splice.core.versions import Endpoint
+from splice.oip.tensors import Tensor
 from splice.testing.contracts.remotes import failed, same
 from splice.testing.oip_grpc_server import OipGrpcServer
-from splice.testing.oip_server import OipServer
+from splice.testing.oip_server import OipServer, Said
 
 ROW = {"a": 1.0, "b": 2.0}
 THIRTEEN = {"a": 6.0, "b": 7.0}  # what the faults of single values hit
@@ -498,3 +499,73 @@ async def test_an_address_with_nobody_is_refused_at_once(runtime: OipRuntime) ->
     assert isinstance(error, ProviderFailed)
     assert "refused" in error.got
     assert time.monotonic() - began < 5
+
+
+async def test_proxies_of_the_environment_are_not_obeyed(
+    server: OipServer, grpc_server: OipGrpcServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nobody = f"http://127.0.0.1:{free_port()}"
+    for name in ("http_proxy", "https_proxy", "grpc_proxy", "all_proxy", "HTTP_PROXY"):
+        monkeypatch.setenv(name, nobody)
+    monkeypatch.setenv("no_proxy", "")
+    over_http, over_grpc = OipRuntime({}), OipGrpcRuntime({})
+
+    answers = [
+        await over_http.connect(Endpoint("oip", server.url, "adder"), NAMES).infer([ROW], 20),
+        await over_grpc.connect(Endpoint("oip-grpc", grpc_server.url, "adder"), NAMES).infer(
+            [ROW], 20
+        ),
+    ]
+
+    assert all(same(one[0], 3.0) for one in answers)
+    await over_http.close()
+    await over_grpc.close()
+
+
+def test_outputs_come_in_the_order_in_which_they_were_asked_for() -> None:
+    tensors = [Tensor("a", "FP32", (1,), [1.0]), Tensor("b", "FP64", (1, 2), [2.0, 3.0])]
+
+    both = arrays_of(tensors, ("b", "a"), "m")
+
+    assert [one.tolist() for one in both] == [[[2.0, 3.0]], [1.0]]
+    assert [one.tolist() for one in arrays_of(tensors, (), "m")] == [[1.0], [[2.0, 3.0]]]
+
+
+async def test_lists_of_several_lengths_are_asked_apart(
+    runtime: OipRuntime, server: OipServer
+) -> None:
+    server.fault = ""
+    loose = Signature(inputs=(Column("x", "FP32", (-1, -1)),))
+    model = runtime.connect(Endpoint("oip", server.url, "adder"), (), loose)
+
+    results = await model.infer([{"x": [1.0, 2.0]}, {"x": [1.0]}, {"x": [3.0, 4.0]}], 20)
+
+    assert [type(one) for one in results] == [Prediction, ModelMismatch, Prediction]
+
+
+async def test_a_model_that_says_nothing_of_its_inputs_asks_for_them_by_hand(
+    runtime: OipRuntime, server: OipServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silent = b'{"name":"adder","versions":[],"platform":"","inputs":[],"outputs":[]}'
+    monkeypatch.setattr(server, "answer", lambda asked: Said(200, silent))
+    at = Endpoint("oip", server.url, "adder")
+
+    error = await failed(runtime.connect(at, NAMES), ROW)
+
+    assert isinstance(error, ModelUnavailable)
+    assert "--input" in error.mend
+    server_of_something = b"<html>a login page</html>"
+    monkeypatch.setattr(server, "answer", lambda asked: Said(200, server_of_something))
+    with pytest.raises(ModelUnavailable, match="metadata"):
+        await runtime.inspect(at)
+
+
+async def test_a_signature_is_learnt_once(runtime: OipRuntime, server: OipServer) -> None:
+    model = runtime.connect(Endpoint("oip", server.url, "adder"), NAMES)
+    assert model.signature is None
+
+    for _ in range(3):
+        await model.infer([ROW], 20)
+
+    assert [one.method for one in server.asked] == ["GET", "GET", "POST", "POST", "POST"]
+    assert model.signature is not None

@@ -47,6 +47,26 @@ class Wire(Protocol):
         ...
 
 
+def readable(signature: Signature, where: str) -> Signature:
+    """The signature, where rows can be made into what it reads.
+
+    Raises:
+        ModelUnavailable: It names no inputs, or one of a datatype that nobody here writes.
+    """
+    unread = [one for one in signature.inputs if one.datatype not in NUMPY]
+    if signature.inputs and not unread:
+        return signature
+    got = "no inputs in what the model says of itself"
+    if unread:
+        got = f"input {unread[0].name} of type {unread[0].datatype}"
+    raise ModelUnavailable(
+        where,
+        got=got,
+        promised=f"tensors of {', '.join(NUMPY)}",
+        mend="register it with --input NAME:DATATYPE[SHAPE]",
+    )
+
+
 class RemoteModel:
     """A HostedModel.
 
@@ -125,16 +145,7 @@ class RemoteModel:
 
     def _learn(self, signature: Signature) -> None:
         where = self._faults.where
-        unread = [one for one in signature.inputs if one.datatype not in NUMPY]
-        if unread or not signature.inputs:
-            raise ModelUnavailable(
-                where,
-                got=f"input {unread[0].name} of type {unread[0].datatype}"
-                if unread
-                else "no inputs in what it says of itself",
-                promised=f"tensors of {', '.join(NUMPY)}",
-                mend="register it again with --input NAME:DATATYPE[SHAPE]",
-            )
+        readable(signature, where)
         self._way_in = way_in(signature, self._features or signature.features, where)
         self._signature = signature
         if any(len(one.shape) > 1 and one.shape[0] == 1 for one in signature.inputs):

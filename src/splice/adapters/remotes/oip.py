@@ -11,7 +11,7 @@ import numpy as np
 
 from splice.adapters.net.http import Http, HttpFault, HttpReply, origin_of, sendable
 from splice.adapters.remotes.faults import Faults
-from splice.adapters.remotes.model import RemoteModel
+from splice.adapters.remotes.model import RemoteModel, readable
 from splice.adapters.remotes.options import (
     ANSWER_LIMIT,
     CONNECT_S,
@@ -81,7 +81,8 @@ class OipRuntime:
     async def inspect(self, endpoint: Endpoint) -> Signature:
         """What it reads and gives, as it says itself."""
         try:
-            return await self._wire(endpoint).inspect(_INSPECT_S)
+            told = await self._wire(endpoint).inspect(_INSPECT_S)
+            return readable(told, place_of(endpoint))
         except ModelUnavailable:
             raise
         except SpliceError as error:

@@ -12,7 +12,7 @@ import grpc
 from grpc import aio
 
 from splice.adapters.remotes.faults import Faults
-from splice.adapters.remotes.model import RemoteModel
+from splice.adapters.remotes.model import RemoteModel, readable
 from splice.adapters.remotes.oip import (
     OipOptions,
     arrays_of,
@@ -75,7 +75,8 @@ class OipGrpcRuntime:
     async def inspect(self, endpoint: Endpoint) -> Signature:
         """What it reads and gives, as it says itself."""
         try:
-            return await self._wire(endpoint).inspect(_INSPECT_S)
+            told = await self._wire(endpoint).inspect(_INSPECT_S)
+            return readable(told, place_of(endpoint))
         except ModelUnavailable:
             raise
         except RouteError as error:
