@@ -267,6 +267,44 @@ def test_no_way_back_to_what_never_was_champion_or_is_withdrawn(
         bank.roll_back()
 
 
+def test_an_alias_that_was_moved_by_hand_is_no_way_round_the_gates(
+    make: Callable[..., Bank],
+) -> None:
+    bank = make()
+    bank.apply()
+    bank.add(bad(), alias="champion")
+    bank.stores.models.set_alias("credit", "champion", 1)
+
+    with pytest.raises(NotPromoted, match="credit@2: got a version that never answered"):
+        bank.roll_back(to=2)
+
+
+def test_where_no_gates_were_declared_a_rollback_asks_nothing(make: Callable[..., Bank]) -> None:
+    bank = make()
+    source = integration(AUC)
+    bank.declare(source[: source.index("    gates =")] + source[source.index("    def decide") :])
+    bank.apply()
+    bank.promote(bank.add(bad()))
+
+    bank.roll_back()
+
+    assert (bank.champion, bank.runs) == (1, "credit@1")
+
+
+def test_high_risk_does_not_go_back_to_what_would_not_run(
+    make: Callable[..., Bank], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bank = make(risk="HIGH", more='approver=False, valid_for="10 days"')
+    bank.apply()
+    bank.now_us += 9 * 86_400 * 1_000_000
+    bank.promote(bank.add(other()))
+    bank.now_us += 2 * 86_400 * 1_000_000
+    monkeypatch.setattr("splice.app.gating.now_us", lambda: bank.now_us)
+
+    with pytest.raises(NotPromoted, match=r"the validation of credit@1 .* expired"):
+        bank.roll_back()
+
+
 def test_a_route_by_number_stays_where_it_is(make: Callable[..., Bank]) -> None:
     bank = make()
     bank.declare(integration(AUC).replace("credit@champion", "credit@1"))

@@ -103,7 +103,3 @@ def declared_cases(
         if case is not None:
             cases.append(case)
     return cases
-
-
-def after_move(settings: Settings, stores: Kept, version: ModelVersion) -> None:
-    """Other registries learn of a new champion here; nothing of ours depends on it."""

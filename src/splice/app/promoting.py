@@ -1,12 +1,13 @@
-"""Promoting a challenger: what the last step of a rollout, or a person, asks for."""
+"""Promoting: a challenger at the last step of a rollout; and telling others of a new champion."""
 
 from __future__ import annotations
 
 from splice.app import gating, wiring
 from splice.app.settings import Settings
+from splice.control.registry import CHAMPION
 from splice.control.rollouts import Who
 from splice.core.errors import DeclarationError
-from splice.core.release import Release
+from splice.core.release import ModelVersion, Release
 from splice.core.rollout import challenger_of
 
 
@@ -35,6 +36,15 @@ def promote_challenger(
         )
     validations = promoter.checked(move, by=who.by, now_us=who.now_us)
     made = promoter.promote(move, validations, by=who.by, why=who.why, now_us=who.now_us)
-    gating.after_move(settings, stores, move.version)
+    after_move(settings, stores, move.version)
     live = ", ".join(f"release {one.number} of {one.integration}" for one in made.releases)
     return f"{label} is the champion; live now: {live or 'as before'}"
+
+
+def after_move(settings: Settings, stores: wiring.Stores, version: ModelVersion) -> str:
+    """Tells the registry elsewhere, where there is one, of a new champion; a warning, or empty."""
+    if not settings.registry.url:
+        return ""
+    from splice.app.registries import after_alias  # the client is loaded where there is a registry
+
+    return after_alias(settings, stores, version, CHAMPION)

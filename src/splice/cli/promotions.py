@@ -11,6 +11,7 @@ from rich.text import Text
 
 from splice.app import gating, wiring
 from splice.app.clock import now_us
+from splice.app.promoting import after_move
 from splice.app.settings import Settings, user_name
 from splice.cli.common import REFUSED, as_json, confirm, out, stores, talk
 from splice.control.cases import Case, day
@@ -181,7 +182,8 @@ def _routes(place: Place) -> str:
 
 
 def _done(settings: Settings, opened: wiring.Stores, move: Move, made: Promoted) -> None:
-    gating.after_move(settings, opened, move.version)
+    if warning := after_move(settings, opened, move.version):
+        talk.print(warning, style="yellow")
     for release in made.releases:
         out.print(f"Release {release.number} of {release.integration} is live.")
     if not made.releases:

@@ -247,14 +247,24 @@ class Promoter:
         return stack
 
     def _refuse_idle(self, place: Place, version: ModelVersion) -> None:
-        """Going back to what the engine would refuse to run is no way out."""
+        """Going back past gates to what never answered, or to what would not run, is no way out."""
+        name = place.live.integration
+        if place.case is not None and not any(
+            route.sha256 == version.sha256
+            for release in self._releases.releases(name)
+            for route in release.manifest.routes
+        ):
+            raise NotPromoted(
+                version.label, got=f"a version that never answered in {name}",
+                promised="one that its gates let in once",
+                mend=f"splice models promote {version.label}",
+            )  # fmt: skip
         release = msgspec.structs.replace(place.live, manifest=place.manifest)
         for route in place.manifest.routes:
             if route.sha256 != version.sha256:
                 continue
             why = self._may_run(route, release, place.declaration).why
             if why:
-                name = release.integration
                 raise NotPromoted(
                     version.label,
                     got=why,
