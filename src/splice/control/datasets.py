@@ -70,7 +70,7 @@ def hashed(file: Path) -> str:
             return hashlib.file_digest(raw, "sha256").hexdigest()
     except OSError as error:
         raise SettingsError(
-            str(file), got=error.strerror or "no such file", promised="the data set of a gate"
+            file.name, got=error.strerror or "no such file", promised="the data set of a gate"
         ) from None
 
 
@@ -158,9 +158,10 @@ def _jsonl(file: Path, name: str) -> dict[str, list[Any]]:
             try:
                 refuse_duplicate_keys(line, f"line {number}")
                 row: Any = msgspec.json.decode(line)
-            except (msgspec.DecodeError, UnicodeDecodeError, MalformedBody, InputMismatch) as error:
+            except (msgspec.DecodeError, UnicodeDecodeError, MalformedBody) as error:
+                got = error.got if isinstance(error, MalformedBody) else str(error)
                 raise SettingsError(
-                    f"{name} line {number}", got=str(error), promised="a JSON object"
+                    f"{name} line {number}", got=got, promised="a JSON object"
                 ) from None
             if not isinstance(row, dict):
                 raise SettingsError(
