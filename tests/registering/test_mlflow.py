@@ -55,7 +55,7 @@ for flavor, name in given["names"].items():
         mlflow.log_params({"depth": 3})
         mlflow.log_metrics({"auc": 0.75})
         mlflow.log_input(mlflow.data.from_numpy(x, name="payers"), context="training")
-        log[flavor](name="m", registered_model_name=name)
+        log[flavor](name="m", registered_model_name=name, pip_requirements=[])
     c = MlflowClient()
     c.set_registered_model_alias(name, "best", "1")
     c.set_model_version_tag(name, "1", "owner", "risk")

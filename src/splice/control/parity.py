@@ -39,7 +39,7 @@ def compared(
     worst, differ, wrong = 0.0, 0, 0
     for before, after in zip(original, converted, strict=True):
         worst = max(worst, _distance(before, after))
-        if before.scores is not None and str(before.value) != str(after.value):
+        if before.scores is not None and not _same(before.value, after.value):
             differ += 1
             best = sorted(before.scores.values())[-2:]
             wrong += len(best) < 2 or best[1] - best[0] > 2 * allowed
@@ -47,6 +47,11 @@ def compared(
             differ += 1
             wrong += 1
     return Compared(Parity(len(original), worst, differ, allowed), wrong)
+
+
+def _same(label: Any, other: Any) -> bool:
+    """Whether two labels are one: True is 1 in a file, and a number may have become a text."""
+    return bool(label == other) or str(label) == str(other)
 
 
 def _values(prediction: Prediction) -> list[float]:

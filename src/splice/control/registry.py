@@ -84,7 +84,7 @@ class Registry:
                 reads or gives something else.
             ModelUnavailable: It is not a model that can be loaded.
         """
-        _check_name(name)
+        check_name(name)
         prospect = self._prospect(name, file, now_us)
         return self._keep(file, prospect, _with(said, aliases))
 
@@ -103,7 +103,7 @@ class Registry:
         Raises:
             DeclarationError: As in `register`.
         """
-        _check_name(name)
+        check_name(name)
         known = self.known(name, file)
         prospect = (
             Adopted(self._version(name, file, kind, signature, now_us), is_new=True)
@@ -229,7 +229,12 @@ def pickle_error(name: str) -> ModelUnavailable:
     )
 
 
-def _check_name(name: str) -> None:
+def check_name(name: str) -> None:
+    """Refuses a name that no route could use.
+
+    Raises:
+        DeclarationError: It is one.
+    """
     if not _NAME.fullmatch(name):
         raise DeclarationError(
             f"model {name[:80]!r}",

@@ -12,7 +12,7 @@ import msgspec
 
 from splice.adapters.net.blocking import Blocking
 from splice.adapters.net.http import Http, HttpFault, HttpReply, origin_of
-from splice.core.errors import SettingsError, StoreError
+from splice.core.errors import SettingsError, StoreError, Unstorable
 
 _API = "/api/2.0/mlflow"
 _FILES = "/api/2.0/mlflow-artifacts/artifacts"
@@ -162,7 +162,9 @@ class Mlflow:
                 self.where, got=f"status {reply.status}", promised="credentials that it accepts",
                 mend="set registry.token_env, or registry.user_env and registry.password_env",
             )  # fmt: skip
-        raise StoreError(self.where, got=f"status {reply.status} {code} {said}".strip())
+        # The server understood and said no: the same will be refused again.
+        kind = Unstorable if 400 <= reply.status < 500 else StoreError
+        raise kind(self.where, got=f"status {reply.status} {code} {said}".strip())
 
     def _error(self, reply: HttpReply) -> tuple[str, str]:
         try:
