@@ -54,8 +54,13 @@ class Wanted(msgspec.Struct, frozen=True):
 
 def salt_of(integration: str, routes: tuple[PinnedRoute, ...]) -> str:
     """The same for the same challenger: who has a variant keeps it while the share grows."""
-    text = "/".join([integration, *(one.version for one in routes)])
+    text = "/".join([integration, *map(_what, routes)])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _what(route: PinnedRoute) -> str:
+    """What a route runs; the version of a rule changes with every other line of its source."""
+    return route.label if route.kind == "rule" else f"{route.label} {route.version}"
 
 
 def pinned_rollout(
@@ -85,11 +90,9 @@ def pinned_rollout(
             rollout, variants=(Variant(CHALLENGER, first, routes),), step=0
         )
         now = challenger_of(running)
-        same = running is not None and running.steps == rollout.steps
-        if running is not None and same and now is not None and now.routes == routes:
-            rollout = msgspec.structs.replace(  # the same rollout: it stays where it is
-                rollout, variants=running.variants, step=running.step
-            )
+        if running is not None and now is not None and _is_same(running, rollout, now, routes):
+            here = msgspec.structs.replace(now, routes=routes)
+            rollout = msgspec.structs.replace(rollout, variants=(here,), step=running.step)
     if plan.shadow:
         shadows = tuple(_named(pin(i, one), SHADOW) for i, one in enumerate(plan.shadow))
         rollout = msgspec.structs.replace(rollout, shadows=shadows, shadow_share=plan.shadow_share)
@@ -97,6 +100,13 @@ def pinned_rollout(
         return None
     variants = rollout.variants[0].routes if rollout.variants else ()
     return msgspec.structs.replace(rollout, salt=salt_of(integration, variants))
+
+
+def _is_same(
+    running: PinnedRollout, planned: PinnedRollout, now: Variant, routes: tuple[PinnedRoute, ...]
+) -> bool:
+    """Whether a rollout is going on already: then it stays where it stands."""
+    return running.steps == planned.steps and [*map(_what, now.routes)] == [*map(_what, routes)]
 
 
 def _named(route: PinnedRoute, what: str) -> PinnedRoute:

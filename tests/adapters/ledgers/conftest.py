@@ -13,6 +13,7 @@ import pytest
 
 from splice.adapters.ledgers.sql import Ledger, open_ledger
 from splice.ports.audit import AuditLog
+from splice.ports.figures import FigureStore
 from splice.ports.leases import LeaseStore
 from splice.ports.promotions import PromotionStore
 from splice.ports.stores import ModelStore, OutcomeStore, RecordStore, ReleaseStore
@@ -34,6 +35,11 @@ def outcomes(ledger: Ledger) -> OutcomeStore:
 @pytest.fixture
 def releases(ledger: Ledger) -> ReleaseStore:
     return ledger.releases
+
+
+@pytest.fixture
+def figures(ledger: Ledger) -> FigureStore:
+    return ledger.figures
 
 
 @pytest.fixture

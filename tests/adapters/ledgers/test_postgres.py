@@ -16,6 +16,7 @@ from sqlalchemy import make_url
 from splice.adapters.ledgers.payloads import day_of
 from splice.adapters.ledgers.sql import Ledger, open_ledger
 from splice.core.errors import StoreError
+from splice.testing.contracts.figures import FigureStoreContract
 from splice.testing.contracts.lifecycle import (
     AuditLogContract,
     LeaseStoreContract,
@@ -69,6 +70,10 @@ class TestValidations(ValidationStoreContract):
 
 
 class TestLeases(LeaseStoreContract):
+    pass
+
+
+class TestFigures(FigureStoreContract):
     pass
 
 

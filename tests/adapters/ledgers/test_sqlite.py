@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from splice.adapters.ledgers.sql import Ledger, open_ledger
+from splice.testing.contracts.figures import FigureStoreContract
 from splice.testing.contracts.lifecycle import (
     AuditLogContract,
     LeaseStoreContract,
@@ -52,6 +53,10 @@ class TestValidations(ValidationStoreContract):
 
 
 class TestLeases(LeaseStoreContract):
+    pass
+
+
+class TestFigures(FigureStoreContract):
     pass
 
 
