@@ -6,6 +6,7 @@ import asyncio
 import gc
 import os
 import signal
+import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -273,11 +274,15 @@ async def test_while_nothing_can_be_started_runs_are_refused_at_once(tmp_path: P
     os.kill(pool.pids[0], signal.SIGKILL)
     await until(lambda: tally.restarts["start"])
 
-    error = await asked(pool, moods.CALM, timeout_s=GENEROUS)
+    resting = await asked(pool, moods.CALM)
+    await until(lambda: pool.pids)
+    starting = await asked(pool, moods.CALM)
     gate.touch()
 
-    assert isinstance(error, ModelUnavailable)
-    assert "code 7" in error.got
+    assert isinstance(resting, ModelUnavailable)
+    assert isinstance(starting, ModelUnavailable)
+    assert "code 7" in resting.got
+    assert starting.mend == "the next is starting"
 
     async def answers() -> bool:
         return await asked(pool, moods.CALM, 5) == 5
@@ -339,6 +344,26 @@ async def test_a_closed_pool_refuses_and_its_running_runs_end(moody: Path) -> No
     assert isinstance(await running, RouteCrashed)
     assert isinstance(await waiting, ModelUnavailable)
     assert isinstance(await asked(pool, moods.CALM), ModelUnavailable)
+
+
+async def test_a_pool_leaves_nothing_behind(moody: Path) -> None:
+    def held() -> tuple[int, list[str]]:
+        folders = sorted(one.name for one in Path(tempfile.gettempdir()).glob("splice-pool-*"))
+        return len(os.listdir("/proc/self/fd")), [one for one in folders if one not in others]
+
+    others = [one.name for one in Path(tempfile.gettempdir()).glob("splice-pool-*")]
+    before = held()
+    pool, _ = await opened(moody, processes=2)
+    for mood in (moods.EXIT, moods.CALM, moods.OWN_PIPE, moods.CALM):
+        await asked(pool, mood)
+    await asked(pool, moods.HANG, timeout_s=0.05)
+    running = asyncio.create_task(asked(pool, moods.HANG))
+    await asyncio.sleep(0.05)
+
+    await pool.close()
+    await running
+
+    await until(lambda: held() == before)
 
 
 async def test_two_hundred_calls_over_crashing_processes_all_end_in_their_time(moody: Path) -> None:

@@ -144,6 +144,19 @@ def test_a_model_answers_from_its_pool_and_no_process_outlives_a_killed_server(
         until(lambda: not any(map(lives, pids)))
 
 
+def test_a_process_stuck_in_its_model_does_not_outlive_a_killed_server(moody: Project) -> None:
+    with moody.serve() as server, ThreadPoolExecutor(1) as caller:
+        until(lambda: ask(server, moods.CALM, 5) == (200, 5.0))
+        pids = workers(server)
+        stuck = caller.submit(ask, server, moods.HANG)
+        until(lambda: metric(server, "splice_calls_in_flight") == 1)
+
+        server.process.send_signal(signal.SIGKILL)
+
+        until(lambda: not any(map(lives, pids)))
+        assert isinstance(stuck.exception(), OSError)
+
+
 def test_a_stop_ends_the_pool(plain: Project) -> None:
     with plain.serve() as server:
         pids = until(lambda: workers(server))
