@@ -246,7 +246,9 @@ async def test_hundreds_of_handshakes_leave_no_session_behind(
         assert {answer.status_code for answer in answers} == {200}
         assert all("mcp-session-id" not in answer.headers for answer in answers)
 
-    assert len(asyncio.all_tasks()) <= before
+    async with asyncio.timeout(10):  # the last ones are on their way out
+        while len(asyncio.all_tasks()) > before:
+            await asyncio.sleep(0.01)
 
 
 async def test_without_the_extra_the_answer_says_what_to_install(
