@@ -41,6 +41,7 @@ from splice.ports.keys import KeyStore, Spending
 from splice.ports.leases import LeaseStore
 from splice.ports.masking import Masker
 from splice.ports.meters import Meter
+from splice.ports.pipelines import PipelineStore
 from splice.ports.promotions import PromotionStore
 from splice.ports.runtimes import ModelRuntime
 from splice.ports.stores import ModelStore, OutcomeStore, RecordStore, ReleaseStore
@@ -69,6 +70,7 @@ class Stores:
         self.leases: LeaseStore = self._ledger.leases
         self.promotions: PromotionStore = self._ledger.promotions
         self.figures: FigureStore = self._ledger.figures
+        self.pipelines: PipelineStore = self._ledger.pipelines
 
     def check(self) -> str:
         """Empty where the ledger can be reached, else what is wrong."""
@@ -168,14 +170,6 @@ def services(settings: Settings) -> Services:
         flush_seconds=settings.ledger.flush_interval_ms / 1000,
         max_waiting=settings.ledger.max_waiting,
     )
-    hour = settings.cost.machine_hour
-    machine = Machine(
-        threads=settings.models.threads,
-        max_batch=settings.models.max_batch,
-        nano_per_second=None if hour is None else hour * NANO / 3600,
-        threads_of=settings.models.threads_of,
-        local_providers=frozenset(n for n, p in settings.providers.items() if p.kind == "llama"),
-    )
 
     async def spent(since_us: int) -> Spending:
         return await asyncio.to_thread(stores.keys.spending, since_us)
@@ -204,7 +198,13 @@ def services(settings: Settings) -> Services:
         control=_control(settings, stores, registry),
         registry=registry,
         compiler=Compiler(
-            stores.models, runtimes, providers, machine, masker_of(settings), hosts, flags
+            stores.models,
+            runtimes,
+            providers,
+            _machine(settings),
+            masker_of(settings),
+            hosts,
+            flags,
         ),
         engine=engine,
         recorder=recorder,
@@ -215,6 +215,17 @@ def services(settings: Settings) -> Services:
         tracer=tracer,
         flags=flags,
         permits=permits_of(stores),
+    )
+
+
+def _machine(settings: Settings) -> Machine:
+    hour = settings.cost.machine_hour
+    return Machine(
+        threads=settings.models.threads,
+        max_batch=settings.models.max_batch,
+        nano_per_second=None if hour is None else hour * NANO / 3600,
+        threads_of=settings.models.threads_of,
+        local_providers=frozenset(n for n, p in settings.providers.items() if p.kind == "llama"),
     )
 
 

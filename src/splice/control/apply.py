@@ -208,26 +208,7 @@ class Control:
         if wrong:
             raise wrong[0]
         declaration = found.declaration
-        pinned: list[PinnedRoute] = []
         new_models: list[ModelVersion] = []
-        for position, timed in enumerate(declaration.routes):
-            route, model = self._pin(position, timed, found.bundle.sha256, now_us)
-            pinned.append(route)
-            if model is not None:
-                new_models.append(model)
-        manifest = Manifest(
-            integration=declaration.name,
-            entry=found.entry,
-            bundle=found.bundle.sha256,
-            purpose=declaration.purpose,
-            risk=str(declaration.risk),
-            deadline_s=declaration.deadline_s,
-            routes=tuple(pinned),
-            request_schema=declaration.request.schema(),
-            reply_schema=declaration.reply.schema(),
-            objective=dict(objective_plain(declaration.objective)),
-            gates=self._gates(found, before := self.live_release(declaration.name)),
-        )
 
         def pin(position: int, timed: TimedRoute) -> PinnedRoute:
             route, model = self._pin(position, timed, found.bundle.sha256, now_us)
@@ -235,11 +216,24 @@ class Control:
                 new_models.append(model)
             return route
 
-        rollout = pinned_rollout(
-            declaration.name, declaration.plan, pin, None if before is None else before.manifest
+        routes = tuple(pin(i, timed) for i, timed in enumerate(declaration.routes))
+        before = self.live_release(declaration.name)
+        running = None if before is None else before.manifest
+        manifest = Manifest(
+            integration=declaration.name,
+            entry=found.entry,
+            bundle=found.bundle.sha256,
+            purpose=declaration.purpose,
+            risk=str(declaration.risk),
+            deadline_s=declaration.deadline_s,
+            routes=routes,
+            request_schema=declaration.request.schema(),
+            reply_schema=declaration.reply.schema(),
+            objective=dict(objective_plain(declaration.objective)),
+            gates=self._gates(found, before),
+            rollout=pinned_rollout(declaration.name, declaration.plan, pin, running),
         )
-        manifest = msgspec.structs.replace(manifest, rollout=rollout)
-        changes = () if before is None else tuple(manifest_diff(before.manifest, manifest))
+        changes = () if running is None else tuple(manifest_diff(running, manifest))
         return Plan(found, manifest, before, changes, tuple(new_models))
 
     def _pin(
@@ -309,9 +303,7 @@ class Control:
         ):
             # Not before: whoever only looks at a plan, or says no to it, moves nothing.
             if isinstance(timed.route, Model) and self._registry.candidate(timed.route.ref):
-                self._registry.promote(
-                    pinned.model, pinned.model_version, by=by, now_us=now_us
-                )
+                self._registry.promote(pinned.model, pinned.model_version, by=by, now_us=now_us)
         return release
 
     def _register(self, model: ModelVersion, *, by: str, now_us: int) -> None:

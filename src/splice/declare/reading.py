@@ -82,21 +82,7 @@ class _Reader:
     def read(self) -> Declaration | None:
         """The declaration, or None where there are mistakes."""
         cls = self.cls
-        if not isinstance(cast("Any", self.name), str) or not _NAME.fullmatch(self.name):
-            self.wrong(
-                "name",
-                repr(self.name),
-                "lower-case letters, digits and hyphens, at most 63",
-                'name it like "fraud-screening"',
-            )
-        purpose = inspect.cleandoc(cls.__dict__.get("__doc__") or "").strip()
-        if not purpose:
-            self.wrong(
-                "",
-                "no docstring",
-                "its purpose in one sentence",
-                "say under the class line what it is for",
-            )
+        purpose = self._name_and_purpose()
         self._misspelt()
         risk = self._risk()
         deadline_s = self._deadline()
@@ -141,6 +127,24 @@ class _Reader:
             plan=plan,
             places={field: (self.file, line) for field, line in {"": 0, **self._lines}.items()},
         )
+
+    def _name_and_purpose(self) -> str:
+        if not isinstance(cast("Any", self.name), str) or not _NAME.fullmatch(self.name):
+            self.wrong(
+                "name",
+                repr(self.name),
+                "lower-case letters, digits and hyphens, at most 63",
+                'name it like "fraud-screening"',
+            )
+        purpose = inspect.cleandoc(self.cls.__dict__.get("__doc__") or "").strip()
+        if not purpose:
+            self.wrong(
+                "",
+                "no docstring",
+                "its purpose in one sentence",
+                "say under the class line what it is for",
+            )
+        return purpose
 
     def _route_reader(
         self, deadline_s: float, reply: Codec | None, fields: list[str] | None, options: Options
