@@ -19,6 +19,7 @@ from splice.app.replay import replay
 from splice.app.settings import Settings, load
 from splice.app.starting import Apply, apply_found, declared, tolerate
 from splice.app.steward import StewardTask
+from splice.app.surfaces import http_surface
 from splice.app.watch import Watcher
 from splice.app.workers import SHARE_SECONDS, others, share
 from splice.core.call import Call, Outcome, Record
@@ -30,9 +31,7 @@ from splice.engine import observe
 from splice.engine.engine import Answered, Engine
 from splice.engine.observe import Snapshot
 from splice.ports.stores import OutcomeStore, RecordStore
-from splice.serve.http.body import Limits
-from splice.serve.http.lane import HttpSurface, McpLimits
-from splice.serve.http.protocols import OpenLimits
+from splice.serve.http.lane import HttpSurface
 
 log = logging.getLogger("splice")
 
@@ -375,15 +374,5 @@ class App:
         it started and stopped with yours.
         """
         if self._surface is None:
-            server = self.settings.server
-            limits = Limits(server.max_body_bytes, server.body_seconds)
-            gateway = self.settings.gateway
-            self._surface = HttpSurface(
-                self,
-                limits,
-                self.settings.cost.currency,
-                gateway.max_body_bytes,
-                McpLimits(gateway.mcp_hosts, gateway.mcp_origins),
-                OpenLimits(self.settings.oip.max_rows, self.settings.sagemaker.integration),
-            )
+            self._surface = http_surface(self, self.settings)
         return self._surface

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from splice.app.application import App
 from splice.app.settings import Settings
 from splice.core.errors import SettingsError
+from splice.serve.oip.inference import RowLimits
 
 if TYPE_CHECKING:
     from splice.serve.oip.grpc_server import GrpcServer
@@ -38,9 +39,8 @@ class Serving(App):
         limits = GrpcLimits(
             server.host,
             oip.grpc_port,
-            oip.max_rows,
+            RowLimits(oip.max_rows, server.max_in_flight),
             server.max_body_bytes,
-            server.max_in_flight,
             shared=server.workers > 1,
         )
         self._grpc = await start_grpc(self, limits)

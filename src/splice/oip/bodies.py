@@ -65,6 +65,7 @@ _Body = TypeVar("_Body", InferRequest, InferResponse)
 _request = msgspec.json.Decoder(InferRequest)
 _response = msgspec.json.Decoder(InferResponse)
 _encode = msgspec.json.Encoder().encode
+_NOTHING = memoryview(b"")
 
 
 def read_request(
@@ -81,11 +82,24 @@ def read_request(
         MalformedBody: It is not JSON, or the lengths lie.
         InputMismatch: It is not such a request, or a tensor is not what it says.
     """
+    request, binary = read_json(body, json_length, where)
+    return request, tensors_in(request.inputs, binary, f"{where}.inputs")
+
+
+def read_json(
+    body: bytes, json_length: bytes | None, where: str
+) -> tuple[InferRequest, memoryview]:
+    """A request whose tensors are still as they came, and the binary data of all of them.
+
+    Raises:
+        MalformedBody: It is not JSON, has a key twice, or the header lies.
+        InputMismatch: It is not such a request.
+    """
     text, binary = _split(body, json_length, where)
     request = _decoded(_request, text, where)
     if text.count(b":") != _colons(request):
         refuse_duplicate_keys(text, where)
-    return request, _tensors(request.inputs, binary, f"{where}.inputs")
+    return request, binary
 
 
 def read_response(
@@ -94,7 +108,7 @@ def read_response(
     """A response and its output tensors; arguments and errors as for a request."""
     text, binary = _split(body, json_length, where)
     response = _decoded(_response, text, where)
-    return response, _tensors(response.outputs, binary, f"{where}.outputs")
+    return response, tensors_in(response.outputs, binary, f"{where}.outputs")
 
 
 def write(body: InferRequest | InferResponse, binary: Sequence[bytes]) -> tuple[bytes, int | None]:
@@ -126,7 +140,7 @@ def wire_of(tensor: Tensor, *, binary: bool) -> tuple[WireTensor, bytes | None]:
 
 def _split(body: bytes, json_length: bytes | None, where: str) -> tuple[bytes, memoryview]:
     if json_length is None:
-        return body, memoryview(b"")
+        return body, _NOTHING
     given = json_length.strip()
     if not given.isdigit() or len(given) > 12 or int(given) > len(body):
         raise MalformedBody(
@@ -167,7 +181,13 @@ def _of(parameters: Parameters) -> int:
     return 1 + len(parameters) if parameters else 0
 
 
-def _tensors(wires: list[WireTensor], binary: memoryview, where: str) -> list[Tensor]:
+def tensors_in(wires: list[WireTensor], binary: memoryview, where: str) -> list[Tensor]:
+    """The tensors that JSON and binary data make together.
+
+    Raises:
+        MalformedBody: The sizes of the binary data lie.
+        InputMismatch: A tensor is not what it says.
+    """
     found: list[Tensor] = []
     at = 0
     for wire in wires:

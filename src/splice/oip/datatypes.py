@@ -82,6 +82,8 @@ def elements_of(shape: Sequence[int], where: str) -> int:
     Raises:
         InputMismatch: It is no shape: a negative size, one beyond all bounds, too many dimensions.
     """
+    if len(shape) == 1 and 0 <= shape[0] <= _MOST_SIZE:
+        return shape[0]
     if len(shape) > _MOST_DIMENSIONS:
         raise InputMismatch(
             f"{where}.shape", got=f"{len(shape)} dimensions", promised=f"at most {_MOST_DIMENSIONS}"

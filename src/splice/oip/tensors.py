@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
@@ -117,19 +118,22 @@ def _flat(data: list[Any], shape: Sequence[int], where: str) -> list[Any]:
 
 def _checked(datatype: Datatype, values: list[Any], where: str) -> list[Any]:
     """The values, each of the kind that the datatype has."""
+    found = set(map(type, values))
     if datatype.kind == "bytes":
+        if found <= {str}:
+            with contextlib.suppress(UnicodeEncodeError):  # told below, with its place
+                return [one.encode() for one in values]
         return [_bytes(one, f"{where}.data[{at}]") for at, one in enumerate(values)]
-    if datatype.kind == "bool":
-        right = all(type(one) is bool for one in values)
-    elif datatype.kind == "int":
-        low, high = datatype.bounds
-        right = all(type(one) is int and low <= one <= high for one in values)
-    else:
-        right = all(type(one) is float for one in values)
-        if not right and all(type(one) in (int, float) for one in values):
+    if datatype.kind == "float":
+        if found <= {float}:
+            return values
+        if found <= {float, int}:
             return [_float(one, f"{where}.data[{at}]") for at, one in enumerate(values)]
-    if not right:
-        _refuse(datatype, values, where)
+    elif found <= {_KINDS[datatype.kind][0]}:
+        low, high = datatype.bounds
+        if datatype.kind == "bool" or not values or (low <= min(values) and max(values) <= high):
+            return values
+    _refuse(datatype, values, where)
     return values
 
 

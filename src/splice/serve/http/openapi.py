@@ -37,7 +37,10 @@ def document(manifests: Sequence[Manifest], root_path: str = "") -> dict[str, An
         "info": {
             "title": "Splice",
             "version": "1",
-            "description": "Calls of the live integrations, their records and their outcomes.",
+            # Whoever speaks another protocol has its own description; two of one would differ.
+            "description": "Calls of the live integrations, their records and their outcomes. The "
+            "Open Inference Protocol (`/v2`), SageMaker's `/invocations`, and the APIs of OpenAI, "
+            "Anthropic and MCP are served too, as those who made them describe them.",
         },
         "paths": paths,
         "components": {"schemas": schemas},

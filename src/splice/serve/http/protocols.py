@@ -5,15 +5,16 @@ from __future__ import annotations
 import msgspec
 
 from splice.serve.oip.calls import ReadyDesk
+from splice.serve.oip.inference import RowLimits
 from splice.serve.oip.surface import OipSurface
 from splice.serve.sagemaker.surface import PATHS, SageMakerSurface
 from splice.serve.wire import Surface
 
 
 class OpenLimits(msgspec.Struct, frozen=True):
-    """Rows in one request at most, and the integration that SageMaker asks; empty for the only."""
+    """Bounds of rows, and the integration that SageMaker asks; empty for the only one."""
 
-    max_rows: int = 1024
+    rows: RowLimits = RowLimits()
     sagemaker: str = ""
 
 
@@ -28,8 +29,8 @@ class OpenProtocols:
 
     def __init__(self, desk: ReadyDesk, limits: OpenLimits, body_bytes: int) -> None:
         self.body_bytes = body_bytes
-        self._oip = OipSurface(desk, limits.max_rows)
-        self._sagemaker = SageMakerSurface(desk, limits.sagemaker, limits.max_rows)
+        self._oip = OipSurface(desk, limits.rows)
+        self._sagemaker = SageMakerSurface(desk, limits.sagemaker, limits.rows)
 
     def surface(self, path: str) -> Surface | None:
         """The surface that answers a path; None where neither does."""

@@ -8,6 +8,7 @@ import msgspec
 from splice.core.errors import SettingsError
 from splice.serve.oip.calls import ReadyDesk
 from splice.serve.oip.grpc_service import GrpcService
+from splice.serve.oip.inference import RowLimits
 
 
 class GrpcLimits(msgspec.Struct, frozen=True):
@@ -18,9 +19,8 @@ class GrpcLimits(msgspec.Struct, frozen=True):
 
     host: str
     port: int
-    max_rows: int
+    rows: RowLimits
     body_bytes: int
-    calls: int
     shared: bool = False
 
 
@@ -54,9 +54,9 @@ async def start_grpc(desk: ReadyDesk, limits: GrpcLimits) -> GrpcServer:
             # Without it, a second server on the port would quietly take half of its callers.
             ("grpc.so_reuseport", int(limits.shared)),
         ),
-        maximum_concurrent_rpcs=limits.calls,
+        maximum_concurrent_rpcs=limits.rows.calls,
     )
-    server.add_generic_rpc_handlers((GrpcService(desk, limits.max_rows).handler(),))
+    server.add_generic_rpc_handlers((GrpcService(desk, limits.rows).handler(),))
     host = f"[{limits.host}]" if ":" in limits.host else limits.host
     try:
         port = server.add_insecure_port(f"{host}:{limits.port}")

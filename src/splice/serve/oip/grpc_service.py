@@ -29,9 +29,10 @@ from splice.oip.messages import (
 )
 from splice.serve.http.trace import trace_of
 from splice.serve.oip.calls import Asker, Failure, ReadyDesk
-from splice.serve.oip.forms import Field
-from splice.serve.oip.grpc_status import details_of, status_of, trailers_of
-from splice.serve.oip.inference import EXTENSIONS, PLATFORM, Inference, trouble_of
+from splice.serve.oip.forms import Field, Form
+from splice.serve.oip.grpc_status import status_of, told_of, trailers_of
+from splice.serve.oip.inference import EXTENSIONS, PLATFORM, Inference, RowLimits, trouble_of
+from splice.serve.oip.rows import bodies_of, details_of, outputs_of
 from splice.serve.tokens import token_of
 
 SURFACE = "oip-grpc"
@@ -49,12 +50,12 @@ class GrpcService:
 
     Args:
         desk: The process behind it.
-        max_rows: Rows in one request, at most.
+        limits: Bounds on a request.
     """
 
-    def __init__(self, desk: ReadyDesk, max_rows: int) -> None:
+    def __init__(self, desk: ReadyDesk, limits: RowLimits) -> None:
         self._desk = desk
-        self._inference = Inference(desk, max_rows)
+        self._inference = Inference(desk, limits)
         self._replies = {method: message_class(f"{method}Response") for method in METHODS}
         self._methods: dict[str, _Method] = {
             "ServerLive": self._server_live,
@@ -91,9 +92,7 @@ class GrpcService:
             except Exception as error:  # noqa: BLE001 - the request ends here; its caller is told
                 faults.told(f"a {method} over gRPC", error)
                 failure = Failure(SpliceError("server", got="an error that nobody foresaw"))
-            return await context.abort(
-                status_of(failure), details_of(failure), trailers_of(failure)
-            )
+            return await context.abort(status_of(failure), told_of(failure), trailers_of(failure))
 
         return answer
 
@@ -149,25 +148,26 @@ class GrpcService:
         self, request: _Message, headers: _Headers, principal: Principal
     ) -> _Message:
         line = self._inference.line(principal, request.model_name, request.model_version)
-        try:
-            tensors = tensors_of(request.inputs, request.raw_input_contents, f"{line.name}.inputs")
+
+        def bodies(form: Form) -> list[bytes]:
+            where = f"{line.name}.inputs"
+            tensors = tensors_of(request.inputs, request.raw_input_contents, where)
             _refuse_unsupported(request, line)
-        except SpliceError as error:
-            self._desk.engine.refused(line.name, error)
-            raise
+            return bodies_of(form, tensors, line.name, self._inference.max_rows)
+
         key = headers.get(b"idempotency-key")
         asker = Asker(principal, SURFACE, None if key is None else key.decode("latin-1"))
         if b"traceparent" in headers:
             asker.trace = lambda: trace_of(headers)
         wanted = [one.name for one in request.outputs]
-        inferred = await self._inference.infer(line, tensors, wanted, asker)
+        inferred = await self._inference.infer(line, bodies, wanted, asker)
         if isinstance(inferred, Failure):
             return inferred
         reply = self._replies["ModelInfer"](
             model_name=line.name, model_version=str(line.release.number), id=request.id
         )
-        put_parameters(reply.parameters, inferred.parameters)
-        for tensor in inferred.tensors:
+        put_parameters(reply.parameters, details_of(inferred.records))
+        for tensor in outputs_of(inferred.form, inferred.records, inferred.names):
             put_tensor(reply.outputs, reply.raw_output_contents, tensor)
         return reply
 

@@ -43,7 +43,7 @@ def status_of(failure: Failure) -> grpc.StatusCode:
     return next(STATUS[kind] for kind in type(failure.error).__mro__ if kind in STATUS)
 
 
-def details_of(failure: Failure) -> str:
+def told_of(failure: Failure) -> str:
     """The error in one line, which fits into a trailer."""
     return failure.text[:_MOST].translate(_UNSAFE)
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import msgspec
 
 from splice.core.access import Principal
+from splice.core.call import Record
 from splice.core.errors import InputMismatch, SpliceError, UnknownRelease
 from splice.engine.keyring import may_call
 from splice.engine.line import Line
-from splice.oip.tensors import Tensor
-from splice.serve.oip.calls import Asker, Failure, answered_rows
+from splice.serve.oip.calls import Asker, Failure, RowCalls
 from splice.serve.oip.forms import Form, Forms
-from splice.serve.oip.rows import DETAILS, bodies_of, details_of, outputs_of
+from splice.serve.oip.rows import DETAILS
 from splice.serve.wire import GatewayDesk
 
 PLATFORM = "splice"
@@ -23,10 +22,18 @@ EXTENSIONS = ("binary_tensor_data", "model_repository")
 
 
 class Inferred(msgspec.Struct):
-    """What a request gets: outputs, and what is told of its calls."""
+    """What a request gets: the records of its rows, and which outputs of them."""
 
-    tensors: list[Tensor]
-    parameters: dict[str, Any]
+    form: Form
+    names: Sequence[str]
+    records: list[Record]
+
+
+class RowLimits(msgspec.Struct, frozen=True):
+    """Rows in one request at most, and calls at once in this process."""
+
+    rows: int = 1024
+    calls: int = 1000
 
 
 class Inference:
@@ -34,13 +41,14 @@ class Inference:
 
     Args:
         desk: The process behind it.
-        max_rows: Rows in one request, at most.
+        limits: Bounds on a request.
     """
 
-    def __init__(self, desk: GatewayDesk, max_rows: int) -> None:
+    def __init__(self, desk: GatewayDesk, limits: RowLimits) -> None:
         self.desk = desk
-        self._max_rows = max_rows
+        self.max_rows = limits.rows
         self._forms = Forms()
+        self._calls = RowCalls(desk, limits.calls)
 
     def line(self, principal: Principal, name: str, version: str = "") -> Line:
         """The live line that is meant; versions are numbers of releases.
@@ -73,25 +81,32 @@ class Inference:
         return self._forms.of(line)
 
     async def infer(
-        self, line: Line, tensors: Sequence[Tensor], wanted: Sequence[str], asker: Asker
+        self,
+        line: Line,
+        bodies: Callable[[Form], list[bytes]],
+        wanted: Sequence[str],
+        asker: Asker,
     ) -> Inferred | Failure:
-        """The outputs of all rows: those wanted, or all fields of the reply where none is named.
+        """The replies to all rows.
+
+        Args:
+            line: The integration.
+            bodies: Makes the JSON body of each row.
+            wanted: Outputs that are asked for; all fields of the reply where none is named.
+            asker: Who asks.
 
         Raises:
             RequestError: Nothing has run: an input, an output or a row is not what is declared.
-            Draining: The process is shutting down.
+            RefusedError: It may not run now.
         """
         form = self.form(line)
         try:
-            names = _checked(form, wanted, line.name)
-            bodies = bodies_of(form, tensors, line.name, self._max_rows)
-            answered = await answered_rows(self.desk, line, bodies, asker)
+            names = _checked(form, wanted, line.name) if wanted else list(form.outputs)
+            answered = await self._calls.answered(line, bodies(form), asker)
         except SpliceError as error:
             self.desk.engine.refused(line.name, error)
             raise
-        if isinstance(answered, Failure):
-            return answered
-        return Inferred(outputs_of(form, answered, names), details_of(answered))
+        return answered if isinstance(answered, Failure) else Inferred(form, names, answered)
 
 
 def trouble_of(line: Line) -> str:
@@ -114,4 +129,4 @@ def _checked(form: Form, wanted: Sequence[str], name: str) -> Sequence[str]:
             raise InputMismatch(
                 f"{name}.outputs.{one[:80]}", got="the same output twice", promised="each once"
             )
-    return wanted or list(form.outputs)
+    return wanted

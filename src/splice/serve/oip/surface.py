@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -17,14 +18,25 @@ from splice.oip.bodies import (
     LENGTH_HEADER,
     InferRequest,
     InferResponse,
-    read_request,
+    WireTensor,
+    read_json,
+    tensors_in,
     wire_of,
     write,
 )
 from splice.serve.http.trace import trace_of
 from splice.serve.oip.calls import Asker, Failure, ReadyDesk
 from splice.serve.oip.faults import nowhere, refusal
-from splice.serve.oip.inference import EXTENSIONS, PLATFORM, Inference, Inferred, trouble_of
+from splice.serve.oip.forms import Form
+from splice.serve.oip.inference import (
+    EXTENSIONS,
+    PLATFORM,
+    Inference,
+    Inferred,
+    RowLimits,
+    trouble_of,
+)
+from splice.serve.oip.rows import bodies_of, details_of, json_outputs, outputs_of, plain_bodies
 from splice.serve.tokens import token_of
 from splice.serve.wire import WireAnswer, WireCall
 
@@ -41,12 +53,12 @@ class OipSurface:
 
     Args:
         desk: The process behind it.
-        max_rows: Rows in one request, at most.
+        limits: Bounds on a request.
     """
 
-    def __init__(self, desk: ReadyDesk, max_rows: int) -> None:
+    def __init__(self, desk: ReadyDesk, limits: RowLimits) -> None:
         self._desk = desk
-        self.inference = Inference(desk, max_rows)
+        self.inference = Inference(desk, limits)
 
     def refuse(self, error: SpliceError, call: WireCall) -> WireAnswer:
         """An error in the protocol's shape. Whoever asks whether the process lives is told."""
@@ -70,8 +82,8 @@ class OipSurface:
                 return nowhere(call.method, path, "GET")
             return _live() if path == _LIVE else self._ready()
         principal = self._desk.engine.keyring.principal(token_of(call.headers), call.address)
-        if path.startswith(f"{_MODELS}/"):
-            return await self._model(path[len(_MODELS) + 1 :].split("/"), call, principal)
+        if meant := _meant(path):
+            return await self._model(meant, call, principal)
         if path == _INDEX:
             if call.method != "POST":
                 return nowhere(call.method, path, "POST")
@@ -86,14 +98,8 @@ class OipSurface:
         server = {"name": PLATFORM, "version": __version__, "extensions": EXTENSIONS}
         return WireAnswer(200, _encode(server))
 
-    async def _model(self, parts: list[str], call: WireCall, principal: Principal) -> WireAnswer:
-        """`NAME`, `NAME/versions/V`, and `ready` or `infer` of either."""
-        name, version, rest = parts[0], "", parts[1:]
-        if len(rest) >= 2 and rest[0] == "versions":
-            version, rest = rest[1], rest[2:]
-        verb = rest[0] if rest else ""
-        if len(rest) > 1 or verb not in ("", "ready", "infer"):
-            return nowhere(call.method, call.path)
+    async def _model(self, meant: _Meant, call: WireCall, principal: Principal) -> WireAnswer:
+        name, version, verb = meant.name, meant.version, meant.verb
         method = "POST" if verb == "infer" else "GET"
         if call.method != method:
             return nowhere(call.method, call.path, method)
@@ -142,23 +148,55 @@ class OipSurface:
         return WireAnswer(200, _encode(found))
 
     async def _infer(self, line: Line, call: WireCall, principal: Principal) -> WireAnswer:
-        headers = call.headers
+        headers, name = call.headers, line.name
         try:
-            _check_media(line.name, headers)
-            request, tensors = read_request(call.body, headers.get(LENGTH_HEADER), line.name)
-            _refuse_unsupported(request, line.name)
+            _check_media(name, headers)
+            request, binary = read_json(call.body, headers.get(LENGTH_HEADER), name)
+            _refuse_unsupported(request, name)
         except SpliceError as error:
-            self._desk.engine.refused(line.name, error)
+            self._desk.engine.refused(name, error)
             raise
+
+        def bodies(form: Form) -> list[bytes]:
+            most = self.inference.max_rows
+            plain = None if binary else plain_bodies(form, request.inputs, most)
+            if plain is not None:
+                return plain
+            tensors = tensors_in(request.inputs, binary, f"{name}.inputs")
+            return bodies_of(form, tensors, name, most)
+
         key = headers.get(b"idempotency-key")
         asker = Asker(principal, SURFACE, None if key is None else key.decode("latin-1"))
         if b"traceparent" in headers:
             asker.trace = lambda: trace_of(headers)
         wanted = [one.name for one in request.outputs] if request.outputs else []
-        inferred = await self.inference.infer(line, tensors, wanted, asker)
+        inferred = await self.inference.infer(line, bodies, wanted, asker)
         if isinstance(inferred, Failure):
             return refusal(inferred)
         return _response(line, request, inferred)
+
+
+class _Meant(msgspec.Struct, frozen=True, gc=False):
+    """What a path asks for: `verb` is `ready`, `infer`, or empty for the metadata."""
+
+    name: str
+    version: str
+    verb: str
+
+
+@functools.lru_cache(maxsize=512)
+def _meant(path: str) -> _Meant | None:
+    """`/v2/models/NAME` or `/v2/models/NAME/versions/V`, and `ready` or `infer` of either."""
+    if not path.startswith(f"{_MODELS}/"):
+        return None
+    name, *rest = path[len(_MODELS) + 1 :].split("/")
+    version = ""
+    if len(rest) >= 2 and rest[0] == "versions":
+        version, rest = rest[1], rest[2:]
+    verb = rest[0] if rest else ""
+    if len(rest) > 1 or verb not in ("", "ready", "infer"):
+        return None
+    return _Meant(name, version, verb)
 
 
 class _Index(msgspec.Struct):
@@ -203,24 +241,36 @@ def _refuse_unsupported(request: InferRequest, name: str) -> None:
 
 
 def _response(line: Line, request: InferRequest, inferred: Inferred) -> WireAnswer:
-    response = InferResponse(
-        [], line.name, str(line.release.number), request.id or msgspec.UNSET, inferred.parameters
-    )
-    by_name = {one.name: one.parameters or {} for one in request.outputs or ()}
-    default = bool(request.parameters and request.parameters.get("binary_data_output"))
+    form, names, records = inferred.form, inferred.names, inferred.records
     raws: list[bytes] = []
-    for tensor in inferred.tensors:
-        binary = bool(by_name.get(tensor.name, {}).get("binary_data", default))
-        wire, raw = wire_of(tensor, binary=binary)
-        response.outputs.append(wire)
-        if raw is not None:
-            raws.append(raw)
+    outputs: list[WireTensor] = []
+    binary = _binary_of(request, names)
+    if any(binary):
+        tensors = outputs_of(form, records, names)
+        for tensor, is_binary in zip(tensors, binary, strict=True):
+            wire, raw = wire_of(tensor, binary=is_binary)
+            outputs.append(wire)
+            if raw is not None:
+                raws.append(raw)
+    else:
+        outputs = json_outputs(form, records, names)
+    details = details_of(records)
+    response = InferResponse(
+        outputs, line.name, str(line.release.number), request.id or msgspec.UNSET, details
+    )
     body, length = write(response, raws)
     headers: list[tuple[bytes, bytes]] = []
-    call_id = inferred.parameters.get("splice_call_id")
-    if call_id is not None:
-        headers.append((b"splice-call-id", call_id.encode()))
+    if len(records) == 1:
+        headers.append((b"splice-call-id", records[0].call_id.encode()))
     if length is None:
         return WireAnswer(200, body, headers=headers)
     headers.append((b"inference-header-content-length", b"%d" % length))
     return WireAnswer(200, body, BINARY.encode(), headers)
+
+
+def _binary_of(request: InferRequest, names: Sequence[str]) -> list[bool]:
+    """Which outputs are wanted as binary data, in their order."""
+    default = bool(request.parameters and request.parameters.get("binary_data_output"))
+    if not request.outputs:
+        return [default] * len(names)
+    return [bool((one.parameters or {}).get("binary_data", default)) for one in request.outputs]

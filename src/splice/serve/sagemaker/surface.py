@@ -13,9 +13,10 @@ from splice.engine.faults import faults
 from splice.engine.keyring import may_call
 from splice.engine.line import Line
 from splice.serve.http.trace import trace_of
-from splice.serve.oip.calls import Asker, Failure, ReadyDesk, answered_rows
+from splice.serve.oip.calls import Asker, Failure, ReadyDesk, RowCalls
 from splice.serve.oip.faults import nowhere, refusal
 from splice.serve.oip.forms import Forms
+from splice.serve.oip.inference import RowLimits
 from splice.serve.sagemaker.formats import accepted, format_of, read, write
 from splice.serve.tokens import token_of
 from splice.serve.wire import WireAnswer, WireCall
@@ -32,13 +33,14 @@ class SageMakerSurface:
     Args:
         desk: The process behind it.
         integration: The one that is asked; empty for the only one that is live.
-        max_rows: Rows in one request, at most.
+        limits: Bounds on a request.
     """
 
-    def __init__(self, desk: ReadyDesk, integration: str, max_rows: int) -> None:
+    def __init__(self, desk: ReadyDesk, integration: str, limits: RowLimits) -> None:
         self._desk = desk
         self._integration = integration
-        self._max_rows = max_rows
+        self._max_rows = limits.rows
+        self._calls = RowCalls(desk, limits.calls)
         self._forms = Forms()
 
     def refuse(self, error: SpliceError, call: WireCall) -> WireAnswer:
@@ -81,7 +83,7 @@ class SageMakerSurface:
             asked = format_of(said, line.where)
             answer_format = accepted(headers.get(b"accept", b"").decode("latin-1"), asked)
             rows = read(call.body, asked, line, self._forms.of(line), self._max_rows)
-            answered = await answered_rows(self._desk, line, rows.bodies, asker)
+            answered = await self._calls.answered(line, rows.bodies, asker)
         except SpliceError as error:
             engine.refused(line.name, error)
             raise
