@@ -27,6 +27,7 @@ from splice.declare.gates import (
     Size,
     Slices,
 )
+from splice.declare.retraining import Pipeline, Retraining, Trained
 from splice.declare.spec import (
     LLM,
     Cache,
@@ -76,9 +77,11 @@ __all__ = [
     "Model",
     "NotWorse",
     "Objective",
+    "Pipeline",
     "Prediction",
     "Reply",
     "Request",
+    "Retraining",
     "Risk",
     "Robust",
     "Rollout",
@@ -89,6 +92,7 @@ __all__ = [
     "Slices",
     "Spend",
     "SpliceError",
+    "Trained",
     "register",
     "training",
 ]

@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Protocol
 import msgspec
 
 from splice.declare.gates import Gates
+from splice.declare.retraining import Pipeline
 
 
 class EntityMark:
@@ -288,6 +289,10 @@ class Integration:
 
     def decide(self, request: Any, prediction: Any, /) -> Any:
         """What the business does with the prediction: a reply. Left out, it is `value` itself."""
+        raise NotImplementedError
+
+    def retrain(self) -> Pipeline:
+        """How its model is trained anew. Left out, nothing trains it. A server never calls this."""
         raise NotImplementedError
 
 

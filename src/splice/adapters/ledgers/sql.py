@@ -16,6 +16,7 @@ from splice.adapters.ledgers.leases import SqlLeases
 from splice.adapters.ledgers.migrate import HEAD, migrate, schema_version
 from splice.adapters.ledgers.models import SqlModels
 from splice.adapters.ledgers.outcomes import SqlOutcomes
+from splice.adapters.ledgers.pipelines import SqlPipelines
 from splice.adapters.ledgers.promotions import SqlPromotions
 from splice.adapters.ledgers.records import SqlRecords
 from splice.adapters.ledgers.releases import SqlReleases
@@ -38,6 +39,7 @@ class Ledger:
         self.leases = SqlLeases(database)
         self.promotions = SqlPromotions(database, self.releases)
         self.figures = SqlFigures(database, self.outcomes)
+        self.pipelines = SqlPipelines(database)
 
     def migrate(self) -> None:
         """Bring the schema up to date, one process at a time."""

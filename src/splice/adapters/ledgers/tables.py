@@ -270,5 +270,13 @@ pipeline_runs = Table(
     Column("integration", Words, nullable=False),
     Column("state", Words, nullable=False),  # asked, running, done, failed, refused
     Column("asked_us", BigInteger, nullable=False),
+    Column("revision", Integer, nullable=False),
     Column("body", Words, nullable=False),  # JSON
+)  # fmt: skip
+
+pipeline_slots = Table(
+    "pipeline_slots", metadata,
+    Column("integration", Words, primary_key=True),
+    Column("schedule", Words, primary_key=True),
+    Column("slot_us", BigInteger, nullable=False),  # the newest moment that was taken
 )  # fmt: skip

@@ -60,9 +60,17 @@ CREATE TABLE pipeline_runs (
     integration TEXT NOT NULL,
     state TEXT NOT NULL,
     asked_us BIGINT NOT NULL,
+    revision INTEGER NOT NULL,
     body TEXT NOT NULL
 );
 CREATE INDEX pipeline_runs_by_state ON pipeline_runs (state, asked_us);
+CREATE INDEX pipeline_runs_by_integration ON pipeline_runs (integration, asked_us);
+CREATE TABLE pipeline_slots (
+    integration TEXT NOT NULL,
+    schedule TEXT NOT NULL,
+    slot_us BIGINT NOT NULL,
+    PRIMARY KEY (integration, schedule)
+);
 """
 
 _SERIAL = {
