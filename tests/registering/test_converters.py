@@ -76,7 +76,7 @@ class TestLightGBM(FileConverterContract):
     @pytest.fixture
     def trained(self) -> Any:
         x, y = _binary()
-        return lightgbm.LGBMClassifier(n_estimators=20, verbose=-1).fit(x, y), x[:50]
+        return lightgbm.LGBMClassifier(n_estimators=5, verbose=-1).fit(x, y), x[:50]
 
     @pytest.fixture
     def saved(self, trained: Any, tmp_path: Any) -> Any:
@@ -94,7 +94,7 @@ class TestXGBoost(FileConverterContract):
     @pytest.fixture
     def trained(self) -> Any:
         x, y = _binary()
-        return xgboost.XGBClassifier(n_estimators=20).fit(x, y == "benign"), x[:50]
+        return xgboost.XGBClassifier(n_estimators=5).fit(x, y == "benign"), x[:50]
 
     @pytest.fixture
     def saved(self, trained: Any, tmp_path: Any) -> Any:

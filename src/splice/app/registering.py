@@ -26,7 +26,7 @@ from splice.control.registry import Adopted, Registration, pickle_error
 from splice.core.errors import DeclarationError, ModelUnavailable, SpliceError
 from splice.core.release import Column, ModelVersion, Signature
 from splice.core.versions import Card, Lineage
-from splice.ports.converters import Converted, Converter
+from splice.ports.converters import Converted, Converter, FileConverter
 from splice.ports.runtimes import ModelRuntime
 
 _CHUNK = 256  # rows of one run while parity is checked
@@ -85,9 +85,9 @@ class Registrar:
             raise pickle_error(said.source)
         if kind not in ("lightgbm", "xgboost"):
             return self._registry.register(name, file, now_us=now_us(), said=said)
-        converter = plugin("converters", kind, "splice-ai[convert]")()
-        return self.estimator(name, converter.read(file), said, example=example,
-                              tolerance=tolerance)  # fmt: skip
+        converter: FileConverter = plugin("converters", kind, "splice-ai[convert]")()
+        made = converter.convert_file(file, example)
+        return self._converted(name, made, said, tolerance)
 
     def pickle(self, name: str, file: Path, said: Registration, signature: Signature) -> Adopted:
         """The version of a pickle, where the settings allow such, and somebody says why.
@@ -130,7 +130,17 @@ class Registrar:
             DeclarationError: It cannot be converted, or the conversion is further off than
                 `tolerance`.
         """
-        candidates = _converter(estimator).convert(estimator, example)
+        made = _converter(estimator).convert(estimator, example)
+        lineage = said.lineage
+        if not lineage.params:
+            lineage = msgspec.structs.replace(lineage, params=params_of(estimator))
+        return self._converted(
+            name, made, msgspec.structs.replace(said, lineage=lineage), tolerance
+        )
+
+    def _converted(
+        self, name: str, candidates: list[Converted], said: Registration, tolerance: float
+    ) -> Adopted:
         runtime = available("runtimes", "onnx")
         if runtime is None:
             raise ModelUnavailable(name, got="no runtime for ONNX", mend="install splice-ai[onnx]")
@@ -141,7 +151,6 @@ class Registrar:
                 said.lineage,
                 original=chosen.original,
                 parity=parity.parity,
-                params=said.lineage.params or params_of(estimator),
             )
             said = msgspec.structs.replace(
                 said, lineage=lineage, source=said.source or chosen.original

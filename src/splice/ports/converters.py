@@ -49,10 +49,13 @@ class Converter(Protocol):
 class FileConverter(Converter, Protocol):
     """A converter that also reads the library's own model files, where those run no code."""
 
-    def read(self, file: Path) -> Any:
-        """The estimator in a file.
+    def convert_file(self, file: Path, example: Any) -> list[Converted]:
+        """What `convert` makes of the estimator in a file.
+
+        It is read in a process of its own: a damaged file may end that one, and never this.
 
         Raises:
             ModelUnavailable: It is damaged, or of another library.
+            DeclarationError: As in `convert`.
         """
         ...

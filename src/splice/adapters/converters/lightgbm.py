@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from splice.adapters.converters import boosters
+from splice.adapters.converters.apart import converted_apart
 from splice.adapters.converters.graphs import tools
 from splice.adapters.converters.originals import label_of, library_of, names_of
 from splice.adapters.converters.sklearn import converted, splits_of
@@ -36,6 +37,10 @@ class LightGBMConverter:
                 file.name, got=str(error)[:300], promised="a LightGBM model as text",
                 mend="save it again with save_model()",
             ) from None  # fmt: skip
+
+    def convert_file(self, file: Path, example: Any) -> list[Converted]:
+        """What `convert` makes of a file, which is read in a process of its own."""
+        return converted_apart("lightgbm", file, example)
 
     def convert(self, estimator: Any, example: Any) -> list[Converted]:
         """The file in single precision, and with its splits in double."""

@@ -70,7 +70,7 @@ class FileConverterContract(ConverterContract):
     ) -> None:
         _, rows = trained
 
-        of_file = converter.convert(converter.read(saved), rows)[0]
+        of_file = converter.convert_file(saved, rows)[0]
         of_object = converter.convert(trained[0], rows)[0]
 
         for read, kept in zip(of_file.answers, of_object.answers, strict=True):
@@ -78,8 +78,14 @@ class FileConverterContract(ConverterContract):
             assert kept.score is not None
             assert abs(read.score - kept.score) < 1e-9
 
-    def test_a_damaged_file_is_refused(self, converter: FileConverter, saved: Path) -> None:
-        saved.write_bytes(saved.read_bytes()[:200])
+    def test_no_example_is_needed(self, converter: FileConverter, saved: Path) -> None:
+        made = converter.convert_file(saved, None)
 
-        with pytest.raises(SpliceError):
-            converter.read(saved)
+        assert all(len(one.questions) == len(one.answers) > 0 for one in made)
+
+    def test_a_damaged_file_is_refused(self, converter: FileConverter, saved: Path) -> None:
+        whole = saved.read_bytes()
+        for left in (len(whole) // 2, 200):
+            saved.write_bytes(whole[:left])
+            with pytest.raises(SpliceError):
+                converter.convert_file(saved, None)
