@@ -29,7 +29,7 @@ KEYS = {
 }
 REGION = "eu-central-1"
 
-_PATH = re.compile(r"/endpoints/([^/]+)/invocations")
+_PATH = re.compile(r"(?:/gateway)?/endpoints/([^/]+)/invocations")
 _PROOF = re.compile(
     r"AWS4-HMAC-SHA256 Credential=([^/]+)/(\d{8})/([^/]+)/sagemaker/aws4_request, "
     r"SignedHeaders=([^,]+), Signature=([0-9a-f]{64})"

@@ -29,7 +29,7 @@ from splice.core.versions import Endpoint
 from splice.oip.tensors import Tensor
 from splice.testing.contracts.remotes import failed, same
 from splice.testing.oip_grpc_server import OipGrpcServer
-from splice.testing.oip_server import OipServer, Said
+from splice.testing.oip_server import Asked, OipServer, Said
 
 ROW = {"a": 1.0, "b": 2.0}
 THIRTEEN = {"a": 6.0, "b": 7.0}  # what the faults of single values hit
@@ -304,6 +304,45 @@ async def test_a_model_of_one_row_is_asked_one_row_at_a_time(
     assert all(same(one, float(i)) for i, one in enumerate(ones))
     assert all(same(one, float(i)) for i, one in enumerate(fours))
     assert (first, len(server.asked) - first) == (5, 3)
+
+
+async def test_no_more_requests_are_on_their_way_than_there_are_lanes(
+    runtime: OipRuntime, server: OipServer
+) -> None:
+    options = {"lanes": 3, "max_batch": 1}
+    model = runtime.connect(Endpoint("oip", server.url, "adder", options=options), NAMES, PAIR)
+    server.delay_s = 0.02
+
+    results = await model.infer([{"a": i, "b": 0} for i in range(10)], 20)
+
+    assert all(same(one, float(i)) for i, one in enumerate(results))
+    assert server.most_at_once == 3
+
+
+async def test_any_name_of_a_model_is_one_step_of_the_path(
+    runtime: OipRuntime, server: OipServer
+) -> None:
+    odd = Endpoint("oip", f"{server.url}/v2/", "team/modèle?x", "1/2")
+
+    error = await failed(runtime.connect(odd, NAMES, PAIR), ROW)
+
+    assert isinstance(error, ModelUnavailable)
+    assert server.asked[-1].path == "/v2/models/team%2Fmod%C3%A8le%3Fx/versions/1%2F2/infer"
+
+
+async def test_a_model_that_says_of_itself_that_it_is_not_ready_is_not(
+    runtime: OipRuntime, server: OipServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    behave = server.answer
+
+    def unready(asked: Asked) -> Said:
+        said = behave(asked)
+        return Said(200, b'{"ready": false}') if asked.path.endswith("/ready") else said
+
+    monkeypatch.setattr(server, "answer", unready)
+
+    with pytest.raises(ModelUnavailable, match="not ready"):
+        await runtime.inspect(Endpoint("oip", server.url, "adder"))
 
 
 async def test_binary_data_that_is_too_short_is_a_bad_answer(

@@ -237,6 +237,16 @@ async def test_keys_by_another_prefix_without_a_token_are_used(server: SageMaker
     await runtime.close()
 
 
+async def test_a_path_before_the_endpoints_is_signed_too(
+    runtime: SageMakerRuntime, server: SageMakerStandIn
+) -> None:
+    at = msgspec.structs.replace(_at(server), url=f"{server.url}/gateway/")
+
+    results = await runtime.connect(at, ("a", "b"), PAIR).infer([ROW], 20)
+
+    assert same(results[0], 3.0)
+
+
 async def test_without_a_signature_features_name_the_numbers_of_a_row(
     runtime: SageMakerRuntime, server: SageMakerStandIn
 ) -> None:

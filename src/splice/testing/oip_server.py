@@ -63,6 +63,7 @@ class ScriptedServer:
         delay_s: How long it holds every answer back.
         asked: What came.
         left: How many clients hung up while they were owed an answer.
+        most_at_once: The most requests that were being answered at one time.
     """
 
     def __init__(self, port: int = 0) -> None:
@@ -73,6 +74,8 @@ class ScriptedServer:
         self.delay_s = 0.0
         self.asked: list[Asked] = []
         self.left = 0
+        self.most_at_once = 0
+        self._at_once = 0
         self.port = port
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
@@ -152,8 +155,13 @@ class ScriptedServer:
         body = await reader.readexactly(int(headers.get("content-length", "0")))
         asked = Asked(method, path, headers, body)
         self.asked.append(asked)
-        if self.delay_s and await self._gone(reader, self.delay_s):
-            return False
+        self._at_once += 1
+        self.most_at_once = max(self.most_at_once, self._at_once)
+        try:
+            if self.delay_s and await self._gone(reader, self.delay_s):
+                return False
+        finally:
+            self._at_once -= 1
         if method == "POST" and await self._misbehaves(reader, writer):
             return False
         said = self.answer(asked)

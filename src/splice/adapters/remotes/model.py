@@ -202,8 +202,6 @@ class RemoteModel:
         except ModelMismatch as error:  # lists of several lengths: each fits, but not together
             return [error] if count == 1 else await self._halves(rows, until, trace)
         try:
-            if left <= 0:
-                raise self._faults.late(0.0)
             raw = await self._wire.ask(feed, count, left, trace)
         except (ModelMismatch, RouteCrashed, BadAnswer) as error:
             if count == 1 or not self._works:
