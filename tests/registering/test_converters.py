@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow
 import pytest
 import xgboost
+from registering_house import Registered
 from sklearn.cluster import KMeans
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import (
@@ -23,7 +24,6 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 import splice
-from conftest import Registered
 from splice.control.registry import Registration
 from splice.core.errors import DeclarationError, ModelUnavailable
 from splice.core.versions import Parity

@@ -19,9 +19,9 @@ import lightgbm
 import numpy as np
 import onnx
 import pytest
+from registering_house import Registered
 from sklearn.linear_model import LogisticRegression
 
-from conftest import Registered
 from splice.control import archives
 from splice.control.artifacts import imports_of, kind_of
 from splice.control.registry import Registration

@@ -11,8 +11,8 @@ import lightgbm
 import numpy as np
 import pytest
 from mlflow_house import client
+from registering_house import Registered
 
-from conftest import Registered
 from splice.adapters.net.mlflow import Mlflow
 from splice.adapters.registries.mlflow import MlflowRegistry
 from splice.app import registries

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from registering_house import Registered
 from sklearn.linear_model import LogisticRegression
 
 import splice
-from conftest import Registered
 from splice.adapters.net.mlflow import Mlflow, pairs
 from splice.adapters.trackers.files import FileTracker
 from splice.adapters.trackers.mlflow import MlflowTracker
