@@ -243,3 +243,21 @@ def test_a_value_that_is_silently_made_up_is_found(
     tmp_path: Path, given: str, unknown: float, must: str, fails: set[str]
 ) -> None:
     assert _failed(tmp_path, given, unknown, must) == fails
+
+
+@pytest.mark.parametrize(
+    ("gate", "says"),
+    [
+        ('splice.NotWorse("auc", margin=0.02)', "at most 0.02 worse: 0.0.* too much"),
+        ('splice.NotWorse("brier", margin=-0.5)', "at least 0.5 better: 0.5.* too little"),
+        ("splice.NotWorse(mistakes, higher_is_better=False)", "worse by 0.0.* at most 0 worse"),
+        ('splice.NotWorse("auc", margin=0.05, sure=True)', "also at the worse end"),
+    ],
+)
+def test_a_comparison_knows_which_way_is_better(tmp_path: Path, gate: str, says: str) -> None:
+    with closing(Bank(tmp_path, integration(gate))) as bank:
+        bank.add(good(), alias="champion")
+        bank.apply()
+
+        with pytest.raises(NotPromoted, match=says):
+            bank.promote(bank.add(logistic(model=fitted(blind=True))))

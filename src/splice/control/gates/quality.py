@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from splice.control.gates.bench import Bench, cannot_tell, higher_is_better, number, result, told
-from splice.control.gates.intervals import difference, estimate
+from splice.control.gates.intervals import Estimate, difference, estimate
 from splice.control.gates.sample import CannotTell
 from splice.core.validation import GateResult
 from splice.declare.gates import AtLeast, AtMost, NotWorse, figure_name
@@ -42,11 +42,23 @@ def not_worse(gate: NotWorse, bench: Bench) -> GateResult:
     short = bound - judged
     what = (
         f"{figure_name(gate.metric)} is {number(new.value)}, "
-        f"that of {bench.champion.label} {number(old.value)}: better by {told(better)}, "
-        f"wanted at least {number(bound)}"
+        f"that of {bench.champion.label} {number(old.value)}: {_by(better)}, "
+        f"wanted {_at_least(bound)}"
     )
     if gate.sure:
-        what += " for the lower end"
+        what += ", also at the worse end"
     if short > 0:
-        what += f": {number(short)} too low"
+        what += f": {number(short)} too {'little' if bound > 0 else 'much'}"
     return result(gate, what, passed=short <= 0, bound=bound, found=better)
+
+
+def _by(better: Estimate) -> str:
+    """How much better or worse, with the interval in the same direction."""
+    if better.value >= 0:
+        return f"better by {told(better)}"
+    worse = (-better.value, -better.high, -better.low)
+    return "worse by {} ({} to {})".format(*map(number, worse))
+
+
+def _at_least(bound: float) -> str:
+    return f"at least {number(bound)} better" if bound > 0 else f"at most {number(-bound)} worse"

@@ -1,4 +1,4 @@
-"""Robustness: a value is missing, unknown or shifted; what then is refused, what is decided?"""
+"""Robustness: whether a missing, unknown or shifted value is refused, or decides otherwise."""
 
 from __future__ import annotations
 
