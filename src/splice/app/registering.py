@@ -141,21 +141,34 @@ class Registrar:
     def _converted(
         self, name: str, candidates: list[Converted], said: Registration, tolerance: float
     ) -> Adopted:
-        runtime = available("runtimes", "onnx")
-        if runtime is None:
-            raise ModelUnavailable(name, got="no runtime for ONNX", mend="install splice-ai[onnx]")
         with tempfile.TemporaryDirectory(prefix="splice-model-") as folder:
             file = Path(folder, "model.onnx")
-            chosen, parity = _chosen(name, candidates, runtime(), file, tolerance)
+            found = _written(name, candidates, file, tolerance)
             lineage = msgspec.structs.replace(
-                said.lineage,
-                original=chosen.original,
-                parity=parity.parity,
+                said.lineage, original=found.original, parity=found.parity
             )
             said = msgspec.structs.replace(
-                said, lineage=lineage, source=said.source or chosen.original
+                said, lineage=lineage, source=said.source or found.original
             )
             return self._registry.register(name, file, now_us=now_us(), said=said)
+
+
+def to_onnx(name: str, estimator: Any, file: Path, *, example: Any, tolerance: float) -> Lineage:
+    """Writes a trained estimator as ONNX; gives what it was, and how far the file is from it.
+
+    Raises:
+        DeclarationError: It cannot be converted, or the conversion is further off.
+    """
+    made = _converter(estimator).convert(estimator, example)
+    return _written(name, made, file, tolerance)
+
+
+def _written(name: str, candidates: list[Converted], file: Path, tolerance: float) -> Lineage:
+    runtime = available("runtimes", "onnx")
+    if runtime is None:
+        raise ModelUnavailable(name, got="no runtime for ONNX", mend="install splice-ai[onnx]")
+    chosen, parity = _chosen(name, candidates, runtime(), file, tolerance)
+    return Lineage(original=chosen.original, parity=parity.parity)
 
 
 def _chosen(

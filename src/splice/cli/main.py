@@ -20,6 +20,7 @@ from splice.cli import (
     project,
     prompts,
     release,
+    retrain,
     rollout,
     serve,
 )
@@ -63,6 +64,7 @@ app.command()(batch.batch)
 app.command()(release.stop)
 app.command()(release.start)
 app.add_typer(release.app, name="release", help="Numbered releases of integrations.")
+app.add_typer(retrain.app, name="retrain", help="Train a model anew, and release it.")
 app.add_typer(rollout.app, name="rollout", help="A challenger's share of the calls.")
 app.add_typer(audit.app, name="audit", help="Who changed what, when and why.")
 app.add_typer(calls.app, name="calls", help="Recorded calls.")

@@ -10,6 +10,7 @@ import typer
 from splice.app import wiring
 from splice.app.endpoints import away
 from splice.app.init import write_project
+from splice.app.pipelines import mistakes_of
 from splice.cli.common import REFUSED, as_json, mistakes, out, stores, talk
 from splice.core.errors import DeclarationError
 from splice.core.units import duration_text
@@ -44,6 +45,7 @@ def check(
         control = wiring.control_of(settings, opened)
         for one in found:
             wrong.extend(control.check(one))
+        wrong.extend(mistakes_of(found))
         unreached = [] if json or wrong else away(settings, opened.models, found)
     if json:
         as_json([_plain(one) for one in wrong])

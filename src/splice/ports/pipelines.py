@@ -56,17 +56,11 @@ class PipelineStore(Protocol):
 
 
 class PipelineShape(msgspec.Struct, frozen=True):
-    """What a compiler is told of a pipeline.
-
-    `deadline_s` bounds each step. `schedule` is told, not carried out: the other system has its
-    own.
-    """
+    """What a compiler is told of a pipeline: its name and its steps, one after the other."""
 
     integration: str
     steps: tuple[Step, ...]
     purpose: str = ""
-    deadline_s: float = 0.0
-    memory_mb: int = 0
 
 
 class Target(msgspec.Struct, frozen=True):
