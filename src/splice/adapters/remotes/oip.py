@@ -32,7 +32,7 @@ from splice.core.errors import (
 )
 from splice.core.release import Column, Signature
 from splice.core.versions import Endpoint
-from splice.oip.bodies import InferRequest, WantedOutput, read_response, wire_of, write
+from splice.oip.bodies import BINARY, InferRequest, WantedOutput, read_response, wire_of, write
 from splice.oip.tensors import Tensor
 
 _INSPECT_S = 10.0
@@ -100,6 +100,8 @@ class OipRuntime:
         headers, secrets = headers_of(endpoint, options, self._secrets)
         if options.host:
             headers["host"] = options.host
+        if options.binary:  # KServe would read it as JSON by the usual type
+            headers["content-type"] = BINARY
         key = (endpoint.url, options.ca_file, *(f"{n}:{v}" for n, v in sorted(headers.items())))
         http = self._https.get(key)
         if http is None:

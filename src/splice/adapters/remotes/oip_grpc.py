@@ -239,6 +239,8 @@ class _GrpcWire:
     async def _send(
         self, method: str, request: Any, timeout_s: float, trace: Trace | None = None
     ) -> Any:
+        if timeout_s <= 0:  # gRPC takes no time for all the time
+            raise self.faults.late(0.0)
         metadata = self._headers
         if trace is not None:
             metadata = (*metadata, ("traceparent", traceparent(trace)))
