@@ -78,7 +78,7 @@ def _step(name: str) -> Step:
     found = next((one for one in STEPS if one == name), None)
     if found is None:
         raise DeclarationError("--step", got=repr(name)[:80], promised=f"one of {', '.join(STEPS)}")
-    return found
+    return cast("Step", name)
 
 
 def _close(settings: Settings, found: PipelineRun, *, whole: bool) -> None:
@@ -97,8 +97,8 @@ def _close(settings: Settings, found: PipelineRun, *, whole: bool) -> None:
 
 def _tell(step: StepRun) -> None:
     took = duration_text(max(step.ended_us - step.began_us, 1000) / 1e6)
-    said = _said(step) if step.state == "done" else step.error
-    talk.print(f"  {step.step:<9} {step.state:<8} {took:>8}  {said}")
+    said = _said(step) if step.state == "done" else ""
+    talk.print(f"  {step.step:<9} {step.state:<8} {took:>8}  {said}".rstrip())
 
 
 def _said(step: StepRun) -> str:
@@ -143,6 +143,8 @@ def watch(
     def told(run: PipelineRun, step: StepRun) -> None:
         talk.print(f"{run.integration}  run {run.id}")
         _tell(step)
+        if step.error:
+            talk.print(f"  {step.error}", style="red")
 
     with stores() as (settings, opened):
         watching = pipelines.Watch(settings, opened)
@@ -210,8 +212,9 @@ def show(run: Annotated[str, typer.Argument(help="Id of the run.")], json: Json 
             out.print(f"  {label:<9} {value}")
     for step in found.steps:
         took = duration_text(max(step.ended_us - step.began_us, 1000) / 1e6)
-        said = _said(step) if step.state == "done" else step.error
-        out.print(f"  {step.step:<9} {step.state:<8} {took if step.ended_us else '':>8}  {said}")
+        said = _said(step) if step.state == "done" else ""
+        line = f"  {step.step:<9} {step.state:<8} {took if step.ended_us else '':>8}  {said}"
+        out.print(line.rstrip())
     if found.error:
         out.print(f"  {found.error}")
     out.print(f"  files     {folder_of(settings, found.id)}")

@@ -76,9 +76,12 @@ class SqlPipelines:
         return saved
 
     def _tell(self, connection: Connection, run: PipelineRun, action: str, now_us: int) -> None:
+        failed = run.steps[-1].step if run.state == "failed" and run.steps else ""
         details = {
             "run": run.id, "data": run.data_sha256, "training": run.tracked,
-            "version": run.version, "schedule": run.schedule, "error": run.error[:_TOLD],
+            "version": run.version, "schedule": run.schedule, "failed": failed,
+            # What a user's code raises may name a customer, and here it could never be taken out.
+            "refused": run.error[:_TOLD] if run.state == "refused" else "",
         }  # fmt: skip
         append_event(
             self._database, connection, action, run.integration, by=run.by, now_us=now_us,
