@@ -1,4 +1,5 @@
 -- Rotates over the bodies of a file (one a line) and ends by printing one line of JSON.
+-- A line may begin with the path that it goes to, and a tab; else it goes to that of the URL.
 -- Arguments after `--`: the file; a file with what every answer must have in it, one a line and in
 -- that order, or `-`; then headers as "Name: value". An answer that lacks any of it is `wrong`.
 
@@ -19,7 +20,8 @@ function init(args)
     wrk.headers[name] = value
   end
   for line in io.lines(args[1]) do
-    requests[#requests + 1] = wrk.format(nil, nil, nil, line)
+    local path, body = line:match("^(/[^\t]*)\t(.*)$")
+    requests[#requests + 1] = wrk.format(nil, path, nil, body or line)
   end
   if args[2] ~= "-" then
     for line in io.lines(args[2]) do

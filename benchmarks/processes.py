@@ -91,6 +91,22 @@ def end(server: subprocess.Popen[bytes]) -> None:
     server.wait()
 
 
+def family(root: int) -> list[int]:
+    """The numbers of `root` and its living descendants."""
+    return [process.number for process in _family(root)]
+
+
+@contextmanager
+def only_on(core: str) -> Generator[None]:
+    """This process, and what it starts, on one core for a while."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {int(core)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
 def _family(root: int) -> list[Process]:
     """The process `root` and all that descend from it now."""
     children: dict[int, list[Process]] = {}

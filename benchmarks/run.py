@@ -16,12 +16,16 @@ import sys
 from pathlib import Path
 
 from gateway import job as gateway
+from models import job as models
 from serve import job as serve
+from switch import job as switch
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
 CACHE = HERE.parent / ".bench"
-JOBS = {"serve": serve, "gateway": gateway}
+JOBS = {"serve": serve, "gateway": gateway, "models": models, "switch": switch}
+SECONDS, ROUNDS = 8.0, 2
+"""Of a job that names none of its own."""
 VARIANTS = "-variants"
 
 
@@ -33,8 +37,8 @@ def main(argv: list[str]) -> None:
     plan = job.planned(
         names,
         options.loads or job.LOADS,
-        options.seconds,
-        options.rounds,
+        options.seconds or getattr(job, "SECONDS", SECONDS),
+        options.rounds or getattr(job, "ROUNDS", ROUNDS),
         every_variant=options.job.endswith(VARIANTS),
     )
     before = machine()
@@ -67,8 +71,8 @@ def _options(argv: list[str]) -> argparse.Namespace:
     """The command line, read."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("job", choices=[name + end for name in JOBS for end in ("", VARIANTS)])
-    parser.add_argument("--seconds", type=float, default=8, help="of each timed run (8)")
-    parser.add_argument("--rounds", type=int, default=2, help="whose median is given (2)")
+    parser.add_argument("--seconds", type=float, help="of each timed run (8, or as the job says)")
+    parser.add_argument("--rounds", type=int, help="whose median is given (2)")
     parser.add_argument("--subjects", help="comma-separated, NAME or NAME:VARIANT (all)")
     parser.add_argument("--loads", help="comma-separated (those of the job)")
     parser.add_argument(

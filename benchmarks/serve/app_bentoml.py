@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import os
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any
 
 import bentoml
 import numpy as np
@@ -10,6 +12,8 @@ from bentoml.validators import DType, Shape
 from onnx_model import OnnxModel
 from pydantic import BaseModel
 
+MODELS = int(os.environ["MODELS"])
+Endpoint = Callable[..., Awaitable[Any]]
 Batch = Annotated[np.ndarray, DType("float32"), Shape((-1, 30))]
 
 
@@ -23,7 +27,8 @@ class Forms:
     """The endpoints."""
 
     def __init__(self) -> None:
-        self.model = OnnxModel()
+        self.models = [OnnxModel() for _ in range(MODELS)]
+        self.model = self.models[0]
 
     @bentoml.api(route="/numpy")
     def numpy(self, features: Batch) -> np.ndarray:
@@ -35,15 +40,36 @@ class Forms:
         """Arrays both ways, in the event loop."""
         return self.model.probability(features)
 
-    @bentoml.api(route="/typed")
-    async def typed(self, features: list[float]) -> Answer:
-        """Plain types in the event loop; a pydantic reply spares a JSON schema per answer."""
-        return Answer(probability=self.model.one(features))
 
-    @bentoml.api(route="/batched", batchable=True, max_batch_size=128, max_latency_ms=1000)
-    async def batched(self, features: Batch) -> np.ndarray:
-        """Adaptive batching, in the event loop."""
-        return self.model.probability(np.ascontiguousarray(features, dtype=np.float32))
+def typed(at: int) -> Endpoint:
+    """Plain types in the event loop; a pydantic reply spares a JSON schema per answer."""
+
+    async def endpoint(self: Forms, features: list[float]) -> Answer:
+        return Answer(probability=self.models[at].one(features))
+
+    return endpoint
+
+
+def batched(at: int) -> Endpoint:
+    """Adaptive batching, in the event loop."""
+
+    async def endpoint(self: Forms, features: Batch) -> np.ndarray:
+        return self.models[at].probability(np.ascontiguousarray(features, dtype=np.float32))
+
+    return endpoint
+
+
+def add(endpoint: Endpoint, form: str, at: int, **options: object) -> None:
+    """One more endpoint; BentoML knows it by the name of its function."""
+    number = at + 1
+    endpoint.__name__ = f"{form}_{number}"
+    api = bentoml.api(route=f"/{form}" if number == 1 else f"/{form}-{number}", **options)
+    setattr(Forms, endpoint.__name__, api(endpoint))
+
+
+for one in range(MODELS):
+    add(typed(one), "typed", one)
+    add(batched(one), "batched", one, batchable=True, max_batch_size=128, max_latency_ms=1000)
 
 
 @bentoml.service(

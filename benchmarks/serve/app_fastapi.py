@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Awaitable, Callable
 from typing import Annotated
 
 import orjson
@@ -9,7 +11,8 @@ from fastapi import FastAPI, Response
 from onnx_model import OnnxModel
 from pydantic import BaseModel, Field
 
-MODEL = OnnxModel()
+MODELS = [OnnxModel() for _ in range(int(os.environ["MODELS"]))]
+MODEL = MODELS[0]
 app = FastAPI(openapi_url=None)
 
 
@@ -25,10 +28,17 @@ class Answer(BaseModel):
     probability: float
 
 
-@app.post("/typed")
-async def typed(question: Question) -> Answer:
+def typed(model: OnnxModel) -> Callable[[Question], Awaitable[Answer]]:
     """The answer serialised by pydantic from the response model: FastAPI's advice since 0.130."""
-    return Answer(probability=MODEL.one(question.features))
+
+    async def answer(question: Question) -> Answer:
+        return Answer(probability=model.one(question.features))
+
+    return answer
+
+
+for number, one in enumerate(MODELS, 1):
+    app.post("/typed" if number == 1 else f"/typed-{number}")(typed(one))
 
 
 @app.post("/orjson")

@@ -31,8 +31,8 @@ TOLERANCE = 1e-5
 SERVER_CORE, LOAD_CORE = "0", "1"
 LOG = "server.log"
 
-Figures = dict[tuple[str, int, str], list[float]]
-"""What each round gave, by subject, connections and metric."""
+Figures = dict[tuple[str, int | str, str], list[float]]
+"""What each round gave, by subject, load and metric."""
 
 UNITS = {"rps": "requests/s", "p50_ms": "ms", "p99_ms": "ms"}
 
@@ -59,12 +59,15 @@ class Plan:
     """The connections of each."""
     seconds: float
     rounds: int
-    named_by_variant: bool
-    """Whether rows name the variant too (`fastapi:orjson`)."""
+    plain: frozenset[str] = frozenset()
+    """Subjects whose first variant rows call by the subject's name alone."""
+    warm_up: float = WARM_UP_SECONDS
+    """Seconds of load before each timed run."""
 
     def name(self, subject: Subject, variant: str) -> str:
         """What the rows call this subject."""
-        return f"{subject.name}:{variant}" if self.named_by_variant else subject.name
+        plain = subject.name in self.plain and variant == next(iter(subject.variants))
+        return subject.name if plain else f"{subject.name}:{variant}"
 
 
 def planned(
@@ -76,7 +79,7 @@ def planned(
         loads=[int(load) for load in loads.split(",")],
         seconds=seconds,
         rounds=rounds,
-        named_by_variant=every_variant or any(":" in name for name in names),
+        plain=frozenset() if every_variant else frozenset(names),
     )
 
 
@@ -102,23 +105,48 @@ def run(plan: Plan, cache: Path) -> tuple[list[dict[str, object]], dict[str, obj
         WrongAnswerError: A server answered something else than the model.
         LoadError: A load met anything but success.
     """
-    wrk = find_wrk(cache)
-    pinned = Wrk(("taskset", "-c", LOAD_CORE, *wrk.argv), wrk.version)
-    model, asked = _model(cache)
-    figures: Figures = {}
+    running = Running(plan, cache)
     for turn in range(plan.rounds):
         for subject, variant in plan.subjects:
-            name = plan.name(subject, variant)
-            bench = Bench(cache, model, free_port(), variant, _python(subject, cache))
-            command = subject.prepare(bench)
-            for load, measured, cpu in _measured(command, bench.port, asked, plan, pinned):
-                values = {metric: getattr(measured, metric) for metric in UNITS}
-                values["cpu_us"] = cpu / measured.requests * 1e6
-                values["core_share"] = cpu * measured.rps / measured.requests
-                for metric, value in values.items():
-                    figures.setdefault((name, load, metric), []).append(value)
-                _say(turn, name, load, values)
-    return _rows(figures), _meta(plan, cache, wrk) | _disturbance(figures)
+            running.subject(turn, subject, variant)
+    return rows_of(running.figures), running.meta() | disturbance(running.figures)
+
+
+class Running:
+    """A plan being carried out: what it uses, and what it has found."""
+
+    def __init__(self, plan: Plan, cache: Path) -> None:
+        self._plan, self._cache = plan, cache
+        self._wrk = find_wrk(cache)
+        self._pinned = Wrk(("taskset", "-c", LOAD_CORE, *self._wrk.argv), self._wrk.version)
+        self._model, self._asked = model_and_rows(cache)
+        self.figures: Figures = {}
+
+    def subject(
+        self, turn: int, subject: Subject, variant: str, models: int = 1, load: str = "{}"
+    ) -> None:
+        """Every load at one subject that serves so many models.
+
+        `load` is how rows name a load, with its connections at `{}`; just these where it is `{}`.
+        """
+        plan = self._plan
+        name = plan.name(subject, variant)
+        python = _python(subject, self._cache)
+        bench = Bench(self._cache, self._model, free_port(), variant, python, models)
+        command = subject.prepare(bench)
+        measuring = _measured(command, bench.port, self._asked, plan, self._pinned)
+        for connections, measured, cpu in measuring:
+            named = connections if load == "{}" else load.format(connections)
+            values = {metric: getattr(measured, metric) for metric in UNITS}
+            values["cpu_us"] = cpu / measured.requests * 1e6
+            values["core_share"] = cpu * measured.rps / measured.requests
+            for metric, value in values.items():
+                self.figures.setdefault((name, named, metric), []).append(value)
+            _say(turn, name, named, values)
+
+    def meta(self) -> dict[str, object]:
+        """What the run was made with, beside what any job's meta has."""
+        return _meta(self._plan, self._cache, self._wrk)
 
 
 def _measured(
@@ -129,13 +157,13 @@ def _measured(
     All its answers have been found right before.
     """
     bodies = command.cwd / "bodies.txt"
-    write_lines(bodies, [command.make_body(row) for row in asked.rows])
-    target = Target(f"http://127.0.0.1:{port}{command.path}", bodies, command.headers)
-    answered = len(asked.rows)
-    with _serving(command, port, asked.rows[0]) as server:
+    write_lines(bodies, command.lines(asked.rows))
+    target = Target(f"http://127.0.0.1:{port}{command.paths[0]}", bodies, command.headers)
+    answered = len(asked.rows) * len(command.paths)
+    with serving(command, port, asked.rows[0]) as server:
         _check_answers(command, port, asked)
         for load in plan.loads:
-            answered += wrk.run(target, load, WARM_UP_SECONDS).requests
+            answered += wrk.run(target, load, plan.warm_up).requests
             before = family_seconds(server.pid)
             measured = wrk.run(target, load, plan.seconds)
             answered += measured.requests
@@ -144,7 +172,7 @@ def _measured(
         command.check_after(answered)
 
 
-def _model(cache: Path) -> tuple[Path, Asked]:
+def model_and_rows(cache: Path) -> tuple[Path, Asked]:
     """The ONNX file, and what is asked of it."""
     directory = cache / "model"
     if not (directory / "rows.json").exists():
@@ -162,21 +190,26 @@ def _python(subject: Subject, cache: Path) -> Path:
 
 
 @contextmanager
-def _serving(command: Command, port: int, row: Row) -> Generator[subprocess.Popen[bytes]]:
+def serving(
+    command: Command, port: int, row: Row, core: str = SERVER_CORE
+) -> Generator[subprocess.Popen[bytes]]:
     """The server of `command`, from when it answers to when it has ended."""
-    with on_core(SERVER_CORE, command.argv, command.cwd, command.env, LOG) as server:
-        _wait_for(server, command, port, row)
+    with on_core(core, command.argv, command.cwd, command.env, LOG) as server:
+        for path in command.paths:
+            _wait_for(server, command, port, path, row)
         yield server
 
 
-def _wait_for(server: subprocess.Popen[bytes], command: Command, port: int, row: Row) -> None:
+def _wait_for(
+    server: subprocess.Popen[bytes], command: Command, port: int, path: str, row: Row
+) -> None:
     """Return once the server answers `row` with success (it may listen before it has the model)."""
     last = "nothing"
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and server.poll() is None:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
         try:
-            connection.request("POST", command.path, command.make_body(row), dict(command.headers))
+            connection.request("POST", path, command.make_body(row), dict(command.headers))
             response = connection.getresponse()
             last = f"{response.status} {response.read()[:500]!r}"
             if 200 <= response.status < 300:
@@ -191,21 +224,22 @@ def _wait_for(server: subprocess.Popen[bytes], command: Command, port: int, row:
 
 
 def _check_answers(command: Command, port: int, asked: Asked) -> None:
-    """Ask every row once; each answer must be the model's own."""
+    """Ask every model every row once; each answer must be the model's own."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-    for row, expected in zip(asked.rows, asked.probabilities, strict=True):
-        connection.request("POST", command.path, command.make_body(row), dict(command.headers))
-        response = connection.getresponse()
-        body = response.read()
-        if not 200 <= response.status < 300:
-            raise WrongAnswerError(f"{command.path}: {response.status} {body[:500]!r}")
-        got = command.read_probability(body)
-        if abs(got - expected) > TOLERANCE:
-            raise WrongAnswerError(f"{command.path}: got {got}, the model says {expected}")
+    for path in command.paths:
+        for row, expected in zip(asked.rows, asked.probabilities, strict=True):
+            connection.request("POST", path, command.make_body(row), dict(command.headers))
+            response = connection.getresponse()
+            body = response.read()
+            if not 200 <= response.status < 300:
+                raise WrongAnswerError(f"{path}: {response.status} {body[:500]!r}")
+            got = command.read_probability(body)
+            if abs(got - expected) > TOLERANCE:
+                raise WrongAnswerError(f"{path}: got {got}, the model says {expected}")
     connection.close()
 
 
-def _rows(figures: Figures) -> list[dict[str, object]]:
+def rows_of(figures: Figures) -> list[dict[str, object]]:
     """The median of the rounds, as rows of the results file."""
     return [
         {
@@ -220,7 +254,7 @@ def _rows(figures: Figures) -> list[dict[str, object]]:
     ]
 
 
-def _disturbance(figures: Figures) -> dict[str, object]:
+def disturbance(figures: Figures) -> dict[str, object]:
     """Each round's throughput, and the server's share of its core and processor time a request.
 
     A share well below 1 at many connections says that something else held the core: such a round's
@@ -246,7 +280,7 @@ def _meta(plan: Plan, cache: Path, wrk: Wrk) -> dict[str, object]:
     return {
         "seconds": plan.seconds,
         "rounds": plan.rounds,
-        "warm_up_seconds": WARM_UP_SECONDS,
+        "warm_up_seconds": plan.warm_up,
         "load": f"wrk {wrk.version}, one thread, closed loop, 64 bodies in turn",
         "cores": f"server {SERVER_CORE}, load {LOAD_CORE}",
         "model": "200 trees on 30 features, ONNX, onnxruntime with one thread",
@@ -254,8 +288,8 @@ def _meta(plan: Plan, cache: Path, wrk: Wrk) -> dict[str, object]:
     }
 
 
-def _say(turn: int, name: str, load: int, values: Mapping[str, float]) -> None:
+def _say(turn: int, name: str, load: int | str, values: Mapping[str, float]) -> None:
     """Tell how the run goes."""
     told = f"{values['rps']:8.0f} rps  p50 {values['p50_ms']:7.3f}  p99 {values['p99_ms']:7.3f} ms"
     told += f"  {values['cpu_us']:6.1f} us CPU  {values['core_share']:4.0%} of its core"
-    print(f"round {turn + 1}  {name:28} {load:4}  {told}", file=sys.stderr, flush=True)
+    print(f"round {turn + 1}  {name:28} {load!s:>5}  {told}", file=sys.stderr, flush=True)

@@ -31,6 +31,8 @@ class Bench:
     """Which of the subject's variants to prepare."""
     python: Path
     """The interpreter of the subject's environment."""
+    models: int = 1
+    """How many models to serve, each with a session, a name and a path of its own."""
 
     def place(self, subject: str) -> Path:
         """A fresh working directory for `subject`, with the model in it as `model.onnx`."""
@@ -47,7 +49,8 @@ class Command:
 
     argv: Sequence[str]
     cwd: Path
-    path: str
+    paths: Sequence[str]
+    """Where each model is asked."""
     make_body: Callable[[Row], bytes]
     read_probability: Callable[[bytes], float]
     env: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -55,6 +58,13 @@ class Command:
     check_after: Callable[[int], None] | None = None
     """Called once the server has ended, with the number of answers it gave at least;
     raises if what it promised beside the answers (a record of each) is not there."""
+
+    def lines(self, rows: Sequence[Row]) -> list[bytes]:
+        """What the load script sends in turn: every row to one model after the other."""
+        bodies = [self.make_body(row) for row in rows]
+        if len(self.paths) == 1:
+            return bodies
+        return [path.encode() + b"\t" + body for body in bodies for path in self.paths]
 
 
 class Subject:
@@ -69,6 +79,11 @@ class Subject:
         self.packages: tuple[str, ...] = module.PACKAGES
         """The packages whose versions are told beside the figures."""
         self.prepare: Callable[[Bench], Command] = module.prepare
+
+
+def numbered(name: str, models: int) -> list[str]:
+    """A name for each model; the first is `name` itself."""
+    return [name, *(f"{name}-{number}" for number in range(2, models + 1))]
 
 
 def free_port() -> int:

@@ -10,6 +10,7 @@ from serve.subject import (
     Command,
     Row,
     features_body,
+    numbered,
     probability_field,
 )
 
@@ -45,8 +46,9 @@ def prepare(bench: Bench) -> Command:
             "PYTHONPATH": str(HERE),
             "BENTOML_HOME": str(place / "home"),
             "BENTOML_DO_NOT_TRACK": "True",
+            "MODELS": str(bench.models),
         },
-        path=path,
+        paths=numbered(path, bench.models),
         make_body=features_body if typed else _matrix_body,
         read_probability=probability_field if typed else _first,
     )

@@ -7,6 +7,7 @@ from serve.subject import (
     Bench,
     Command,
     features_body,
+    numbered,
     probability_field,
     uvicorn_argv,
 )
@@ -30,8 +31,8 @@ def prepare(bench: Bench) -> Command:
     return Command(
         argv=argv,
         cwd=bench.place("fastapi"),
-        env={"PYTHONPATH": str(HERE)},
-        path=PATHS.get(bench.variant, f"/{bench.variant}"),
+        env={"PYTHONPATH": str(HERE), "MODELS": str(bench.models)},
+        paths=numbered(PATHS.get(bench.variant, f"/{bench.variant}"), bench.models),
         make_body=features_body,
         read_probability=probability_field,
     )

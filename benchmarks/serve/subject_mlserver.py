@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from serve.subject import HERE, Bench, Command, Row, free_port
+from serve.subject import HERE, Bench, Command, Row, free_port, numbered
 
 NEEDS = "mlserver"
 PACKAGES = ("mlserver", "fastapi", "starlette", "pydantic", "uvicorn", "uvloop", "onnxruntime")
@@ -37,16 +37,19 @@ def prepare(bench: Bench) -> Command:
             "gzip_enabled": False,
         }
     runtime = "app_mlserver.OnnxRuntime"
-    model: dict[str, str | float] = {"name": "scoring", "implementation": runtime}
-    if bench.variant in BATCH_SECONDS:
-        model |= {"max_batch_size": 32, "max_batch_time": BATCH_SECONDS[bench.variant]}
     (place / "settings.json").write_text(json.dumps(settings))
-    (place / "model-settings.json").write_text(json.dumps(model))
+    names = numbered("scoring", bench.models)
+    for name in names:
+        model: dict[str, str | float] = {"name": name, "implementation": runtime}
+        if bench.variant in BATCH_SECONDS:
+            model |= {"max_batch_size": 32, "max_batch_time": BATCH_SECONDS[bench.variant]}
+        (place / name).mkdir()
+        (place / name / "model-settings.json").write_text(json.dumps(model))
     return Command(
         argv=[str(bench.python.parent / "mlserver"), "start", "."],
         cwd=place,
         env={"PYTHONPATH": str(HERE)},
-        path="/v2/models/scoring/infer",
+        paths=[f"/v2/models/{name}/infer" for name in names],
         make_body=_tensor_body,
         read_probability=_tensor,
     )

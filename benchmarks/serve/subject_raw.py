@@ -22,7 +22,7 @@ def prepare(bench: Bench) -> Command:
         argv=uvicorn_argv(bench.python, "app_raw:app", bench.port),
         cwd=bench.place("raw"),
         env={"PYTHONPATH": str(HERE)},
-        path="/",
+        paths=["/"],
         make_body=features_body,
         read_probability=probability_field,
     )

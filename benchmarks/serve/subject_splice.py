@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 from pathlib import Path
 
-from serve.subject import Bench, Command, features_body, uvicorn_argv
+from serve.subject import Bench, Command, features_body, numbered, uvicorn_argv
 
 NEEDS = None
 PACKAGES = ("splice-ai", "uvicorn", "uvloop", "httptools", "msgspec", "onnxruntime", "numpy")
@@ -39,13 +40,15 @@ class Score(splice.Reply):
     """What the model said of it."""
 
     probability: float
+'''
+INTEGRATION = '''
 
-
-class Scoring(splice.Integration):
+class Scoring{number}(splice.Integration):
     """Score one row of thirty features."""
 
+    name = "{name}"
     risk = splice.Risk.{risk}
-    routes = [splice.Model("scoring")]
+    routes = [splice.Model("{name}")]
 
     def decide(self, row: Row, prediction: splice.Prediction) -> Score:
         """The score as it is."""
@@ -63,9 +66,13 @@ def prepare(bench: Bench) -> Command:
     place = bench.place("splice")
     risk = "HIGH" if bench.variant == "durable" else "LIMITED"
     (place / "splice.toml").write_text(SETTINGS)
-    (place / "scoring.py").write_text(DECLARATION.replace("{risk}", risk))
+    names = numbered("scoring", bench.models)
     (place / "models").mkdir()
-    (place / "model.onnx").rename(place / "models" / "scoring.onnx")
+    declared = DECLARATION
+    for number, name in enumerate(names, 1):
+        declared += INTEGRATION.format(number=number, name=name, risk=risk)
+        shutil.copyfile(bench.model, place / "models" / f"{name}.onnx")
+    (place / "scoring.py").write_text(declared)
     argv = [str(bench.python.parent / "splice"), "serve"]
     if bench.variant == "mounted":
         (place / "mounted.py").write_text(MOUNTED)
@@ -74,7 +81,7 @@ def prepare(bench: Bench) -> Command:
         argv=argv,
         cwd=place,
         env={"SPLICE_SERVER_PORT": str(bench.port)},
-        path="/v1/integrations/scoring/calls",
+        paths=[f"/v1/integrations/{name}/calls" for name in names],
         make_body=features_body,
         read_probability=_probability,
         check_after=lambda answered: _check_recorded(place / ".splice" / "ledger.db", answered),

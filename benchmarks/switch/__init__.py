@@ -1,0 +1,1 @@
+"""The benchmark of switching while calls come in."""
