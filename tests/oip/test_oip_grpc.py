@@ -86,6 +86,19 @@ def test_a_message_beyond_the_bound_is_refused(client: triton.InferenceServerCli
     assert status(ask) == "RESOURCE_EXHAUSTED"
 
 
+def test_a_message_that_unpacks_beyond_the_bound_is_refused(server: Server) -> None:
+    bomb = b"\x3a" + b"\xff\xff\xff\x1f" + b"\0" * (64 << 20)  # field 7, a length, and nothing
+    before = server.memory()
+
+    with grpc.insecure_channel(grpc_of(server)) as channel:
+        ask = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
+        with pytest.raises(grpc.RpcError) as error:
+            ask(bomb, compression=grpc.Compression.Gzip)
+
+    assert error.value.code() is _Code.RESOURCE_EXHAUSTED
+    assert server.memory() < before + (32 << 20)
+
+
 def test_bytes_that_are_no_message_are_the_callers_mistake(server: Server) -> None:
     from tritonclient.grpc import service_pb2
 
