@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from http.client import HTTPConnection
 from pathlib import Path
 from threading import local
@@ -23,6 +24,7 @@ from typing import Any
 
 from rich.console import Console
 
+from demo_lifecycle import gate, shadow, train_thin
 from demo_report import Part, print_desk, print_explained, print_table
 
 HERE = Path(__file__).resolve().parent
@@ -257,18 +259,22 @@ def main() -> None:
     shutil.rmtree(place, ignore_errors=True)
     build, project = place / "build", place / "project"
     train(build)
+    train_thin(build / "thin")
     write_project(project, build)
+    run = partial(splice, project)
     splice(project, "check")
     splice(project, "release", "apply", "--yes", "--why", "first")
     console.print(f"Serving {project}", style="dim")
     with server(project) as address:
         client = Client(address)
+        shadow(run, build / "thin")
         credit(project, build, client)
         tickets(project, build, client)
         splice(project, "models", "restore", "credit@1")
         desk(project, address)
     parts = [Part("credit-decision", "defaulted"), Part("ticket-triage", "queue")]
     explained = print_table(project, parts, console)
+    gate(project, build / "credit", run, console)
     print_desk(project, console)
     print_explained(splice(project, "calls", "explain", explained), console)
     console.print(f"\nAll of it in {time.monotonic() - started:.0f} s. The project is in {place}.")

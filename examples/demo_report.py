@@ -85,7 +85,10 @@ def print_table(project: Path, parts: list[Part], console: Console) -> str:
     try:
         for part in parts:
             for record, outcome in stores.outcomes.joined(part.integration, part.outcome):
-                rows[(part.integration, record.release, record.version)].add(record, outcome)
+                version = record.version
+                if record.shadow_of:
+                    version = f"{_short(version)}\u00a0(shadow)"
+                rows[(part.integration, record.release, version)].add(record, outcome)
                 if record.reason == "fallback" and part.outcome == "defaulted":
                     explained = record.call_id
     finally:

@@ -194,14 +194,21 @@ def write_rows(folder: Path, held_out: Sequence[data.Application]) -> None:
             file.write(json.dumps({"applicant": a.applicant, **a.fields}) + "\n")
     with (folder / "outcomes.jsonl").open("w") as file:
         for a in held_out:
-            file.write(json.dumps({"applicant": a.applicant, "defaulted": a.defaulted}) + "\n")
+            told = {"applicant": a.applicant, "defaulted": a.defaulted, "age_band": age_band(a.age)}
+            file.write(json.dumps(told) + "\n")
 
 
-def main(folder: Path) -> dict[str, object]:
-    """Train, export, measure, write everything to `folder`; gives the report."""
+def age_band(age: int) -> str:
+    """The band of an age, for figures by group."""
+    return next(f"{low} to {high}" for low, high in AGE_BANDS if low <= age <= high)
+
+
+def main(folder: Path, rows: int | None = None) -> dict[str, object]:
+    """Train (on the first `rows`, or all), export, measure, write to `folder`; the report."""
     started = time.perf_counter()
     folder.mkdir(parents=True, exist_ok=True)
     training, held_out = data.split(data.read())
+    training = training[:rows]
     model = fit(training)
     thresholds = policy.choose(list(model.unseen), [a.defaulted for a in training])
     path = export(model, thresholds, folder)
@@ -236,4 +243,6 @@ def main(folder: Path) -> dict[str, object]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("build"), help="folder to write to")
-    print(json.dumps(main(parser.parse_args().out), indent=2))
+    parser.add_argument("--rows", type=int, help="train on the first of them only")
+    options = parser.parse_args()
+    print(json.dumps(main(options.out, options.rows), indent=2))

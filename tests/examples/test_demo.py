@@ -84,3 +84,18 @@ def test_the_demo_shows_the_gateway_with_its_reasons_its_bill_and_masked_texts(
     assert "unknown" not in part
     assert part.count("I am [email].") == 3
     assert "anna@example.com" not in text
+
+
+@pytest.mark.model
+def test_the_demo_shadows_a_second_version_and_the_gates_refuse_it(demo: tuple[str, Path]) -> None:
+    text, _ = demo
+    plain = re.sub(r"\s+", " ", text)
+
+    calls, right = row(text, r"credit@2\s\(shadow\)")
+    assert calls == 300
+    assert right < row(text, "credit@1")[1]
+    assert "no second person's consent" in plain
+    assert "bob consents to credit@1 for credit-decision" in plain
+    refused = plain.partition("$ splice models promote credit@2")[2]
+    assert re.search(r"NotWorse auc: auc is 0\.\d+, that of credit@1 0\.\d+: worse by", refused)
+    assert "events hold" in refused
