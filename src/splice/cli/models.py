@@ -17,7 +17,7 @@ from splice.cli import cards, promotions, registries
 from splice.cli.common import as_json, out, stores, talk
 from splice.control.cards import card_of
 from splice.control.parity import TOLERANCE
-from splice.control.registry import CHAMPION, Registration
+from splice.control.registry import CHAMPION, Adopted, Registration
 from splice.core.errors import DeclarationError
 from splice.core.release import ModelVersion
 from splice.core.versions import Card, Lineage
@@ -69,7 +69,7 @@ def add(
 ) -> None:
     """Register a file as the next version; the same bytes keep their number."""
     with stores() as (settings, opened):
-        told = Card() if card is None else card_of(card.read_text("utf-8"), card.name)
+        told = Card() if card is None else card_of(card.read_text("utf-8", "replace"), card.name)
         said = Registration(
             by=user_name(), why=why, aliases=(alias,) if alias else (),
             card=msgspec.structs.replace(told, owner=owner or told.owner),
@@ -86,12 +86,7 @@ def add(
             adopted = registrar.pickle(name, file, said, signature)
         else:
             adopted = registrar.file(name, file, said, tolerance=tolerance)
-    _print(adopted.version)
-    if not adopted.is_new:
-        talk.print(
-            "These bytes are that version already. Its card and lineage stay: "
-            f"splice models card {adopted.version.label}"
-        )
+    _print(adopted)
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -107,7 +102,8 @@ def _pair(text: str) -> tuple[str, str]:
     return key, value
 
 
-def _print(version: ModelVersion) -> None:
+def _print(adopted: Adopted) -> None:
+    version = adopted.version
     out.print(f"{version.label}  {version.sha256[:12]}  {version.size} bytes")
     for column in version.signature.inputs:
         out.print(f"  in   {column.name}  {column.datatype}{list(column.shape)}")
@@ -117,6 +113,11 @@ def _print(version: ModelVersion) -> None:
         out.print(
             f"  from {version.lineage.original}: off by {parity.max_difference:.2g} at most, "
             f"{parity.labels_differ} of {parity.rows} labels different"
+        )
+    if not adopted.is_new:
+        talk.print(
+            "These bytes are that version already. Its card and lineage stay: "
+            f"splice models card {version.label}"
         )
 
 
