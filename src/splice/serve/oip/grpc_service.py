@@ -13,7 +13,6 @@ import grpc
 import grpc.aio
 from google.protobuf.message import DecodeError
 
-from splice import __version__
 from splice.core.access import Principal
 from splice.core.errors import InputMismatch, MalformedBody, SpliceError
 from splice.engine.faults import faults
@@ -31,7 +30,14 @@ from splice.serve.http.trace import trace_of
 from splice.serve.oip.calls import Asker, Failure, ReadyDesk
 from splice.serve.oip.forms import Field, Form
 from splice.serve.oip.grpc_status import status_of, told_of, trailers_of
-from splice.serve.oip.inference import EXTENSIONS, PLATFORM, Inference, RowLimits, trouble_of
+from splice.serve.oip.inference import (
+    EXTENSIONS,
+    PLATFORM,
+    Inference,
+    RowLimits,
+    trouble_of,
+    version_of_product,
+)
 from splice.serve.oip.rows import bodies_of, details_of, outputs_of
 from splice.serve.tokens import token_of
 
@@ -111,7 +117,7 @@ class GrpcService:
         return self._replies["ServerReady"](ready=not self._desk.not_ready())
 
     async def _server_metadata(self, _: _Message, __: _Headers, ___: Principal) -> _Message:
-        reply = self._replies["ServerMetadata"](name=PLATFORM, version=__version__)
+        reply = self._replies["ServerMetadata"](name=PLATFORM, version=version_of_product())
         reply.extensions.extend(EXTENSIONS)
         return reply
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
+from importlib import metadata
 
 import msgspec
 
@@ -107,6 +109,15 @@ class Inference:
             self.desk.engine.refused(line.name, error)
             raise
         return answered if isinstance(answered, Failure) else Inferred(form, names, answered)
+
+
+@functools.cache
+def version_of_product() -> str:
+    """The installed version; empty where the product runs from a bare folder."""
+    try:
+        return metadata.version("splice-ai")
+    except metadata.PackageNotFoundError:
+        return ""
 
 
 def trouble_of(line: Line) -> str:

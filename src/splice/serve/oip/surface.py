@@ -8,7 +8,6 @@ from typing import Any
 
 import msgspec
 
-from splice import __version__
 from splice.core.access import Principal
 from splice.core.errors import InputMismatch, SpliceError, UnsupportedMediaType
 from splice.engine.faults import faults
@@ -35,6 +34,7 @@ from splice.serve.oip.inference import (
     Inferred,
     RowLimits,
     trouble_of,
+    version_of_product,
 )
 from splice.serve.oip.rows import bodies_of, details_of, json_outputs, outputs_of, plain_bodies
 from splice.serve.tokens import token_of
@@ -95,7 +95,7 @@ class OipSurface:
         if path == _MODELS:
             names = [line.name for line in self.inference.lines(principal)]
             return WireAnswer(200, _encode({"models": names}))
-        server = {"name": PLATFORM, "version": __version__, "extensions": EXTENSIONS}
+        server = {"name": PLATFORM, "version": version_of_product(), "extensions": EXTENSIONS}
         return WireAnswer(200, _encode(server))
 
     async def _model(self, meant: _Meant, call: WireCall, principal: Principal) -> WireAnswer:
