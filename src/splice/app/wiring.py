@@ -170,10 +170,6 @@ def services(settings: Settings) -> Services:
         flush_seconds=settings.ledger.flush_interval_ms / 1000,
         max_waiting=settings.ledger.max_waiting,
     )
-
-    async def spent(since_us: int) -> Spending:
-        return await asyncio.to_thread(stores.keys.spending, since_us)
-
     engine = Engine(
         stores.records,
         recorder,
@@ -181,13 +177,7 @@ def services(settings: Settings) -> Services:
         tracer=tracer,
         max_in_flight=settings.server.max_in_flight,
         keyring=Keyring(mode=_key_mode(settings), pepper=pepper_of(settings), clock=meter.now_us),
-        purse=Purse(
-            meter,
-            when_away=settings.meters.when_away,
-            unknown_price=settings.meters.unknown_price,
-            currency=settings.cost.currency,
-            spent=spent,
-        ),
+        purse=_purse(settings, stores, meter),
         reuse=_reuse(settings),
         new_id=Ids().new,
     )
@@ -215,6 +205,19 @@ def services(settings: Settings) -> Services:
         tracer=tracer,
         flags=flags,
         permits=permits_of(stores),
+    )
+
+
+def _purse(settings: Settings, stores: Stores, meter: Meter) -> Purse:
+    async def spent(since_us: int) -> Spending:
+        return await asyncio.to_thread(stores.keys.spending, since_us)
+
+    return Purse(
+        meter,
+        when_away=settings.meters.when_away,
+        unknown_price=settings.meters.unknown_price,
+        currency=settings.cost.currency,
+        spent=spent,
     )
 
 
