@@ -11,6 +11,8 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from table_lifecycle import models_floors, models_markdown, switch_floors, switch_markdown
+
 RESULTS = Path(__file__).parent / "results"
 OURS = "splice"
 DIRECT = "direct"
@@ -68,9 +70,12 @@ def markdown(table: Table, job: str = "serve") -> str:
     have no Splice, as is what a gateway adds to a reply at one connection, and the most memory it
     held, where that was not measured.
     """
+    base = job.removesuffix("-variants")
+    if base in OTHER_TABLES:
+        return OTHER_TABLES[base](table)
     subjects = list(dict.fromkeys(subject for subject, _, _ in table))
     loads = sorted({load for _, load, _ in table}, key=lambda load: (isinstance(load, str), load))
-    compared = [load for load in COMPARED[job.split("-")[0]] if (OURS, load, "rps") in table]
+    compared = [load for load in COMPARED[base] if (OURS, load, "rps") in table]
     adds = (DIRECT, 1, "p50_ms") in table
     weighs = any(metric == "memory_mb" for _, _, metric in table)
     heads = ["subject"]
@@ -143,7 +148,14 @@ def gateway_floors(table: Table) -> dict[str, bool]:
 FLOORS: Mapping[str, Callable[[Table], dict[str, bool]]] = {
     "serve": serve_floors,
     "gateway": gateway_floors,
+    "models": models_floors,
+    "switch": switch_floors,
 }
+OTHER_TABLES: Mapping[str, Callable[[Table], str]] = {
+    "models": models_markdown,
+    "switch": switch_markdown,
+}
+"""Jobs whose table is not one line a subject."""
 
 
 def memory(table: Table, subject: str) -> float | None:

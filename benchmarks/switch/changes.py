@@ -24,6 +24,8 @@ FOLLOW_S = 20.0
 SEEN_S = 0.5
 """So long must every answer be a new one before all workers have followed."""
 WHY = ("--why", "measured under load")
+BY_FIRST = f'"version":"{FIRST}","reason"'.encode()
+"""In the answers of version 1: the reason follows the version that answered, and it alone."""
 
 Is = Callable[[Sample], bool]
 
@@ -47,11 +49,11 @@ CHANGES = (
     Change(LOOK, ("release", "list")),
     Change("rollback", ("models", "rollback", NAME, "--yes")),
     Change("stop", ("stop", NAME, *WHY), b'"code":"stopped"', refuses=True),
-    Change("start", ("start", NAME), FIRST.encode()),
+    Change("start", ("start", NAME), BY_FIRST),
     Change("rollout start", ("rollout", "start", NAME, SECOND, "--share", "50 %", "--yes")),
     Change("rollout stop", ("rollout", "stop", NAME, "--yes")),
     Change("withdraw", ("models", "withdraw", FIRST, *WHY), RULE.encode()),
-    Change("restore", ("models", "restore", FIRST), f'"route":"model:{NAME}"'.encode()),
+    Change("restore", ("models", "restore", FIRST), BY_FIRST),
     Change("shadow on", ("rollout", "shadow", NAME, SECOND)),
     Change("shadow off", ("rollout", "shadow", NAME, SECOND, "--off")),
 )
@@ -99,6 +101,7 @@ class Script:
         before = self._newest(RELEASE)
         window = Window(change, quiet, time.perf_counter())
         self.windows.append(window)
+        first = len(self.load.samples)
         wall = time.time() - window.began
         log = self.place / "command.log"
         with log.open("wb") as sink:
@@ -113,7 +116,7 @@ class Script:
         at = made_at(self.place / ".splice" / "ledger.db", window.began + wall)
         window.made = now if at is None else at - wall
         if change.name != LOOK:
-            yield from self._followed(window, _shown(change, before))
+            yield from self._followed(window, _shown(change, before), first)
         window.ended = time.perf_counter()
 
     def _newest(self, pattern: re.Pattern[bytes]) -> bytes:
@@ -124,19 +127,23 @@ class Script:
                 return found[1]
         raise NotFollowedError("there is no answer yet")
 
-    def _followed(self, window: Window, new: Is) -> Iterator[None]:
-        """Waits until every answer is a new one, and notes which was the last that was not."""
+    def _followed(self, window: Window, new: Is, seen: int) -> Iterator[None]:
+        """Waits until every answer is a new one, and notes which was the last that was not.
+
+        `seen` is how many samples were there before the change.
+        """
         give_up = time.perf_counter() + FOLLOW_S
-        seen = len(self.load.samples)
-        while time.perf_counter() < max(window.made, window.followed) + SEEN_S:
+        window.followed = window.made
+        newest = 0.0
+        while newest < window.followed + SEEN_S:
+            if time.perf_counter() > give_up:
+                raise NotFollowedError(f"{window.change.name}: not every worker followed")
             yield
             for sample in self.load.samples[seen:]:
                 seen += 1
-                if sample.sent > window.made and not new(sample):
+                newest = max(newest, sample.sent)
+                if not new(sample):
                     window.followed = max(window.followed, sample.sent)
-            if time.perf_counter() > give_up:
-                raise NotFollowedError(f"{window.change.name}: not every worker followed")
-        window.followed = max(window.made, window.followed)
 
 
 def _pause(seconds: float) -> Iterator[None]:

@@ -50,36 +50,36 @@ class _Caller:
     came: bytearray = field(default_factory=bytearray)
 
 
+def _caller(link: socket.socket) -> _Caller:
+    link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    link.setblocking(False)
+    return _Caller(link)
+
+
 class Constant:
     """The load, and what it has got so far.
 
     Args:
-        port: The server's, on 127.0.0.1.
+        links: Connections to the server, one a caller. Where all of them wait, a call that is due
+            waits for the first one that is free, and that is part of its latency.
         requests: The bytes of one request a row, sent in turn.
         rate: Calls a second.
-        connections: How many callers there are; where all of them wait, a call that is due waits
-            for the first one that is free, and that is part of its latency.
     """
 
     def __init__(
-        self, port: int, requests: Sequence[bytes], rate: float, connections: int
+        self, links: Sequence[socket.socket], requests: Sequence[bytes], rate: float
     ) -> None:
-        self._port = port
+        self._server = links[0].getpeername()
         self._requests = requests
         self._period = 1 / rate
-        self._callers = {one.link: one for one in (self._opened() for _ in range(connections))}
+        callers = [_caller(link) for link in links]
+        self._callers = {one.link: one for one in callers}
         self._idle = deque(self._callers.values())
         self._late: deque[Sample] = deque()
         self.samples: list[Sample] = []
         """Those that are over, in the order in which they ended."""
         self.reopened = 0
         """Connections that the server closed while no call was on them."""
-
-    def _opened(self) -> _Caller:
-        link = socket.create_connection(("127.0.0.1", self._port), timeout=TIMEOUT_S)
-        link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        link.setblocking(False)
-        return _Caller(link)
 
     def run(self, script: Iterator[None]) -> None:
         """Ask until the script is over, and wait for the last answers."""
@@ -154,7 +154,7 @@ class Constant:
             self.samples.append(sample)
         del self._callers[caller.link]
         caller.link.close()
-        fresh = self._opened()
+        fresh = _caller(socket.create_connection(self._server, timeout=TIMEOUT_S))
         self._callers[fresh.link] = fresh
         self._idle.append(fresh)
 

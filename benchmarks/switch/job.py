@@ -24,8 +24,9 @@ from switch import changes
 from switch.changes import Script, figures, judged
 from switch.constant import Constant
 from switch.costs import costs
-from switch.project import SECOND, expected, make, run as splice
-from switch.workers import each_has_some
+from switch.project import SECOND, expected, make
+from switch.project import run as splice
+from switch.workers import spread
 
 SUBJECTS = ("splice",)
 LOADS = "1,2"
@@ -86,8 +87,8 @@ def _switched(
     command = make(bench, workers)
     splice(command.cwd, "models", "promote", SECOND, "--yes")
     with serving(command, bench.port, asked.rows[0]) as server, only_on(LOAD_CORE):
-        load = Constant(bench.port, _requests(command, bench.port, asked), RATE, CONNECTIONS)
-        spread = each_has_some(server.pid, bench.port, workers)
+        links = spread(server.pid, bench.port, workers, CONNECTIONS)
+        load = Constant(links, _requests(command, bench.port, asked), RATE)
         script = Script(load, command.cwd, QUIET_S)
         try:
             load.run(iter(script))
@@ -105,7 +106,6 @@ def _switched(
         command.check_after(sum(sample.status == 200 for sample in load.samples))
     late = changes.percentile([(one.sent - one.due) * 1e3 for one in load.samples], 99)
     return rows, {
-        "connections_of_each_worker": spread,
         "connections_closed_between_calls": load.reopened,
         "sent_late_p99_ms": round(late, 3),
         "wrong": sorted({why for why in wrong if why})[:20],
