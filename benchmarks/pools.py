@@ -25,6 +25,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from load import Measured, Target, Wrk, find_wrk, write_lines
+from processes import family_seconds
 from splice.testing.project import Project, Server
 
 HERE = Path(__file__).parent
@@ -74,7 +75,9 @@ def main() -> None:
             rows += measure(wrk, Path(folder), model, file, given.seconds, given.rounds)
     given.results.mkdir(exist_ok=True)
     (given.results / "pools.json").write_text(json.dumps(rows, indent=1) + "\n")
+    # Without another's load this is about the number of busy threads of the benchmark itself.
     meta = {
+        "load_average": os.getloadavg()[1],
         "when": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "cores": os.cpu_count(), "python": platform.python_version(), "wrk": wrk.version,
         "seconds": given.seconds, "rounds": given.rounds,
@@ -114,6 +117,7 @@ def measure(
     bodies = folder / "bodies"
     write_lines(bodies, [json.dumps({"features": [i / 64] * 30}).encode() for i in range(64)])
     found: dict[tuple[str, int], list[Measured]] = {}
+    cpu: dict[tuple[str, int], list[float]] = {}
     memory: dict[str, list[float]] = {}
     for number in range(rounds):
         for way, toml in WAYS.items():
@@ -121,7 +125,10 @@ def measure(
                 target = Target(server.url + PATH, bodies, {"content-type": "application/json"})
                 wrk.run(target, 8, 1.0)
                 for connections in (1, 32):
+                    before = family_seconds(server.process.pid)
                     got = wrk.run(target, connections, seconds)
+                    took = family_seconds(server.process.pid) - before
+                    cpu.setdefault((way, connections), []).append(took / got.requests * 1e6)
                     found.setdefault((way, connections), []).append(got)
                     print(f"{model} {way} {connections}: {got}", file=sys.stderr, flush=True)
                 memory.setdefault(way, []).append(a_worker(server))
@@ -129,6 +136,8 @@ def measure(
         for metric in ("rps", "p50_ms", "p99_ms"):
             value = statistics.median(getattr(run, metric) for run in runs)
             yield row(f"{model}, {way}", str(connections), metric, round(value, 3))
+        spent = statistics.median(cpu[way, connections])
+        yield row(f"{model}, {way}", str(connections), "cpu_us", round(spent, 1))
     for way, each in memory.items():
         if any(each):
             yield row(f"{model}, {way}", "32", "worker_mb", round(statistics.median(each), 1))
@@ -136,7 +145,7 @@ def measure(
 
 def row(subject: str, load: str, metric: str, value: float) -> dict[str, object]:
     """One row of the results."""
-    unit = {"rps": "1/s", "worker_mb": "MB"}.get(metric, "ms")
+    unit = {"rps": "1/s", "worker_mb": "MB", "cpu_us": "us"}.get(metric, "ms")
     return {"subject": subject, "load": load, "metric": metric, "value": value, "unit": unit}
 
 

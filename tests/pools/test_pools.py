@@ -144,6 +144,25 @@ async def test_a_run_whose_caller_goes_away_gives_its_process_back(
     assert not tally.restarts
 
 
+async def test_callers_that_go_away_just_as_the_answer_comes_cost_no_process(
+    pool: Pool, tally: PoolTally
+) -> None:
+    before = pool.pids
+
+    for _ in range(30):
+        task = asyncio.create_task(asked(pool, moods.CALM))
+        await asyncio.sleep(0)
+        # Between the moment that what it waits for is there and its next step.
+        while not task.done() and not (task._fut_waiter and task._fut_waiter.done()):  # type: ignore[attr-defined]
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    assert await asked(pool, moods.CALM, 5) == 5
+    assert pool.pids == before
+    assert not tally.restarts
+
+
 async def test_what_a_model_prints_is_no_answer_and_harms_none(pool: Pool) -> None:
     assert [await asked(pool, moods.PRINT, i) for i in range(3)] == [0, 1, 2]
 
@@ -315,8 +334,9 @@ async def test_processes_are_added_while_runs_wait_and_ended_when_they_rest(mood
 async def test_a_short_wait_adds_no_process(moody: Path) -> None:
     pool, tally = await opened(moody, processes=1, most_processes=3)
 
-    await asyncio.gather(*(asked(pool, moods.SLOW, 0.01) for _ in range(6)))
-    await asyncio.sleep(0.5)
+    for _ in range(20):
+        await asyncio.gather(*(asked(pool, moods.SLOW, 0.002) for _ in range(3)))
+        await asyncio.sleep(0.05)
 
     assert tally.processes == 1
     await pool.close()

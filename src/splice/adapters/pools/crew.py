@@ -35,7 +35,7 @@ would let a stuck model keep its place for good.
 """
 
 _LOOK_SECONDS = 0.05
-_LOOKS_UNDER_PRESSURE = 4  # more of those at which a run waited than not, before a process is added
+_PRESSURE_SECONDS = 0.2  # that runs must have waited, less those that none did, to add a process
 # A process that lived so long, or answered so many runs, is no sign that the next will not.
 _SETTLED_SECONDS, _SETTLED_RUNS = 10.0, 10
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 30.0
@@ -62,7 +62,8 @@ class Crew:
         self._clapper.setblocking(False)
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._bell, selectors.EVENT_READ)
-        self._pressed = 0
+        self._pressed = 0.0
+        self._looked = 0.0
         self._ends = 0  # of processes that did not settle, in a row
         self._ending = False
         self.desk = Desk(load.label, self.lost)
@@ -194,9 +195,11 @@ class Crew:
     def _resize(self, now: float) -> None:
         starting = any(one.state is State.STARTING for one in self._all)
         pressed = self.desk.somebody_waits() and not starting
-        self._pressed = self._pressed + 1 if pressed else max(0, self._pressed - 1)
-        if self._pressed >= _LOOKS_UNDER_PRESSURE and self._wanted < self._most:
-            self._pressed, self._wanted = 0, self._wanted + 1
+        since = min(now - self._looked, 2 * _LOOK_SECONDS)
+        self._looked = now
+        self._pressed = max(0.0, self._pressed + (since if pressed else -since))
+        if self._pressed >= _PRESSURE_SECONDS and self._wanted < self._most:
+            self._pressed, self._wanted = 0.0, self._wanted + 1
         if self._plan.processes < self._wanted <= len(self._all):
             spare = self.desk.spare(now - self._plan.idle_seconds)
             if spare is not None:
@@ -254,6 +257,14 @@ class Crew:
         if process.state is not State.BUSY or process.why or not process.sent:
             # Half a frame has gone out, perhaps: what would follow cannot be read.
             self.lost(process, "its run was given up")
+            return
+        try:
+            whole = process.whole()
+        except ValueError:
+            self.lost(process, "it sent what is no answer")
+            return
+        if whole:  # it came just as its caller went away
+            self.give_back(process)
             return
         process.state = State.OVERRUN
         process.until = time.monotonic() + OVERRUN_SECONDS

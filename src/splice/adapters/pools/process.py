@@ -114,6 +114,8 @@ class WorkerProcess:
     async def run(self, frame: bytes) -> memoryview:
         """Send a frame and wait for the one that answers it.
 
+        Given up, it leaves what has come in `buffer`, so that the rest can be read after it.
+
         Raises:
             EOFError: It has ended.
             ValueError: It sends what is no frame.
@@ -122,18 +124,45 @@ class WorkerProcess:
         self.buffer = bytearray()  # a view of the last one may still be read
         self.sent = False
         try:
-            await loop.sock_sendall(self.sock, frame)
-            self.sent = True
-            while True:
-                chunk = await loop.sock_recv(self.sock, _CHUNK)
-                if not chunk:
-                    raise EOFError
-                self.buffer += chunk
-                body = body_in(self.buffer)
-                if body is not None:
-                    return body
+            gone = self.sock.send(frame)
+        except BlockingIOError:
+            gone = 0
         except OSError:
             raise EOFError from None
+        if gone < len(frame):
+            try:
+                await loop.sock_sendall(self.sock, memoryview(frame)[gone:])
+            except OSError:
+                raise EOFError from None
+        self.sent = True
+        # Not by sock_recv: what it has read is lost where the caller goes away at that moment.
+        heard: asyncio.Future[memoryview] = loop.create_future()
+        loop.add_reader(self.sock, self._readable, heard)
+        try:
+            return await heard
+        finally:
+            loop.remove_reader(self.sock)
+            if heard.done() and not heard.cancelled():
+                heard.exception()  # looked at, though nobody may be there to take it
+
+    def _readable(self, heard: asyncio.Future[memoryview]) -> None:
+        if heard.done():
+            return
+        try:
+            body = self.hear()
+        except (EOFError, ValueError) as error:
+            heard.set_exception(error)
+        else:
+            if body is not None:
+                heard.set_result(body)
+
+    def whole(self) -> bool:
+        """Whether the answer to its run has come, though nobody took it.
+
+        Raises:
+            ValueError: What has come is no frame.
+        """
+        return body_in(self.buffer) is not None
 
     def memory(self) -> int:
         """Bytes that it and what it has forked hold in memory; 0 where that is not to be had."""
