@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,6 +31,7 @@ from splice.oip.tensors import Tensor
 from splice.testing.contracts.remotes import failed, same
 from splice.testing.oip_grpc_server import OipGrpcServer
 from splice.testing.oip_server import Asked, OipServer, Said
+from splice.testing.rough_server import RoughServer
 
 ROW = {"a": 1.0, "b": 2.0}
 THIRTEEN = {"a": 6.0, "b": 7.0}  # what the faults of single values hit
@@ -538,6 +540,24 @@ async def test_an_address_with_nobody_is_refused_at_once(runtime: OipRuntime) ->
     assert isinstance(error, ProviderFailed)
     assert "refused" in error.got
     assert time.monotonic() - began < 5
+
+
+async def test_a_certificate_is_trusted_where_it_is_named_and_nowhere_else(
+    grpc_runtime: OipGrpcRuntime, tmp_path: Path
+) -> None:
+    with RoughServer(tls=True, folder=tmp_path):  # it writes a key and its certificate there
+        pem = (tmp_path / "rough.pem").read_bytes()
+    trusted = tmp_path / "trusted.pem"
+    trusted.write_bytes(pem[pem.index(b"-----BEGIN CERTIFICATE") :])
+    with OipGrpcServer(pem) as server:
+        at = Endpoint("oip-grpc", server.url, "adder", options={"ca_file": str(trusted)})
+        untold = Endpoint("oip-grpc", server.url, "adder")
+
+        results = await grpc_runtime.connect(at, NAMES, PAIR).infer([ROW], 20)
+        error = await failed(grpc_runtime.connect(untold, NAMES, PAIR), ROW)
+
+    assert same(results[0], 3.0)
+    assert isinstance(error, ProviderFailed)
 
 
 async def test_proxies_of_the_environment_are_not_obeyed(

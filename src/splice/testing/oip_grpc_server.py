@@ -24,6 +24,9 @@ _grpc: Any = grpc
 class OipGrpcServer:
     """The server; use it as a context manager.
 
+    Args:
+        pem: Key and certificate, where it speaks TLS.
+
     Attributes:
         fault: One of `FAULTS`, or empty while it behaves.
         code: Name of a gRPC status that every inference gets, or empty.
@@ -32,7 +35,8 @@ class OipGrpcServer:
         left: How many clients hung up while they were owed an answer.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, pem: bytes = b"") -> None:
+        self._pem = pem
         self.fault = ""
         self.code = ""
         self.raw = True
@@ -47,7 +51,7 @@ class OipGrpcServer:
     @property
     def url(self) -> str:
         """Where it listens."""
-        return f"grpc://127.0.0.1:{self.port}"
+        return f"grpc{'s' if self._pem else ''}://127.0.0.1:{self.port}"
 
     def __enter__(self) -> Self:
         self.start()
@@ -92,7 +96,12 @@ class OipGrpcServer:
             for name in _METHODS
         }
         server.add_generic_rpc_handlers((_grpc.method_handlers_generic_handler(SERVICE, handlers),))
-        self.port = server.add_insecure_port(f"127.0.0.1:{self.port}")
+        at = f"127.0.0.1:{self.port}"
+        if self._pem:
+            proof = _grpc.ssl_server_credentials([(self._pem, self._pem)])
+            self.port = server.add_secure_port(at, proof)
+        else:
+            self.port = server.add_insecure_port(at)
         await server.start()
         self._ready.set()
         await self._stop.wait()
