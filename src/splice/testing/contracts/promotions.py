@@ -155,9 +155,7 @@ class PromotionStoreContract:
     ) -> None:
         file = tmp_path / "new.onnx"
         file.write_bytes(b"new")
-        version = models.add_model(
-            "new", file, ModelVersion("new", 0, "", 0, "onnx", Signature())
-        )
+        version = models.add_model("new", file, ModelVersion("new", 0, "", 0, "onnx", Signature()))
 
         promotions.promote(
             Promotion("model.promote", "new", 1, version.sha256, 0, (), "bob", NOW_US)
