@@ -158,3 +158,18 @@ def test_applying_needs_no_data_where_the_same_gates_were_pinned(bank: Any) -> N
     ran = bank("release", "apply", "--yes")
 
     assert (ran.code, ran.err.strip()) == (0, "Nothing to apply.")
+
+
+def test_a_version_answers_no_share_of_the_calls_before_it_has_passed(bank: Any) -> None:
+    start = ("rollout", "start", "credit-decision")
+    refused = bank(*start, "credit@3", "--share", "1 %", "-y")
+    shadow = bank("rollout", "shadow", "credit-decision", "credit@3", "--share", "10 %")
+    started = bank(*start, "credit@2", "--share", "1 %", "-y")
+    finished = bank("rollout", "finish", "credit-decision", "-y")
+
+    assert refused.code == 1
+    assert "AtLeast auc: auc is 0.5" in refused.err
+    assert (shadow.code, started.code, finished.code) == (0, 0, 0)
+    assert "credit@2 is the champion; live now: release 4" in finished.out
+    status = bank("rollout", "status", "--json").json
+    assert status == []

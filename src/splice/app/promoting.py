@@ -1,14 +1,30 @@
-"""Promoting: a challenger at the last step of a rollout; and telling others of a new champion."""
+"""Promoting: a challenger before its first call and after its last step; and who is told of it."""
 
 from __future__ import annotations
 
 from splice.app import gating, wiring
 from splice.app.settings import Settings
+from splice.control.promote import Move
 from splice.control.registry import CHAMPION
 from splice.control.rollouts import Who
 from splice.core.errors import DeclarationError
 from splice.core.release import ModelVersion, Release
 from splice.core.rollout import challenger_of
+
+
+def admit_challenger(
+    settings: Settings, stores: wiring.Stores, integration: str, ref: str, who: Who
+) -> None:
+    """Passes a version that may answer calls of an integration: whoever has gates asks them first.
+
+    Raises:
+        NotPromoted: A gate, or a second person's consent, is lacking.
+        UnknownModel: There is no such version.
+    """
+    promoter = gating.promoter_of(settings, stores)
+    version = promoter.version(ref)
+    places = tuple(promoter.places(version, integration))
+    promoter.checked(Move("rollout.start", version, 0, places), by=who.by, now_us=who.now_us)
 
 
 def promote_challenger(
@@ -36,9 +52,10 @@ def promote_challenger(
         )
     validations = promoter.checked(move, by=who.by, now_us=who.now_us)
     made = promoter.promote(move, validations, by=who.by, why=who.why, now_us=who.now_us)
-    after_move(settings, stores, move.version)
+    warning = after_move(settings, stores, move.version)
     live = ", ".join(f"release {one.number} of {one.integration}" for one in made.releases)
-    return f"{label} is the champion; live now: {live or 'as before'}"
+    said = f"{label} is the champion; live now: {live or 'as before'}"
+    return f"{said}. {warning}" if warning else said
 
 
 def after_move(settings: Settings, stores: wiring.Stores, version: ModelVersion) -> str:

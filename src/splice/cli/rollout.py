@@ -9,7 +9,7 @@ from rich.table import Table
 
 from splice.app import wiring
 from splice.app.clock import now_us
-from splice.app.promoting import promote_challenger
+from splice.app.promoting import admit_challenger, promote_challenger
 from splice.app.settings import user_name
 from splice.cli.common import REFUSED, as_json, confirm, out, stores, talk
 from splice.control.judging import Judged
@@ -76,9 +76,10 @@ def start(
         guards=tuple(_guard(one) for one in guard) if guard else None,
         then="promote" if promote else None,
     )
-    with stores() as (_, opened):
+    with stores() as (settings, opened):
         rollouts = _rollouts(opened)
         before = rollouts.live(name)
+        admit_challenger(settings, opened, name, ref, _who(why))
         if not confirm(f"{name}: a share of its calls to {ref}?", yes):
             raise typer.Exit(REFUSED)
         release = rollouts.start(name, ref, wanted, _who(why))
