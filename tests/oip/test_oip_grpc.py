@@ -191,6 +191,7 @@ def test_workers_share_one_port_and_what_runs_is_let_end(tmp_path: Path) -> None
 
     assert code == 0
     assert answers == [[1.0]] * 6
+    assert "oip.grpc_port" not in server.log  # both could listen
 
 
 def settings(port: int, workers: int = 1) -> Settings:

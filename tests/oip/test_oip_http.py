@@ -146,6 +146,17 @@ def test_sizes_that_lie_are_refused(server: Server, amount: dict[str, Any], says
     assert says in answer.json["error"]
 
 
+@pytest.mark.parametrize("size", [0, 8])
+def test_a_size_of_binary_data_beside_values_is_refused(server: Server, size: int) -> None:
+    body = orders(1)
+    body["inputs"][1]["parameters"] = {"binary_data_size": size}
+
+    answer = server.post(ORDERS, body)
+
+    assert answer.status == 400
+    assert "binary_data_size" in answer.json["error"]
+
+
 def test_binary_data_that_belongs_to_no_tensor_is_refused(server: Server) -> None:
     body, headers = binary_orders()
 

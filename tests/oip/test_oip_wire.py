@@ -135,11 +135,18 @@ def test_data_that_is_not_of_the_shape_is_refused(shape: list[int], data: Any) -
 
 
 @pytest.mark.parametrize(
-    "raw",
-    [b"\1", b"\1\0\0\0", b"\xff\xff\xff\xffx", b"\1\0\0\0ab", b"\0\0\0\0\0\0\0\0", b""],
+    ("raw", "says"),
+    [
+        (b"\1", "got 0 values of BYTES and 1 bytes more"),
+        (b"\1\0\0\0", "got a length of 1 bytes where 0 are left"),
+        (b"\xff\xff\xff\xffx", "got a length of 4294967295 bytes where 1 are left"),
+        (b"\1\0\0\0ab", "got 1 values of BYTES and 1 bytes more"),
+        (b"\0\0\0\0\0\0\0\0", "got 1 values of BYTES and 4 bytes more"),
+        (b"", "got 0 values of BYTES and 0 bytes more"),
+    ],
 )
-def test_byte_strings_whose_lengths_lie_are_refused(raw: bytes) -> None:
-    with pytest.raises(InputMismatch):
+def test_byte_strings_whose_lengths_lie_are_refused(raw: bytes, says: str) -> None:
+    with pytest.raises(InputMismatch, match=says):
         from_raw(datatype_of("BYTES", "t"), 1, raw, "t")
 
 
@@ -179,7 +186,8 @@ def test_a_request_may_say_null_for_what_it_leaves_out() -> None:
 @pytest.mark.parametrize("place", ["id", "parameters", "inputs", "outputs", "name", "b"])
 def test_a_key_that_is_there_twice_is_found_wherever_it_is(place: str) -> None:
     keys = {
-        "id": '"id":"1"', "parameters": '"parameters":{"a":1}', "outputs": '"outputs":[]',
+        "id": '"id":"1"', "parameters": '"parameters":{"a":1}',
+        "outputs": '"outputs":[{"name":"t"}]',
         "name": '"name":"t"', "b": '"b":2',
         "inputs": '"inputs":[{"name":"t","datatype":"INT32","shape":[1],"data":[1]}]',
     }  # fmt: skip

@@ -127,6 +127,12 @@ def test_what_is_wrong_is_told_as_json_and_nothing_runs(
     assert calls_of(server, "orders") == before
 
 
+def test_a_first_line_of_values_is_no_header_though_one_is_a_fields_name(server: Server) -> None:
+    answer = invoke(server, b"amount,900\nc-2,5\n", content_type="text/csv")
+
+    assert answer.body == b"0.9,review\n0.1,ship\n"
+
+
 def test_an_answer_in_nothing_that_is_written_here_is_refused(server: Server) -> None:
     answer = invoke(server, GOOD, accept="image/png")
 
