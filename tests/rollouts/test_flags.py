@@ -16,6 +16,7 @@ from rollout_house import House, ask, live_release, until
 
 from splice.adapters.flags.openfeature import OpenFeatureFlags
 from splice.core.errors import SettingsError
+from splice.testing.contracts.flags import FlagsContract
 
 FLAGD = "openfeature.contrib.provider.flagd:FlagdProvider"
 
@@ -37,24 +38,16 @@ STARTS_WITH_VIP = {
 
 
 @pytest.fixture
-async def flagd(tmp_path: Path) -> AsyncIterator[OpenFeatureFlags]:
+async def flags(tmp_path: Path) -> AsyncIterator[OpenFeatureFlags]:
     file = flag_file(tmp_path, STARTS_WITH_VIP, "champion")
     options = {"resolver_type": "file", "offline_flag_source_path": str(file)}
-    flags = OpenFeatureFlags(FLAGD, options, 10.0)
-    yield flags
-    await flags.close()
+    made = OpenFeatureFlags(FLAGD, options, 10.0)
+    yield made
+    await made.close()
 
 
-async def test_flagd_names_a_variant_by_the_entity(flagd: OpenFeatureFlags) -> None:
-    said = [await flagd.variant("orders-model", who, {}) for who in ("vip-1", "c-1")]
-
-    assert said == ["challenger", "champion"]
-    assert flagd.trouble == ""
-
-
-async def test_a_flag_that_is_not_there_says_nothing(flagd: OpenFeatureFlags) -> None:
-    assert await flagd.variant("another", "vip-1", {}) is None
-    assert "FLAG_NOT_FOUND" in flagd.trouble
+class TestFlagd(FlagsContract):
+    pass
 
 
 class Rough(AbstractProvider):
