@@ -213,3 +213,36 @@ def write_data(folder: Path) -> None:
 def integration(pipeline: str = "", more: str = "") -> str:
     """The declaration, with more of its pipeline and of itself."""
     return INTEGRATION.replace("PIPELINE", pipeline).replace("MORE", more)
+
+
+GIVEN = """
+def load(run):
+    return "data/train.csv"
+
+
+def train(run, file):
+    return "given.onnx"
+"""
+
+_GRAPH = """
+    <ir_version: 8, opset_import: ["": 17]>
+    tumour (float[N,3] x) => (float[N,1] chance)
+    <float[3,1] w = {WEIGHTS}, float[1] b = {BIAS}>
+    {
+        product = MatMul(x, w)
+        logit = Add(product, b)
+        chance = Sigmoid(logit)
+    }
+"""
+MIDDLING = (1.0, 0.0, 0.0)
+"""Weights of radius, texture and smoothness: the radius alone tells most of it."""
+WORSE = (0.0, 0.0, 60.0)
+GOOD = (1.0, 0.2, 70.0)
+
+
+def graph(weights: tuple[float, float, float], bias: float = -15.0) -> bytes:
+    """A model with these weights."""
+    import onnx
+
+    text = _GRAPH.replace("WEIGHTS", ", ".join(map(str, weights))).replace("BIAS", str(bias))
+    return onnx.parser.parse_model(text).SerializeToString()

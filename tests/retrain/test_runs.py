@@ -137,7 +137,7 @@ def test_a_run_that_ends_every_process_is_given_up(ledger: Ledger) -> None:
 
     run = only(ledger)
     assert run.state == "failed"
-    assert "ended 3 times, the last time in step train" in run.error
+    assert "ended 3 times in step train" in run.error
     assert run.step("train").state == "failed"  # type: ignore[union-attr]
     assert last.script.done == []
 

@@ -15,6 +15,7 @@ import msgspec
 from splice.app import health, wiring
 from splice.app.clock import Ids, now_us
 from splice.app.drain import Drain
+from splice.app.pipelines import ask_live
 from splice.app.replay import replay
 from splice.app.settings import Settings, load
 from splice.app.starting import Apply, apply_found, declared, tolerate
@@ -321,6 +322,17 @@ class App:
         outcome = Outcome(known, name, value, at_us or now_us(), call_id, entity, "python")
         outcome = self.services.engine.recorded(outcome)
         await asyncio.to_thread(self.services.stores.outcomes.append_outcomes, [outcome], now_us())
+
+    async def retrain(self, integration: type[Integration] | str, *, why: str) -> str:
+        """Asks for a run of its pipeline, which `splice retrain watch` takes up; gives its id.
+
+        Raises:
+            UnknownIntegration: It is not live here.
+            DeclarationError: It does not say how it is retrained.
+        """
+        await self.start()
+        name = integration if isinstance(integration, str) else integration_name(integration)
+        return await asyncio.to_thread(ask_live, self.services, name, why)
 
     async def replay(self, call_id: str, release: int | None = None) -> tuple[Record, Answered]:
         """The recorded call, and what the same input gives by a release; nothing is recorded.

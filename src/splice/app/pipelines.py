@@ -8,7 +8,7 @@ import os
 import signal
 import time
 import uuid
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from pathlib import Path
 from types import FrameType
 
@@ -17,7 +17,7 @@ import msgspec
 from splice.app import wiring
 from splice.app.clock import Ids, now_us
 from splice.app.pipeline_process import StepProcesses
-from splice.app.settings import Settings
+from splice.app.settings import Settings, user_name
 from splice.control.pipelines import Pipelines, Plan, Who
 from splice.core.errors import DeclarationError, StoreError
 from splice.core.pipeline import PipelineRun, StepRun
@@ -65,13 +65,7 @@ def plan_of(settings: Settings, integration: str) -> Plan:
     made, mistakes = plans(settings)
     if integration in made:
         return made[integration]
-    if mistakes:
-        raise mistakes[0]
-    raise DeclarationError(
-        integration[:80], got="no integration of that name with a retrain()",
-        promised=f"one of {', '.join(sorted(made)) or 'none is declared'}",
-        mend="declare def retrain(self): return splice.Pipeline(…)",
-    )  # fmt: skip
+    raise mistakes[0] if mistakes else _none_of(integration, made)
 
 
 def ask(
@@ -85,14 +79,31 @@ def ask(
     found, mistakes = find(*wiring.modules_of(settings))
     names = [one.declaration.name for one in found if has_pipeline(one.declaration.cls)]
     if integration not in names:
-        if mistakes:
-            raise mistakes[0]
-        raise DeclarationError(
-            integration[:80], got="no integration of that name with a retrain()",
-            promised=f"one of {', '.join(names) or 'none is declared'}",
-            mend="declare def retrain(self): return splice.Pipeline(…)",
-        )  # fmt: skip
+        raise mistakes[0] if mistakes else _none_of(integration, names)
     return pipelines_of(settings, stores).ask(integration, by=by, why=why)
+
+
+def ask_live(services: wiring.Services, integration: str, why: str) -> str:
+    """Asks for a run of a live integration, as a program or a monitor does; gives its id.
+
+    Raises:
+        UnknownIntegration: It is not live here.
+        DeclarationError: It does not say how it is retrained.
+    """
+    line = services.engine.line(integration)
+    if not has_pipeline(line.declaration.cls):
+        lines = services.engine.lines
+        raise _none_of(integration, [n for n in lines if has_pipeline(lines[n].declaration.cls)])
+    runs = pipelines_of(services.settings, services.stores)
+    return runs.ask(integration, by=user_name(), why=why).id
+
+
+def _none_of(integration: str, names: Iterable[str]) -> DeclarationError:
+    return DeclarationError(
+        integration[:80], got="no integration of that name with a retrain()",
+        promised=f"one of {', '.join(sorted(names)) or 'none is declared'}",
+        mend="declare def retrain(self): return splice.Pipeline(…)",
+    )  # fmt: skip
 
 
 def pipelines_of(settings: Settings, stores: wiring.Stores) -> Pipelines:

@@ -31,7 +31,7 @@ SCHEDULER = "splice scheduler"
 LEASE_US = 60_000_000
 BEAT_S = 10.0
 MOST_TAKEN = 3
-"""A run whose process ended so often is not taken up again: it is what ends it."""
+"""A run whose process ended so often in one step is not taken up again: it is what ends it."""
 
 
 class StepEnd(msgspec.Struct, frozen=True):
@@ -187,8 +187,8 @@ class Pipelines:
             fresh, state="running", holder=self._who.holder, taken=fresh.taken + 1,
             model=plan.pipeline.model, promote=plan.pipeline.promote, bundle=plan.bundle,
         )  # fmt: skip
-        action = "pipeline.resume" if fresh.taken else "pipeline.start"
-        if fresh.taken and fresh.stepwise:  # every step takes it up: that is no news
+        action = "pipeline.resume" if fresh.bundle else "pipeline.start"
+        if fresh.bundle and fresh.stepwise:  # every step takes it up: that is no news
             action = ""
         return self._store.save_run(taken, action=action, now_us=self._clock())
 
@@ -197,7 +197,7 @@ class Pipelines:
             return "its sources were changed since it began, so its steps do not fit together"
         if run.taken >= MOST_TAKEN and not run.stepwise:
             step = run.steps[-1].step if run.steps else "data"
-            return f"its process ended {run.taken} times, the last time in step {step}"
+            return f"its process ended {run.taken} times in step {step}"
         if run.stepwise and self._clock() - run.asked_us > plan.pipeline.deadline_s * 1e6:
             return "no step came for so long that its deadline is over"
         return ""
@@ -293,7 +293,7 @@ class Pipelines:
         ended = StepRun(step, end.state, began, self._clock(), end.inputs, end.outputs, end.error)
         run = run.with_step(ended)
         if end.state == "done":
-            return self._store.save_run(run)
+            return self._store.save_run(msgspec.structs.replace(run, taken=1))
         return self._end(run, end.state, f"{step}: {end.error}")
 
     def _beat(self, integration: str) -> Callable[[], None]:

@@ -40,9 +40,9 @@ class PipelineRun(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `schedule` and `slot_us` say which moment of which schedule it is for. `bundle` is the SHA-256
     of the sources that declare the pipeline. `holder` names the process that runs it, `taken` is
-    how often one took it up. `stepwise` where something else decides when the next step runs, such
-    as Kubeflow. `revision` counts its changes: who changes an older one than the store has was
-    overtaken.
+    how often one took it up since a step was done. `stepwise` where something else decides when
+    the next step runs, such as Kubeflow. `revision` counts its changes: who changes an older one
+    than the store has was overtaken.
     """
 
     id: str
