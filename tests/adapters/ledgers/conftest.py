@@ -15,6 +15,7 @@ from splice.adapters.ledgers.sql import Ledger, open_ledger
 from splice.ports.audit import AuditLog
 from splice.ports.figures import FigureStore
 from splice.ports.leases import LeaseStore
+from splice.ports.pipelines import PipelineStore
 from splice.ports.promotions import PromotionStore
 from splice.ports.stores import ModelStore, OutcomeStore, RecordStore, ReleaseStore
 from splice.ports.validations import ValidationStore
@@ -50,6 +51,11 @@ def audit(ledger: Ledger) -> AuditLog:
 @pytest.fixture
 def validations(ledger: Ledger) -> ValidationStore:
     return ledger.validations
+
+
+@pytest.fixture
+def pipelines(ledger: Ledger) -> PipelineStore:
+    return ledger.pipelines
 
 
 @pytest.fixture

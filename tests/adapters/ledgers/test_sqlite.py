@@ -16,6 +16,7 @@ from splice.testing.contracts.lifecycle import (
 )
 from splice.testing.contracts.models import ModelStoreContract
 from splice.testing.contracts.outcomes import OutcomeStoreContract
+from splice.testing.contracts.pipelines import PipelineStoreContract
 from splice.testing.contracts.promotions import PromotionStoreContract
 from splice.testing.contracts.records import ClaimContract, RecordStoreContract
 from splice.testing.contracts.releases import ReleaseStoreContract
@@ -61,4 +62,8 @@ class TestFigures(FigureStoreContract):
 
 
 class TestPromotions(PromotionStoreContract):
+    pass
+
+
+class TestPipelines(PipelineStoreContract):
     pass

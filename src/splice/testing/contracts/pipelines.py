@@ -133,17 +133,15 @@ class PipelineCompilerContract:
 
     shape = PipelineShape("credit-decision", STEPS, 'Trains "credit" anew: {all} of it.')
 
-    def test_every_step_is_told_in_its_order(
+    def test_it_has_the_steps_of_the_pipeline_and_no_other(
         self, compiler: PipelineCompiler, target: Target
     ) -> None:
-        text = compiler.compile(self.shape, target)
+        whole = compiler.compile(self.shape, target)
+        short = compiler.compile(msgspec.structs.replace(self.shape, steps=STEPS[:3]), target)
 
-        places = [text.index(step) for step in STEPS]
-        assert places == sorted(places)
-        assert "credit-decision" in text
-        assert "promote" not in compiler.compile(
-            msgspec.structs.replace(self.shape, steps=STEPS[:3], purpose=""), target
-        )
+        assert [step for step in STEPS if step not in whole] == []
+        assert [step for step in STEPS if step not in short] == ["validate", "promote"]
+        assert "credit-decision" in short
 
     def test_the_same_pipeline_is_the_same_text(
         self, compiler: PipelineCompiler, target: Target
