@@ -230,6 +230,7 @@ DETAILS: dict[str, Callable[[Record], str]] = {
     "splice_call_id": lambda record: record.call_id,
     "splice_route": lambda record: record.route,
     "splice_version": lambda record: record.version,
+    "splice_variant": lambda record: record.variant,
     "splice_reason": lambda record: record.reason.value,
     "splice_cost": _cost,
 }
@@ -248,6 +249,7 @@ def details_of(records: Sequence[Record]) -> dict[str, Any]:
             "splice_call_id": first.call_id,
             "splice_route": first.route,
             "splice_version": first.version,
+            **({"splice_variant": first.variant} if first.variant else {}),
             "splice_reason": first.reason.value,
         }
         if first.cost_nano is not None:
