@@ -7,6 +7,7 @@ from typing import Any
 
 import lightgbm
 import numpy as np
+import onnx
 import pyarrow
 import pytest
 import xgboost
@@ -225,6 +226,17 @@ def test_the_same_estimator_keeps_its_number(project: Registered) -> None:
     assert (first.is_new, again.is_new) == (True, False)
     assert first.version == again.version
     assert project.actions() == ["model.register"]
+
+
+def test_a_file_names_each_set_of_operators_once_and_in_order(project: Registered) -> None:
+    x, y = _binary()
+    booster = lightgbm.LGBMClassifier(n_estimators=3, verbose=-1).fit(x, y == "benign").booster_
+
+    kept = project.registrar.estimator("light", booster, SAID).version
+
+    model = onnx.load(project.stores.models.file(kept.sha256))
+    domains = [one.domain for one in model.opset_import]
+    assert domains == sorted(set(domains)) == ["", "ai.onnx.ml"]
 
 
 def test_rows_with_a_missing_value_are_not_asked(project: Registered) -> None:

@@ -114,6 +114,13 @@ def finished(model: Any, features: Sequence[str], classes: Sequence[Any], precis
     """The file: metadata written, declared types of outputs made true, made alike each time."""
     model.graph.name = "splice"
     model.producer_name = "splice"
+    # Out of a set, whose order differs from process to process, and so would the file's hash.
+    versions: dict[str, int] = {}
+    for one in model.opset_import:
+        versions[one.domain] = max(one.version, versions.get(one.domain, 0))
+    del model.opset_import[:]
+    for domain, version in sorted(versions.items()):
+        model.opset_import.add(domain=domain, version=version)
     notes: dict[str, Sequence[str]] = {"features": features, "classes": [str(c) for c in classes]}
     for key, names in notes.items():
         if names:
