@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
 import msgspec
 import pytest
 from retrain_house import DAY_US, SUNDAY_US, Clock, Killed, Scripted, Worker, busy, plan
@@ -240,6 +243,25 @@ def test_a_schedule_runs_once_a_moment_with_two_watchers_and_restarts(ledger: Le
     newest = ledger.pipelines.runs()[0]
     assert (newest.by, newest.schedule) == (SCHEDULER, "Sun 03:00")
     assert newest.why == "Sun 03:00: 2026-12-27 03:00 UTC"
+
+
+def test_of_two_watchers_at_once_one_runs_what_is_asked_for(ledger: Ledger) -> None:
+    clock = Clock()
+    start = Barrier(4)
+    workers = [Worker(ledger, clock, f"w{i}", script=Scripted()) for i in range(4)]
+    weekly = plan(schedule="every 7 d")
+    workers[0].look(weekly)
+    clock.at_us += 7 * DAY_US
+
+    def look(worker: Worker) -> int:
+        start.wait()
+        return worker.look(weekly)
+
+    with ThreadPoolExecutor(4) as pool:
+        ran = list(pool.map(look, workers))
+
+    assert sum(ran) == 1
+    assert [step for worker in workers for step in worker.script.done] == list(STEPS)
 
 
 def test_missed_moments_are_made_up_for_once(ledger: Ledger) -> None:

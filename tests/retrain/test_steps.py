@@ -88,7 +88,8 @@ def steps(tmp_path: Path) -> Iterator[Steps]:
 
 def test_the_version_names_its_data_its_training_and_its_run(steps: Steps) -> None:
     run = steps.run(
-        "run.params(depth=3); run.metrics(auc=0.8, step=1); run.metrics(auc=0.9)\n"
+        "run.params(depth=3); run.metrics(auc=0.8, step=1)\n"
+        "    run.metrics(auc=0.9, loss=float('nan'))\n"
         '    return splice.Trained(model="first.onnx", card=splice.Card(owner="ada"))'
     )
 
@@ -249,6 +250,17 @@ def test_a_training_that_eats_memory_is_ended(steps: Steps) -> None:
 
     assert run.state == "failed"
     assert "of memory, allowed 400 MB" in run.error
+
+
+def test_a_full_disk_fails_the_run(steps: Steps) -> None:
+    folder = steps.folder / ".splice" / "pipelines"
+    folder.parent.mkdir(exist_ok=True)
+    folder.write_text("where folders should be made")
+
+    run = steps.run()
+
+    assert run.state == "failed"
+    assert "NotADirectoryError" in run.error or "FileExistsError" in run.error
 
 
 def test_threads_left_running_hold_nothing_up(steps: Steps) -> None:

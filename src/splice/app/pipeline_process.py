@@ -52,6 +52,14 @@ class StepProcesses:
         self, run: PipelineRun, step: Step, left_s: float, memory_mb: int, beat: Callable[[], None]
     ) -> StepEnd:
         """Do it; kills the process, and what it has started, when its time or memory is over."""
+        try:
+            return self._execute(run, step, left_s, memory_mb, beat)
+        except OSError as error:  # a full disk ends a run, and not the watcher
+            return StepEnd("failed", error=f"{type(error).__name__}: {error}")
+
+    def _execute(
+        self, run: PipelineRun, step: Step, left_s: float, memory_mb: int, beat: Callable[[], None]
+    ) -> StepEnd:
         folder = folder_of(self._settings, run.id)
         folder.mkdir(parents=True, exist_ok=True)
         said = folder / f"{step}.json"

@@ -13,6 +13,7 @@ import shutil
 import sys
 import traceback
 from collections.abc import Callable
+from math import isfinite
 from pathlib import Path
 from typing import Any, cast
 
@@ -69,7 +70,9 @@ class StepRetraining:
 
     def metrics(self, *, step: int | None = None, **values: float) -> None:
         """What comes out, at a step or at the end."""
-        self.measured.update({name: float(value) for name, value in values.items()})
+        plain = {name: float(value) for name, value in values.items()}
+        # JSON has no NaN: the tracker is told of it, the version's card is not.
+        self.measured.update({name: value for name, value in plain.items() if isfinite(value)})
         if self.tracked is not None:
             self.tracked.metrics(step=step, **values)
 

@@ -1,8 +1,8 @@
 """What every PipelineStore and every PipelineCompiler must hold to.
 
-Inherit a contract. `PipelineStoreContract` wants the fixtures `pipelines` and `audit`, the stores of
-one empty ledger; `PipelineCompilerContract` wants `compiler` and `target`, one that it can compile
-for.
+Inherit a contract. `PipelineStoreContract` wants the fixtures `pipelines` and `audit`, the stores
+of one empty ledger; `PipelineCompilerContract` wants `compiler` and `target`, one that it can
+compile for.
 """
 
 from __future__ import annotations
