@@ -122,3 +122,11 @@ def test_an_error_prints_what_where_and_what_to_do() -> None:
     assert str(errors.StoreError("ledger")) == "ledger [store_error]"
     placed = errors.DeclarationError("X.routes", got="none", file="a.py", line=3)
     assert str(placed) == "a.py:3: X.routes: got none [declaration_error]"
+
+
+def test_no_two_files_of_tests_have_one_name() -> None:
+    # pytest imports them by their bare names: the second of a name ends the collection.
+    counted = Counter(file.name for file in (ROOT / "tests").rglob("*.py"))
+
+    twice = {name for name, count in counted.items() if count > 1}
+    assert twice == {"conftest.py"}
