@@ -13,6 +13,7 @@ import onnx
 import pytest
 from retrain_house import integration
 
+from splice.app.pipeline_data import Kept, kept
 from splice.app.pipeline_process import StepProcesses, folder_of
 from splice.app.pipelines import holder, is_gone, pipelines_of, plan_of
 from splice.app.settings import load
@@ -108,22 +109,39 @@ def test_the_version_names_its_data_its_training_and_its_run(steps: Steps) -> No
     assert event.details["pipeline"] == run.id
     assert steps.stores.models.aliases("tumour") == {"candidate": 1}
 
+    again = steps.run()  # the same bytes are the same version
 
-def test_rows_files_and_folders_reach_the_training_as_they_were(steps: Steps) -> None:
-    (steps.folder / "parts").mkdir()
-    for name in ("b", "a"):
-        (steps.folder / "parts" / name).write_text(name)
-    told = "print(repr(data)); return 'first.onnx'"
+    assert (again.version, again.outputs("register")["new"]) == (run.version, False)
 
-    rows = steps.run(told, 'return [{"age": 3, "name": "Zoë", "note": None}]')
-    paths = steps.run(told, 'return ["train.csv", run.project / "parts"]')
+
+def test_rows_reach_the_training_as_they_were(steps: Steps) -> None:
+    rows = steps.run(
+        "print(repr(data)); return 'first.onnx'", 'return [{"age": 3, "name": "Zoë", "note": None}]'
+    )
 
     assert steps.log(rows, "train").strip() == "[{'age': 3, 'name': 'Zoë', 'note': None}]"
     assert rows.outputs("data")["rows"] == 1
-    assert "train.csv" in steps.log(paths, "train")
-    (steps.folder / "parts" / "a").write_text("other")
-    again = steps.run(told, 'return ["train.csv", run.project / "parts"]')
-    assert paths.data_sha256 != again.data_sha256
+
+
+def test_a_change_in_a_folder_of_data_is_another_hash(tmp_path: Path) -> None:
+    (tmp_path / "parts" / "deep").mkdir(parents=True)
+    for name in ("b", "a", "deep/c"):
+        (tmp_path / "parts" / name).write_text(name)
+
+    def found() -> Kept:
+        return kept(["parts", Path("parts/a")], tmp_path, tmp_path)
+
+    first, again = found(), found()
+    (tmp_path / "parts" / "deep" / "c").write_text("other")
+    changed = found()
+    (tmp_path / "parts" / "deep" / "c").rename(tmp_path / "parts" / "d")
+    moved = found()
+
+    assert first == again
+    assert len({first.sha256, changed.sha256, moved.sha256}) == 3
+    assert first.read() == [tmp_path / "parts", tmp_path / "parts" / "a"]
+    whole = kept("parts", tmp_path, tmp_path)
+    assert (whole.kind, whole.name, whole.read()) == ("file", "parts", tmp_path / "parts")
 
 
 @pytest.mark.parametrize(
@@ -285,13 +303,6 @@ def test_a_step_that_was_done_before_the_ledger_knew_is_not_done_again(steps: St
 
     assert again.state == "done"
     assert steps.log(again, "train").count("trained") == 1
-
-
-def test_the_same_bytes_are_the_same_version(steps: Steps) -> None:
-    first, second = steps.run(), steps.run()
-
-    assert first.version == second.version
-    assert (first.outputs("register")["new"], second.outputs("register")["new"]) == (True, False)
 
 
 def test_a_holder_is_gone_when_its_process_is_and_not_before() -> None:
