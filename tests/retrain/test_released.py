@@ -247,8 +247,7 @@ def test_a_place_without_gates_is_not_entered_by_itself(given: Any) -> None:
 
 
 def test_what_is_wrong_with_a_pipeline_is_said_by_check(given: Any) -> None:
-    (given.folder / "models").mkdir()
-    (given.folder / "models" / "tumour.onnx").write_bytes(graph(MIDDLING))
+    assert given("models", "add", "tumour", "given.onnx", "--alias", "champion").code == 0
     for pipeline, said in {
         'promote="always"': "promote='always'",
         'schedule="Sunday"': "schedule='Sunday'",
@@ -264,6 +263,7 @@ def test_what_is_wrong_with_a_pipeline_is_said_by_check(given: Any) -> None:
         assert "integrations.py:4" in checked.err, checked.err
     for change, said in {
         'model="tumour"=>model="heart"': "model='heart'",
+        "tumour@champion=>tumour@1": "a model whose champion a route follows: none",
         "data=load=>data=None": "a function data(run)",
         "train=train=>train=load": "train: arguments that do not fit",
         "return splice.Pipeline(=>return dict(": "dict",

@@ -108,8 +108,11 @@ def _cases(
         for one in gating.declared_cases(settings, stores, move.version, where)
         if one.integration not in live and only in (None, one.integration)
     ]
-    if not cases and any(one.changes for one in places):
-        raise NotPromoted(move.version.label, got="no gates for it", promised="gates to run")
+    if not cases:
+        raise NotPromoted(
+            move.version.label, got="no integration with gates that routes by its champion",
+            promised="gates to run", mend=f"splice release apply {run.integration}",
+        )  # fmt: skip
     return cases
 
 

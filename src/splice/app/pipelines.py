@@ -19,7 +19,7 @@ from splice.app.clock import Ids, now_us
 from splice.app.pipeline_process import StepProcesses
 from splice.app.settings import Settings, user_name
 from splice.control.pipelines import Pipelines, Plan, Who
-from splice.core.errors import DeclarationError, StoreError
+from splice.core.errors import DeclarationError, SpliceError
 from splice.core.pipeline import PipelineRun, StepRun
 from splice.declare.discover import Found, find
 from splice.declare.retrain_reading import has_pipeline, read_pipeline
@@ -189,8 +189,8 @@ class Watch:
             while True:
                 try:
                     self.look(told)
-                except StoreError as error:
-                    log.warning("the ledger is away: %s", error)
+                except SpliceError as error:  # the ledger is away, or the project's folder
+                    log.warning("nothing is run for now: %s", error)
                 time.sleep(LOOK_SECONDS)
 
 

@@ -11,12 +11,13 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from typing import Any, Literal, Protocol
 
 import msgspec
 
 from splice.control.schedule import due
-from splice.core.errors import DeclarationError, Overtaken, RefusedError, StoreError
+from splice.core.errors import DeclarationError, Overtaken, RefusedError, SpliceError, StoreError
 from splice.core.ids import derived_uuid7
 from splice.core.pipeline import OPEN, PipelineRun, RunState, Step, StepRun
 from splice.core.schedule import moment_text
@@ -232,12 +233,14 @@ class Pipelines:
                     return run
             return self._end(run, "done", "") if run.state == "running" else run
         except KeyboardInterrupt:
-            self._end(self._fresh(run), "failed", "stopped by whoever ran it")
+            with suppress(SpliceError):  # what ends this process must end it
+                self._end(self._fresh(run), "failed", "stopped by whoever ran it")
             raise
         except SystemExit:  # this process is asked to end: another takes the run up
-            fresh = self._fresh(run)
-            left = msgspec.structs.replace(fresh, holder="", taken=fresh.taken - 1)
-            self._store.save_run(left)
+            with suppress(SpliceError):
+                fresh = self._fresh(run)
+                left = msgspec.structs.replace(fresh, holder="", taken=fresh.taken - 1)
+                self._store.save_run(left)
             raise
         finally:
             self._let_go(run.integration)

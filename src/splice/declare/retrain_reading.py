@@ -79,11 +79,13 @@ class _Reader:
             timed.route.ref.partition("@")[0]
             for timed in self._declaration.routes
             if isinstance(timed.route, Model)
+            and timed.route.ref.partition("@")[2] in ("", "champion")
         ]
         if model not in names:
             raise self.wrong(
-                f"model={model!r:.80}", f"a model of its routes: {', '.join(names) or 'none'}",
-                "name one that a route follows",
+                f"model={model!r:.80}",
+                f"a model whose champion a route follows: {', '.join(names) or 'none'}",
+                "name one of these, or let a route name the model without a number",
             )  # fmt: skip
         self._function("data", given.data, 1)
         self._function("train", given.train, 2)
