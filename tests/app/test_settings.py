@@ -7,8 +7,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from splice.app.providers import providers
 from splice.app import model_sections, sections
+from splice.app.providers import providers
 from splice.app.settings import Section, Settings, find_root, load
 from splice.core.errors import SettingsError
 
