@@ -200,6 +200,11 @@ def test_high_risk_waits_for_a_second_person(given: Any, monkeypatch: pytest.Mon
     assert "splice models approve tumour@1" in ran.err
     (run,) = given("retrain", "list", "--json").json
     assert (run["state"], run["steps"][-1]["step"]) == ("refused", "promote")
+    shown = given("retrain", "show", run["id"])
+    assert [line.split()[0] for line in shown.out.splitlines() if " done " in line] == [
+        "data", "train", "register", "validate",
+    ]  # fmt: skip
+    assert given("retrain", "show", run["id"], "--json").json == run
 
     monkeypatch.setenv("SPLICE_USER", "eve")
     assert given("models", "approve", "tumour@1", "--why", "looked at the slices").code == 0
@@ -272,6 +277,7 @@ def test_what_is_wrong_with_a_pipeline_is_said_by_check(given: Any) -> None:
         old, new = change.split("=>")
         given.write("integrations.py", integration().replace(old, new))
         assert said in given("check").err
+    assert given("release", "apply", "--yes").code == 0, "a release does not ask how to retrain"
     text = integration()
     gates = text[text.index("    gates = ") : text.index("    def decide")]
     given.write("integrations.py", text.replace(gates, ""))

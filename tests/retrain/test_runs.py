@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
+from typing import Any
 
 import msgspec
 import pytest
 from retrain_house import DAY_US, SUNDAY_US, Clock, Killed, Scripted, Worker, busy, plan
 
 from splice.adapters.ledgers.sql import Ledger
+from splice.control import pipelines
 from splice.control.pipelines import LEASE_US, MOST_TAKEN, SCHEDULER, StepEnd
-from splice.core.errors import DeclarationError, Overtaken
+from splice.core.errors import DeclarationError, Overtaken, StoreError
 from splice.core.pipeline import STEPS, PipelineRun
 
 NAME = "credit-decision"
@@ -160,6 +162,54 @@ def test_one_that_slept_through_its_lease_records_nothing(ledger: Ledger) -> Non
 
     assert (only(ledger).state, only(ledger).version) == ("done", "credit@2")
     assert slow.script.done == ["data", "train", "register"]
+
+
+class Leases:
+    """A LeaseStore whose ledger goes away after it was asked once."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._leases = ledger.leases
+        self.asked = 0
+
+    def take_lease(self, *given: Any) -> bool:
+        self.asked += 1
+        if self.asked > 1:
+            raise StoreError("ledger", got="nobody there")
+        return self._leases.take_lease(*given)
+
+    def give_lease(self, *given: Any) -> None:
+        self._leases.give_lease(*given)
+
+
+def test_a_lease_that_cannot_be_renewed_stops_no_training(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipelines, "BEAT_S", 0.0)
+    worker = Worker(ledger, Clock(), script=Scripted())
+    leases = Leases(ledger)
+    worker.runs._leases = leases  # pyright: ignore[reportPrivateUsage]
+
+    assert worker.whole(plan()).state == "done"
+    assert leases.asked > len(STEPS)
+
+
+def test_who_sees_that_another_has_his_lease_stops_at_once(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipelines, "BEAT_S", 0.0)
+    clock = Clock()
+
+    def steal() -> StepEnd:
+        clock.at_us += LEASE_US + 1
+        assert ledger.leases.take_lease(f"retrain {NAME}", "thief", clock.at_us, LEASE_US)
+        return StepEnd("done", outputs={"sha256": "f" * 64, "name": "x"})
+
+    worker = Worker(ledger, clock, script=Scripted(data=steal))
+    with pytest.raises(Overtaken):
+        worker.whole(plan())
+
+    assert worker.script.done == ["data", "train"]
+    assert only(ledger).step("train").state == "running"  # type: ignore[union-attr]
 
 
 def test_sources_that_changed_meanwhile_end_a_run_that_was_left(ledger: Ledger) -> None:
