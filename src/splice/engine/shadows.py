@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Coroutine, Mapping
-from functools import partial
 from typing import Any, Protocol
 
 import msgspec
@@ -72,14 +71,14 @@ class Shadows:
     ) -> None:
         """Ask the shadow routes what this typed call was asked, later."""
         for step in self._wanted(line, call):
-            self._start(line, partial(self._typed, line, step, call, entity, request, context))
+            self._start(line, self._typed(line, step, call, entity, request, context))
 
     def repeat_conversation(self, speech: Speech) -> None:
         """The same for a conversation; its shadow is always asked for a whole answer."""
         line, call = speech.line, speech.call
         for step in self._wanted(line, call):
             again = Speech(line, call, speech.asked, speech.input_tokens, NO_RESERVATION)
-            self._start(line, partial(self._spoken, again, step))
+            self._start(line, self._spoken(again, step))
 
     def _wanted(self, line: Line, call: Call) -> tuple[Step, ...]:
         shadow = line.shadow
@@ -89,13 +88,13 @@ class Shadows:
             return ()
         return shadow.steps
 
-    def _start(self, line: Line, work: Callable[[], Coroutine[Any, Any, Record]]) -> None:
-        # A busy server leaves most of them out: what is left out must cost next to nothing.
+    def _start(self, line: Line, work: Coroutine[Any, Any, Record]) -> None:
         if self._running >= MOST or self._ground.recorder.full:
+            work.close()
             self._count(line, "dropped")
             return
         self._running += 1
-        self._ground.in_background(self._watched(line, work()))
+        self._ground.in_background(self._watched(line, work))
 
     async def _watched(self, line: Line, work: Coroutine[Any, Any, Record]) -> None:
         try:
