@@ -270,6 +270,26 @@ def test_a_training_that_eats_memory_is_ended(steps: Steps) -> None:
     assert "of memory, allowed 400 MB" in run.error
 
 
+def test_what_a_training_starts_it_can_end(steps: Steps) -> None:
+    run = steps.run(
+        "import multiprocessing, subprocess, time\n"
+        "    program = subprocess.Popen(['sleep', '600'])\n"
+        "    forked = multiprocessing.get_context('fork').Process(target=time.sleep, args=(600,))\n"
+        "    forked.start(); forked.terminate(); forked.join()\n"
+        "    program.terminate(); print(program.wait(), forked.exitcode)\n"
+        "    return 'first.onnx'",
+        pipeline='deadline="1 min"',
+    )
+
+    assert steps.log(run, "train").strip() == "-15 -15"
+
+
+def test_a_step_goes_on_when_its_group_is_asked_to_end(steps: Steps) -> None:
+    run = steps.run("import os, signal; os.kill(os.getpid(), signal.SIGTERM); return 'first.onnx'")
+
+    assert run.state == "done", "whether it ends is for its parent to say"
+
+
 def test_a_full_disk_fails_the_run(steps: Steps) -> None:
     folder = steps.folder / ".splice" / "pipelines"
     folder.parent.mkdir(exist_ok=True)

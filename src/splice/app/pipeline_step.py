@@ -10,16 +10,18 @@ import importlib
 import logging
 import os
 import shutil
+import signal
 import sys
 import traceback
 from collections.abc import Callable
 from math import isfinite
 from pathlib import Path
+from types import FrameType
 from typing import Any, cast
 
 import msgspec
 
-from splice.adapters.child.conduct import die_with, leave_signals_to_parent
+from splice.adapters.child.conduct import die_with
 from splice.app import wiring
 from splice.app.pipeline_data import Kept, kept
 from splice.app.pipeline_process import write_whole
@@ -195,11 +197,37 @@ def plain(value: Any) -> Any:
     return msgspec.to_builtins(value, str_keys=True, enc_hook=str)
 
 
+def _leave_signals_to_parent() -> None:
+    """A service manager ends a whole group: the parent is told too, and ends this process.
+
+    What training starts is not to inherit that: it must be possible to end it.
+    """
+    signals = (signal.SIGINT, signal.SIGTERM)
+    for one in signals:  # a handler, for what is ignored stays so in other programs
+        signal.signal(one, _nothing)
+
+    def in_child() -> None:
+        for one in signals:
+            signal.signal(one, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
+
+    # Blocked until the child is ready for them: else one that comes too early would be lost.
+    os.register_at_fork(
+        before=lambda: signal.pthread_sigmask(signal.SIG_BLOCK, signals),
+        after_in_parent=lambda: signal.pthread_sigmask(signal.SIG_UNBLOCK, signals),
+        after_in_child=in_child,
+    )
+
+
+def _nothing(_: int, __: FrameType | None) -> None:
+    """What these signals do here."""
+
+
 def main() -> None:
     """Do the step that the command line names."""
     root, folder, step, parent = sys.argv[1:]
     die_with(int(parent))
-    leave_signals_to_parent()
+    _leave_signals_to_parent()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     run = msgspec.json.decode(Path(folder, "run.json").read_bytes(), type=PipelineRun)
     work = StepWork(load(Path(root)), run, Path(folder))
