@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 
 OURS = "splice"
 LOOK = "nothing (splice release list)"
+ALL = "all"
+"""Every call of a run, those between two changes included."""
 FOLLOWED_MS = 1000.0
 """How soon the last worker must follow a change."""
 SHADOW_TIMES = 1.1
@@ -103,6 +105,10 @@ def switch_floors(table: Table) -> dict[str, bool]:
             late = table[change, workers, "followed_ms"]
             told = f"{change}, {workers}: followed after {late:.0f} ms, at most {FOLLOWED_MS:.0f}"
             kept[told] = late <= FOLLOWED_MS
+    for name, load, metric in table:
+        if (name, metric) == (ALL, "dropped"):
+            told = f"all calls, {load}: {table[ALL, load, metric]:.0f} dropped"
+            kept[told] = table[ALL, load, metric] == 0
     for load in COST_LOADS:
         without, beside = (table[state, load, "p50_ms"] for state in ("plain", "shadow"))
         told = f"p50 at {load} {beside:.3f} ms beside a shadow, {without:.3f} without"

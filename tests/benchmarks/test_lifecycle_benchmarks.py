@@ -264,6 +264,7 @@ def switch_table() -> dict[tuple[str, int | str, str], float]:
         values |= {"p99_before_ms": 2.0, "p99_during_ms": 3.0}
         values |= {} if change == LOOK else {"followed_ms": 600}
         found |= {(change, "2 workers", name): float(value) for name, value in values.items()}
+    found["all", "2 workers", "dropped"] = 0.0
     for state in lifecycle.STATES:
         for load in lifecycle.COST_LOADS:
             values = {"rps": 9000.0, "p50_ms": 1.0, "p99_ms": 2.0, "shadowed": 0.5}
@@ -275,6 +276,7 @@ def switch_table() -> dict[tuple[str, int | str, str], float]:
     ("row", "value", "broken"),
     [
         (("rollback", "2 workers", "dropped"), 1.0, "rollback, 2 workers: 1 of 5000"),
+        (("all", "2 workers", "dropped"), 1.0, "all calls, 2 workers: 1 dropped"),
         (("rollback", "2 workers", "followed_ms"), 1001.0, "rollback, 2 workers: followed"),
         (("shadow", 32, "p50_ms"), 1.2, "p50 at 32"),
     ],
