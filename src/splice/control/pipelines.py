@@ -118,7 +118,9 @@ class Pipelines:
         found = due(schedule, self._store.slot(name, schedule.text), now)
         if found.count_from_us is not None:
             if found.clock_was_set:
-                log.warning("%s: the clock was set back: %s counts from now on", name, schedule)
+                log.warning(
+                    "%s: the clock was set back: %s counts from now on", name, schedule.text
+                )
             self._store.set_slot(name, schedule.text, found.count_from_us)
         if found.slot_us is None:
             return None
