@@ -106,7 +106,7 @@ def test_a_broken_guard_names_the_release_of_before_again(house: House) -> None:
 
     event = house.ledger.audit.events(subject="credit")[-1]
     assert (event.action, event.by, event.details["before"]) == ("rollout.abort", STEWARD, 2)
-    assert "errors 0.75, at most 0.05 allowed (40 observations)" in event.why
+    assert "errors 75 %, at most 5 % allowed (40 calls)" in event.why
 
 
 def test_two_stewards_whose_clocks_disagree_by_an_hour_take_one_step(house: House) -> None:

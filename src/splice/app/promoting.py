@@ -27,6 +27,17 @@ def admit_challenger(
     promoter.checked(Move("rollout.start", version, 0, places), by=who.by, now_us=who.now_us)
 
 
+def admit_champion(settings: Settings, stores: wiring.Stores, ref: str, who: Who) -> None:
+    """Passes a version that may be the champion, wherever releases follow it.
+
+    Raises:
+        NotPromoted: A gate, or a second person's consent, is lacking.
+        UnknownModel: There is no such version.
+    """
+    promoter = gating.promoter_of(settings, stores)
+    promoter.checked(promoter.promotion(ref), by=who.by, now_us=who.now_us)
+
+
 def promote_challenger(
     settings: Settings, stores: wiring.Stores, release: Release, who: Who
 ) -> str:
@@ -55,6 +66,8 @@ def promote_challenger(
     warning = after_move(settings, stores, move.version)
     live = ", ".join(f"release {one.number} of {one.integration}" for one in made.releases)
     said = f"{label} is the champion; live now: {live or 'as before'}"
+    if move.unchecked:
+        said += f" ({', '.join(move.unchecked)} declares no gates, so nothing was checked)"
     return f"{said}. {warning}" if warning else said
 
 

@@ -45,6 +45,10 @@ class Registrar:
         self._settings = settings
         self._registry = wiring.registry_of(settings, stores)
 
+    def usual_aliases(self, name: str) -> tuple[str, ...]:
+        """What points at a version where nobody says: only the first is the champion by itself."""
+        return self._registry.usual_aliases(name)
+
     def file(
         self,
         name: str,
@@ -320,7 +324,8 @@ def register(
         lineage: Where it comes from. The code's revision, the estimator's class and parameters are
             filled in.
         run: The training run, as `mlflow:RUN_ID`.
-        alias: Alias to point at the new version, such as `challenger`.
+        alias: Alias to point at the new version, such as `challenger`; empty for none. Left out,
+            the first version of a name is its champion, and later ones get none.
         tolerance: The most that a chance may differ; of values, of the largest of them.
         project: A folder in the project.
 
@@ -333,7 +338,7 @@ def register(
     with registrar(project) as (settings, one):
         said = Registration(
             by=user_name(),
-            aliases=(alias,) if alias else (),
+            aliases=one.usual_aliases(name) if alias is None else (alias,) if alias else (),
             card=card or Card(),
             lineage=msgspec.structs.replace(
                 origin,

@@ -6,6 +6,7 @@ does is declared, and enters as releases.
 
 from __future__ import annotations
 
+import getpass
 import os
 import tomllib
 from collections.abc import Mapping
@@ -229,4 +230,7 @@ def user_name() -> str:
     for name in ("SPLICE_USER", "USER", "LOGNAME"):
         if value := os.environ.get(name):  # noqa: TID251 - the one place
             return value
-    return "unknown"
+    try:
+        return getpass.getuser()  # the user of the process, as the system knows it
+    except (KeyError, OSError, ImportError):
+        return "unknown"

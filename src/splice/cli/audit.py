@@ -34,12 +34,23 @@ def list_(
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("number", "when (UTC)", "by", "action"):
         table.add_column(column, no_wrap=True)
-    for column in ("subject", "why"):
+    for column in ("subject", "why", "details"):
         table.add_column(column, overflow="fold")
     for one in events:
         when = iso(one.at_us)[:19].replace("T", " ")
-        table.add_row(str(one.number), when, one.by, one.action, one.subject, one.why)
+        table.add_row(
+            str(one.number), when, one.by, one.action, one.subject, one.why, _details(one)
+        )
     out.print(table)
+
+
+_SHORT = 24
+
+
+def _details(event: AuditEvent) -> str:
+    """What is short enough to be read; `--json` has all of it."""
+    plain = {k: v for k, v in event.details.items() if isinstance(v, (str, int, float, bool))}
+    return ", ".join(f"{k}={str(v)[:_SHORT]}" for k, v in plain.items() if k != "sha256")
 
 
 @app.command()

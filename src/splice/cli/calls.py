@@ -17,6 +17,7 @@ from splice.cli.common import Project, as_json, out, stores, talk
 from splice.core.call import Outcome, Reason, Record, Status
 from splice.core.errors import UnknownCall
 from splice.core.ids import id_bytes, id_text
+from splice.core.rollout import CHALLENGER, SHADOW
 from splice.core.units import NANO, duration_text
 from splice.ports.stores import CallFilter
 from splice.serve.http.desk import call_of, iso
@@ -45,6 +46,10 @@ def list_(
     entity: Annotated[str | None, typer.Option(help="Only about this entity.")] = None,
     status: Annotated[Status | None, typer.Option(help="Only that ended so.")] = None,
     route: Annotated[str | None, typer.Option(help="Only answered by this route.")] = None,
+    variant: Annotated[
+        str | None, typer.Option(help="Only of this variant: champion, challenger, shadow.")
+    ] = None,
+    reason: Annotated[Reason | None, typer.Option(help="Only answered for this reason.")] = None,
     release: Annotated[int | None, typer.Option(help="Only by this release.")] = None,
     before: Annotated[str | None, typer.Option(help="Only older than this call: pages.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 20,
@@ -53,6 +58,7 @@ def list_(
     """List recorded calls, newest first."""
     wanted = CallFilter(
         integration=integration, entity=entity, status=status, route=route, release=release,
+        variant=variant, reason=reason,
         before_id=before, limit=limit,
     )  # fmt: skip
     with stores() as (settings, opened):
@@ -70,8 +76,10 @@ def list_(
     table.add_column("cost", justify="right", no_wrap=True)
     for one in records:
         by = _answered_by(one) if one.status is Status.ANSWERED else f"nobody: {one.reason}"
-        if one.reason == "fallback":
-            by += " (fallback)"
+        marks = [one.variant] if one.variant in (CHALLENGER, SHADOW) else []
+        marks += ["fallback"] if one.reason == "fallback" else []
+        if marks:
+            by += f" ({', '.join(marks)})"
         table.add_row(
             one.call_id,
             iso(one.asked_us)[5:19].replace("T", " "),

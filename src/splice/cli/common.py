@@ -15,7 +15,7 @@ from rich.text import Text
 
 from splice.app import wiring
 from splice.app.settings import Settings, SettingsError, find_root, load
-from splice.core.errors import DeclarationError, RequestError, SpliceError, StoreError
+from splice.core.errors import DeclarationError, NotPromoted, RequestError, SpliceError, StoreError
 
 DONE, REFUSED, USAGE, UNREACHABLE = 0, 1, 2, 3
 EXIT_CODES = (
@@ -52,7 +52,10 @@ def exit_code(error: SpliceError) -> int:
 
 def fail(error: SpliceError) -> typer.Exit:
     """Say what is wrong; raise what this returns."""
-    talk.print(str(error), style="red")
+    said = str(error)
+    if isinstance(error, NotPromoted):  # it lists what failed: a line each
+        said = said.replace("; ", ";\n  ")
+    talk.print(said, style="red")
     return typer.Exit(exit_code(error))
 
 

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from splice.app import wiring
 from splice.app.clock import now_us
+from splice.app.promoting import admit_champion
 from splice.app.registering import Registrar, by_hand, revision_of, sha256_of
 from splice.app.settings import Settings, user_name
 from splice.cli import cards, promotions, registries
@@ -18,6 +19,7 @@ from splice.cli.common import as_json, out, stores, talk
 from splice.control.cards import card_of
 from splice.control.parity import TOLERANCE
 from splice.control.registry import CHAMPION, Adopted, Registration
+from splice.control.rollouts import Who
 from splice.core.errors import DeclarationError
 from splice.core.release import ModelVersion
 from splice.core.versions import Card, Lineage
@@ -38,7 +40,10 @@ def add(
             dir_okay=False,
         ),
     ],
-    alias: Annotated[str, typer.Option(help="Alias to point at it; empty for none.")] = CHAMPION,
+    alias: Annotated[
+        str | None,
+        typer.Option(help="Alias to point at it; empty for none. The first is the champion."),
+    ] = None,
     card: Annotated[
         Path | None, typer.Option(help="TOML file with its card.", exists=True, dir_okay=False)
     ] = None,
@@ -69,24 +74,28 @@ def add(
 ) -> None:
     """Register a file as the next version; the same bytes keep their number."""
     with stores() as (settings, opened):
-        told = Card() if card is None else card_of(card.read_text("utf-8", "replace"), card.name)
-        said = Registration(
-            by=user_name(), why=why, aliases=(alias,) if alias else (),
-            card=msgspec.structs.replace(told, owner=owner or told.owner),
-            lineage=Lineage(
-                data_sha256=sha256_of(data) if data else "", data=data.name if data else "",
-                code_revision=revision or revision_of(Path(settings.root)),
-                params=dict(_pair(one) for one in param or ()), run=run,
-            ),
-            new_signature=new_signature,
-        )  # fmt: skip
         registrar = Registrar(settings, opened)
+        usual = registrar.usual_aliases(name)
+        lineage = Lineage(
+            data_sha256=sha256_of(data) if data else "", data=data.name if data else "",
+            code_revision=revision or revision_of(Path(settings.root)),
+            params=dict(_pair(one) for one in param or ()), run=run,
+        )  # fmt: skip
+        said = Registration(
+            by=user_name(), why=why, aliases=usual if alias is None else (alias,) if alias else (),
+            card=_card(card, owner), lineage=lineage, new_signature=new_signature,
+        )  # fmt: skip
         if unsafe_pickle:
             signature = by_hand(_names(features), _names(classes))
             adopted = registrar.pickle(name, file, said, signature)
         else:
             adopted = registrar.file(name, file, said, tolerance=tolerance)
-    _print(adopted)
+    _print(adopted, champion_stays=alias is None and not usual)
+
+
+def _card(file: Path | None, owner: str) -> Card:
+    told = Card() if file is None else card_of(file.read_text("utf-8", "replace"), file.name)
+    return msgspec.structs.replace(told, owner=owner or told.owner)
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -102,7 +111,7 @@ def _pair(text: str) -> tuple[str, str]:
     return key, value
 
 
-def _print(adopted: Adopted) -> None:
+def _print(adopted: Adopted, *, champion_stays: bool) -> None:
     version = adopted.version
     out.print(f"{version.label}  {version.sha256[:12]}  {version.size} bytes")
     for column in version.signature.inputs:
@@ -114,6 +123,8 @@ def _print(adopted: Adopted) -> None:
             f"  from {version.lineage.original}: off by {parity.max_difference:.2g} at most, "
             f"{parity.labels_differ} of {parity.rows} labels different"
         )
+    if adopted.is_new and champion_stays:
+        talk.print(f"The champion stays. To change it: splice models promote {version.label}")
     if not adopted.is_new:
         talk.print(
             "These bytes are that version already. Its card and lineage stay: "
@@ -189,6 +200,8 @@ def alias(
     with stores() as (settings, opened):
         version = cards.version_of(opened, ref)
         said = Registration(by=user_name(), why=why, new_signature=new_signature)
+        if name == CHAMPION:
+            admit_champion(settings, opened, ref, Who(user_name(), why, now_us()))
         wiring.registry_of(settings, opened).point(version, name, now_us=now_us(), said=said)
         _tell_registry(settings, opened, version, name)
     out.print(

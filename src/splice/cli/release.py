@@ -14,9 +14,10 @@ from splice.app.clock import now_us
 from splice.app.settings import Settings, user_name
 from splice.cli.common import REFUSED, as_json, confirm, mistakes, out, stores, talk
 from splice.control.apply import Control, Plan
+from splice.control.registry import CHAMPION
 from splice.core.errors import DeclarationError, UnknownIntegration, UnknownRelease
 from splice.core.release import Release
-from splice.declare.diff import manifest_diff, source_diff
+from splice.declare.diff import manifest_diff, rollout_text, source_diff
 from splice.declare.discover import find
 from splice.serve.http.desk import iso
 
@@ -70,6 +71,8 @@ def list_(name: OptionalName = None, json: Json = False) -> None:
             if mark and here is not None and here.stopped:
                 mark = "stopped"
             runs = ", ".join(route.version for route in release.manifest.routes)
+            if release.manifest.rollout is not None and release.manifest.rollout.variants:
+                runs += f"; {rollout_text(release.manifest.rollout)}"
             when = iso(release.created_us)[:19].replace("T", " ")
             table.add_row(
                 integration, str(release.number), mark, when, release.by, runs, release.why
@@ -189,6 +192,18 @@ def rollback(
             raise typer.Exit(REFUSED)
         live = control.rollback(name, to, by=user_name(), why=why, now_us=now_us())
         out.print(f"Release {live.number} of {name} is live (was {shown}).")
+        _tell_what_runs(opened, opened.releases.release(name, live.number))
+
+
+def _tell_what_runs(opened: wiring.Stores, release: Release | None) -> None:
+    """Whoever goes back by numbers may bring back what somebody took away."""
+    for route in () if release is None else release.manifest.routes:
+        champion = opened.models.aliases(route.model).get(CHAMPION) if route.model else None
+        if champion is not None and champion != route.model_version:
+            talk.print(
+                f"It runs {route.version}, and the champion is {route.model}@{champion}: the next "
+                f"apply takes that. splice models rollback {route.model} moves both."
+            )
 
 
 def _must_be_live(opened: wiring.Stores, name: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import msgspec
 import typer
 from rich.table import Table
 
@@ -12,17 +13,19 @@ from splice.app.clock import now_us
 from splice.app.promoting import admit_challenger, promote_challenger
 from splice.app.settings import user_name
 from splice.cli.common import REFUSED, as_json, confirm, out, stores, talk
-from splice.control.judging import Judged
 from splice.control.rollouts import Rollouts, Wanted, Who
 from splice.control.steward import Standing, standing
+from splice.core.audit import AuditEvent
 from splice.core.errors import DeclarationError
 from splice.core.figures import Figures
 from splice.core.release import PinnedGuard, Release
-from splice.core.rollout import WHOLE, challenger_of, share, share_text
+from splice.core.rollout import SHADOW, WHOLE, challenger_of, share, share_text
 from splice.core.units import duration_text, seconds
-from splice.declare.diff import guard_text, rollout_text
+from splice.declare.diff import rollout_text
 from splice.declare.rollouts import read_guard
 from splice.declare.spec import Guard
+from splice.ports.figures import Sought
+from splice.serve.http.desk import iso
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -199,23 +202,65 @@ def status(
     with stores() as (settings, opened):
         rollouts = _rollouts(opened)
         names = [name] if name else sorted(one.integration for one in opened.releases.live())
-        found = [_standing(rollouts, opened, rollouts.live(one)) for one in names]
+        found = [_seen(rollouts, opened, rollouts.live(one)) for one in names]
         currency = settings.cost.currency
-    running = [one for one in found if one is not None]
+    running = [one for one in found if one.standing or one.shadows]
     if json:
         as_json([_plain(one) for one in running])
         return
+    for one in running:
+        if one.standing:
+            _show(one.standing, currency)
+        _show_shadows(one, currency)
     if not running:
         talk.print("No rollout is running.")
-        return
-    for one in running:
-        _show(one, currency)
+    for one in found:
+        if one.last is not None and not one.standing:
+            when = iso(one.last.at_us)[:19].replace("T", " ")
+            by = f"{one.last.action} by {one.last.by}"
+            talk.print(
+                f"{one.release.integration}  last: {by} at {when}: {one.last.why or 'no reason'}"
+            )
 
 
-def _standing(rollouts: Rollouts, opened: wiring.Stores, live: Release) -> Standing | None:
+class Seen(msgspec.Struct, frozen=True):
+    """What is to be told of one integration's rollout."""
+
+    release: Release
+    standing: Standing | None
+    shadows: Figures | None
+    last: AuditEvent | None
+
+
+def _seen(rollouts: Rollouts, opened: wiring.Stores, live: Release) -> Seen:
     older = rollouts.releases.releases(live.integration)
     lasted_s = max(0.0, (now_us() - live.created_us) / 1e6)
-    return standing(live, older, opened.figures, lasted_s)
+    rollout = live.manifest.rollout
+    shadows = None
+    if rollout is not None and rollout.shadows:
+        shadows = opened.figures.figures(Sought(live.integration, (live.number,), SHADOW))
+    events = opened.audit.events(subject=live.integration, limit=100_000)
+    changes = [one for one in events if one.action.startswith("rollout.")]
+    return Seen(
+        live,
+        standing(live, older, opened.figures, lasted_s),
+        shadows,
+        changes[-1] if changes else None,
+    )
+
+
+def _show_shadows(one: Seen, currency: str) -> None:
+    rollout = one.release.manifest.rollout
+    if rollout is None or one.shadows is None:
+        return
+    versions = ", ".join(route.version for route in rollout.shadows)
+    figures, cells = one.shadows, _cells(one.shadows, [])
+    out.print(
+        f"{one.release.integration}  release {one.release.number}: {versions} repeats "
+        f"{share_text(rollout.shadow_share)} of the calls as a shadow: {figures.calls} calls, "
+        f"errors {cells[1] or 'none'}, p50 {cells[2] or '?'} ms, p95 {cells[3] or '?'} ms, "
+        f"{cells[4] or 'unknown'} {currency}/mio (splice calls list --variant shadow)"
+    )
 
 
 def _show(one: Standing, currency: str) -> None:
@@ -240,14 +285,14 @@ def _show(one: Standing, currency: str) -> None:
         table.add_row(label, runs, share_text(part), *_cells(figures, outcomes))
     out.print(table)
     for judged in one.guards:
-        out.print(f"  {_mark(judged)} {guard_text(judged.guard)}  ({judged.told})")
+        out.print(f"  {judged.state.ljust(7)}  {judged.told}")
     out.print(f"  {one.verdict.do}: {one.verdict.why}")
     if rollout.every_s and len(rollout.steps) > 1:
-        out.print(f"  a step lasts {duration_text(rollout.every_s)} and {rollout.min_calls} calls")
-
-
-def _mark(judged: Judged) -> str:
-    return {"holds": "holds  ", "broken": "broken ", "unknown": "unknown"}[judged.state]
+        then = "becomes the champion" if rollout.then else "stays there"
+        out.print(
+            f"  a step lasts {duration_text(rollout.every_s)} and {rollout.min_calls} calls; after "
+            f"the last it {then}"
+        )
 
 
 def _cells(figures: Figures, outcomes: list[str]) -> list[str]:
@@ -271,18 +316,25 @@ def _cells(figures: Figures, outcomes: list[str]) -> list[str]:
     ]
 
 
-def _plain(one: Standing) -> dict[str, object]:
-    return {
-        "integration": one.release.integration,
-        "release": one.release.number,
-        "rollout": one.release.manifest.rollout,
+def _plain(seen: Seen) -> dict[str, object]:
+    one = seen.standing
+    plain: dict[str, object] = {
+        "integration": seen.release.integration,
+        "release": seen.release.number,
+        "rollout": seen.release.manifest.rollout,
+        "shadow": seen.shadows,
+    }
+    if one is None:
+        return plain
+    guards = [
+        {"figure": each.guard.figure, "state": each.state, "measured": each.measured,
+         "bound": each.against, "observations": each.count}
+        for each in one.guards
+    ]  # fmt: skip
+    return plain | {
         "share": one.share / WHOLE,
         "champion": one.champion,
         "challenger": one.challenger,
         "verdict": {"do": one.verdict.do, "why": one.verdict.why},
-        "guards": [
-            {"figure": each.guard.figure, "state": each.state, "measured": each.measured,
-             "bound": each.against, "observations": each.count}
-            for each in one.guards
-        ],
-    }  # fmt: skip
+        "guards": guards,
+    }

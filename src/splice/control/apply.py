@@ -150,12 +150,7 @@ class Control:
             else:
                 known = self._registry.resolve(route.ref, now_us=0)
                 if known is None:
-                    raise _at(
-                        found, "routes",
-                        got=f"a route to {route.ref}, which is not registered",
-                        promised=f"a registered model, or a file models/{name}.onnx",
-                        mend=f"splice models add {name} FILE",
-                    )  # fmt: skip
+                    raise self._unknown(found, route.ref)
                 version, signature = known.version, known.version.signature
         except ModelUnavailable as error:
             raise _at(
@@ -185,6 +180,24 @@ class Control:
                 promised=f"inputs among {', '.join(fields)}",
                 mend="return them from context(), or name the matrix columns with features=",
             )  # fmt: skip
+
+    def _unknown(self, found: Found, ref: str) -> DeclarationError:
+        name, which = split_ref(ref)
+        numbers = self._registry.numbers(name)
+        if numbers and not which.isdigit():
+            listed = ", ".join(map(str, numbers))
+            return _at(
+                found, "routes",
+                got=f"a route to {name}@{which}, which no version has",
+                promised=f"an alias of one of its versions ({listed})",
+                mend=f"splice models alias {name}@{numbers[-1]} {which}",
+            )  # fmt: skip
+        return _at(
+            found, "routes",
+            got=f"a route to {ref}, which is not registered",
+            promised=f"a registered model, or a file models/{name}.onnx",
+            mend=f"splice models add {name} FILE",
+        )  # fmt: skip
 
     def _check_provider(self, found: Found, route: LLM) -> None:
         provider = route.ref.partition("/")[0]

@@ -11,8 +11,9 @@ from typing import Literal
 
 import msgspec
 
-from splice.core.figures import Z99, Figures, wilson
+from splice.core.figures import Z99, Figures, figure_text, wilson
 from splice.core.release import PinnedGuard, PinnedRollout
+from splice.declare.diff import guard_text
 
 SURE_FROM = 20
 
@@ -30,13 +31,13 @@ class Judged(msgspec.Struct, frozen=True):
     @property
     def told(self) -> str:
         """What came and what was allowed, in words."""
+        figure = self.guard.figure
         if self.measured is None or self.against is None:
-            return f"{self.guard.figure}: nothing known yet"
+            return f"{guard_text(self.guard)}: nothing known yet"
         word = "at least" if _is_floor(self.guard) else "at most"
-        return (
-            f"{self.guard.figure} {self.measured:.4g}, {word} {self.against:.4g} allowed "
-            f"({self.count} observations)"
-        )
+        measured, bound = figure_text(figure, self.measured), figure_text(figure, self.against)
+        known = "outcomes" if figure.startswith("outcome:") else "calls"
+        return f"{figure} {measured}, {word} {bound} allowed ({self.count} {known})"
 
 
 def judge(

@@ -8,10 +8,10 @@ import msgspec
 
 from splice.control.cases import Case, placed
 from splice.control.registry import CHAMPION, split_ref
+from splice.control.rollouts import settled
 from splice.control.validate import Validator
 from splice.core.errors import NotPromoted, UnknownModel
 from splice.core.release import Manifest, ModelVersion, PinnedRoute, Release
-from splice.core.rollout import settled
 from splice.core.validation import Permit, Validation
 from splice.declare.reading import Declaration
 from splice.declare.spec import Model
@@ -137,7 +137,7 @@ class Promoter:
         if first is None:
             return None
         # A challenger that becomes the champion is no challenger any more.
-        rollout = settled(manifest.rollout, version.sha256)
+        rollout = settled(release.integration, manifest.rollout, declaration.plan, version.sha256)
         after = msgspec.structs.replace(manifest, routes=tuple(routes), rollout=rollout)
         case = self._validator.case(declaration, after, first, version, release)
         return Place(release, declaration, after, case)

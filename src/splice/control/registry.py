@@ -68,6 +68,14 @@ class Registry:
         self._runtime = runtime
         self._folder = folder
 
+    def numbers(self, name: str) -> list[int]:
+        """The versions of a name, oldest first."""
+        return sorted(one.version for one in self._models.models(name))
+
+    def usual_aliases(self, name: str) -> tuple[str, ...]:
+        """What points at a version where nobody says: only the first is the champion by itself."""
+        return () if CHAMPION in self._models.aliases(name) else (CHAMPION,)
+
     def register(
         self,
         name: str,

@@ -23,8 +23,8 @@ from splice.core.rollout import (
     SHADOW,
     challenger_of,
     share_text,
-    without_challenger,
 )
+from splice.declare.discover import reopen
 from splice.declare.rollouts import Plan, Policy
 from splice.declare.routes import TimedRoute
 from splice.ports.stores import LiveChange, ModelStore, ReleaseStore
@@ -63,6 +63,42 @@ def _what(route: PinnedRoute) -> str:
     return route.label if route.kind == "rule" else f"{route.label} {route.version}"
 
 
+def declared(plan: Plan, running: PinnedRollout | None) -> PinnedRollout:
+    """The policy that a declaration says, and none that a command did; with the shadows that run.
+
+    This is what is left when a challenger goes, and what the next one starts from.
+    """
+    kept = running or PinnedRollout("")
+    rollout = PinnedRollout("", shadows=kept.shadows, shadow_share=kept.shadow_share)
+    policy = plan.policy
+    if policy is None:
+        return rollout
+    return msgspec.structs.replace(
+        rollout,
+        steps=policy.steps,
+        every_s=policy.every_s,
+        min_calls=policy.min_calls,
+        guards=policy.guards,
+        then="" if policy.then == "hold" else policy.then,
+        flag=policy.flag,
+    )
+
+
+def settled(
+    integration: str, rollout: PinnedRollout | None, plan: Plan, sha256: str
+) -> PinnedRollout | None:
+    """The rollout after a version became the champion: it is no challenger and no shadow now."""
+    if rollout is None:
+        return None
+    shadows = tuple(one for one in rollout.shadows if one.sha256 != sha256)
+    share = rollout.shadow_share if shadows else 0
+    kept = msgspec.structs.replace(rollout, shadows=shadows, shadow_share=share)
+    challenger = challenger_of(kept)
+    if challenger is not None and challenger.routes[0].sha256 == sha256:
+        kept = msgspec.structs.replace(declared(plan, kept), salt=salt_of(integration, ()))
+    return _or_none(kept)
+
+
 def pinned_rollout(
     integration: str, plan: Plan, pin: Pin, before: Manifest | None
 ) -> PinnedRollout | None:
@@ -71,18 +107,11 @@ def pinned_rollout(
     A challenger or a shadow that a command started goes on where the declaration names none.
     """
     running = None if before is None else before.rollout
-    policy = plan.policy
-    kept = running or PinnedRollout("")
-    rollout = PinnedRollout("", variants=kept.variants, shadows=kept.shadows,
-                            shadow_share=kept.shadow_share)  # fmt: skip
-    if policy is not None:
-        rollout = msgspec.structs.replace(
-            rollout, steps=policy.steps, every_s=policy.every_s, min_calls=policy.min_calls,
-            guards=policy.guards, then="" if policy.then == "hold" else policy.then,
-            flag=policy.flag,
-        )  # fmt: skip
-    elif rollout.variants:  # started by a command, with its own policy
-        rollout = msgspec.structs.replace(kept, step=0)
+    rollout = declared(plan, running)
+    if running is not None and running.variants and not plan.challenger:
+        # A command started it, by the declared policy or by one of its own: it goes on.
+        own = rollout if plan.policy is not None else running
+        rollout = msgspec.structs.replace(own, variants=running.variants, step=0)
     if plan.challenger:
         routes = tuple(_named(pin(i, one), CHALLENGER) for i, one in enumerate(plan.challenger))
         first = rollout.steps[0] if rollout.steps else 0
@@ -96,7 +125,7 @@ def pinned_rollout(
     if plan.shadow:
         shadows = tuple(_named(pin(i, one), SHADOW) for i, one in enumerate(plan.shadow))
         rollout = msgspec.structs.replace(rollout, shadows=shadows, shadow_share=plan.shadow_share)
-    if policy is None and not rollout.variants and not rollout.shadows:
+    if plan.policy is None and not rollout.variants and not rollout.shadows:
         return None
     variants = rollout.variants[0].routes if rollout.variants else ()
     return msgspec.structs.replace(rollout, salt=salt_of(integration, variants))
@@ -159,7 +188,7 @@ class Rollouts:
                 mend=f"splice rollout stop {integration}, or splice rollout finish {integration}",
             )
         route = self._stand_in(live, ref, CHALLENGER)
-        rollout = _wanted(live.manifest.rollout or PinnedRollout(""), wanted)
+        rollout = _wanted(self._declared(live), wanted)
         if not rollout.steps and not rollout.flag:
             raise DeclarationError(
                 integration, got="no share", promised="a share, or steps",
@@ -220,19 +249,26 @@ class Rollouts:
         Raises:
             DeclarationError: No rollout is running.
         """
-        live, rollout, _ = self._running(integration, live)
+        live, _, _ = self._running(integration, live)
         action = action or "rollout.stop"
         older = self._without(live)
         if older is None:
-            left = without_challenger(rollout)
-            if left is not None:
-                left = msgspec.structs.replace(left, salt=salt_of(integration, ()))
+            left = msgspec.structs.replace(self._declared(live), salt=salt_of(integration, ()))
             return self._change(live, left, action, who)
         change = LiveChange(action, live.number, {"share": share_text(0)})
         self.releases.go_live(
             integration, older.number, by=who.by, why=who.why, now_us=who.now_us, change=change
         )
         return older
+
+    def _declared(self, live: Release) -> PinnedRollout:
+        running = live.manifest.rollout
+        try:
+            bundle = self.releases.bundle(live.manifest.bundle)
+            plan = reopen(bundle, live.manifest.entry).plan
+        except Exception:  # noqa: BLE001 - no stop waits for a declaration that does not load
+            plan = Plan()
+        return declared(plan, running)
 
     def _without(self, live: Release) -> Release | None:
         """The newest release before that differs in nothing but the challenger."""
@@ -258,9 +294,8 @@ class Rollouts:
         challenger = challenger_of(rollout)
         if rollout is None or challenger is None:
             raise DeclarationError(
-                integration, got="no rollout that is running",
-                mend=f"splice rollout start {integration} MODEL@VERSION",
-            )  # fmt: skip
+                integration, got="no rollout that is running", mend="splice rollout status"
+            )
         return live, rollout, challenger
 
     def challenger(self, integration: str) -> tuple[Release, PinnedRoute]:

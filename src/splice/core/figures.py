@@ -6,6 +6,8 @@ import math
 
 import msgspec
 
+from splice.core.units import duration_text
+
 Z95 = 1.959964
 Z99 = 2.575829
 
@@ -63,6 +65,13 @@ class Figures(msgspec.Struct, frozen=True):
             share = (getattr(self, figure) + 1) / (count + 2)  # never 0: Laplace's rule
             return math.sqrt(share * (1 - share) / count)
         return None
+
+
+def figure_text(figure: str, value: float) -> str:
+    """A figure with its unit, as a person reads it: "2 %", "80 ms"."""
+    if figure in ("errors", "failures"):
+        return f"{value * 100:.4g} %"
+    return duration_text(value) if figure.startswith("latency") else f"{value:.4g}"
 
 
 def wilson(hits: int, count: int, z: float = Z95) -> tuple[float, float]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from hashlib import blake2b
 
-import msgspec
-
 from splice.core.errors import DeclarationError
 from splice.core.release import PinnedRollout, Variant
 
@@ -54,25 +52,6 @@ def challenger_of(rollout: PinnedRollout | None) -> Variant | None:
     if rollout is None:
         return None
     return next((one for one in rollout.variants if one.name == CHALLENGER), None)
-
-
-def without_challenger(rollout: PinnedRollout | None) -> PinnedRollout | None:
-    """What is left of a rollout when its challenger goes: its policy, and its shadows."""
-    if rollout is None:
-        return None
-    return msgspec.structs.replace(rollout, variants=(), step=0)
-
-
-def settled(rollout: PinnedRollout | None, sha256: str) -> PinnedRollout | None:
-    """The rollout after a version became the champion: it is no challenger and no shadow now."""
-    if rollout is None:
-        return None
-    shadows = tuple(one for one in rollout.shadows if one.sha256 != sha256)
-    kept = msgspec.structs.replace(rollout, shadows=shadows)
-    challenger = challenger_of(kept)
-    if challenger is not None and challenger.routes[0].sha256 == sha256:
-        return without_challenger(kept)
-    return kept
 
 
 def share_text(counted: int) -> str:

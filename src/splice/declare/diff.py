@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import msgspec
 
+from splice.core.figures import figure_text
 from splice.core.release import (
     Bundle,
     Manifest,
@@ -85,13 +86,15 @@ def _guards_text(rollout: PinnedRollout | None) -> str:
 
 
 def guard_text(guard: PinnedGuard) -> str:
-    """A guard in words: "latency_p95 at most 0.08"."""
+    """A guard in words: "latency_p95 at most 80 ms"."""
     bounds = (
         ("at most", guard.at_most),
         ("at least", guard.at_least),
         ("lower by at most" if guard.higher_is_better else "higher by at most", guard.worse_by),
     )
-    said = " and ".join(f"{word} {bound:g}" for word, bound in bounds if bound is not None)
+    said = " and ".join(
+        f"{word} {figure_text(guard.figure, bound)}" for word, bound in bounds if bound is not None
+    )
     return f"{guard.figure} {said}"
 
 

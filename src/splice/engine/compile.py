@@ -257,13 +257,15 @@ class Compiler:
                 mend="install splice-ai[onnx]" if form == "onnx" else "",
             )
         threads = self._machine.threads_of.get(pinned.model, self._machine.threads)
-        loaded = runtime.load(self._models.file(pinned.sha256), pinned.features, threads=threads)
+        file = self._models.file(pinned.sha256)
+        loaded = runtime.load(file, pinned.features, threads=threads)
         return Batched(
             loaded,
             pinned.label,
             max_batch=self._machine.max_batch,
             nano_per_second=self._machine.nano_per_second,
             aside=aside,
+            file=file.name,
         )
 
     def _hosted(self, pinned: PinnedRoute) -> Hosted | None:

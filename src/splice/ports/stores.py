@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from splice.core.call import Outcome, Record, Status
+from splice.core.call import Outcome, Reason, Record, Status
 from splice.core.release import Bundle, Live, Manifest, ModelVersion, Release
 
 
@@ -19,6 +19,8 @@ class CallFilter(msgspec.Struct, frozen=True):
     entity: str | None = None
     status: Status | None = None
     route: str | None = None
+    variant: str | None = None
+    reason: Reason | None = None
     release: int | None = None
     since_us: int | None = None
     before_id: str | None = None  # page: calls older than this one

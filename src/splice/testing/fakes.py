@@ -87,7 +87,7 @@ class MemoryRecords:
 
     def find(self, wanted: CallFilter) -> list[Record]:
         """Records newest first, without payloads."""
-        fields = ("integration", "entity", "status", "route", "release")
+        fields = ("integration", "entity", "status", "route", "release", "variant", "reason")
         found = [
             msgspec.structs.replace(
                 record, key=None, input=b"", gathered=(), context=None, attempts=(),

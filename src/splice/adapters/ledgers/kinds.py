@@ -50,6 +50,10 @@ class Kinds:
             query = query.where(kinds.c.status == wanted.status.value)
         if wanted.route is not None:
             query = query.where(kinds.c.route == wanted.route)
+        if wanted.variant is not None:
+            query = query.where(kinds.c.variant == wanted.variant)
+        if wanted.reason is not None:
+            query = query.where(kinds.c.reason == wanted.reason.value)
         if wanted.release is not None:
             query = query.where(kinds.c.release == wanted.release)
         if query.whereclause is None:

@@ -182,7 +182,8 @@ class SqlModels:
             if stored.withdrawn != why:
                 append_event(
                     self._database, connection, "model.withdraw" if why else "model.restore",
-                    stored.label, by=by, now_us=now_us, why=why or stored.withdrawn,
+                    stored.label, by=by, now_us=now_us, why=why,
+                    details={} if why else {"withdrawn_for": stored.withdrawn},
                 )  # fmt: skip
             connection.execute(
                 update(models)

@@ -45,6 +45,7 @@ class Batched:
         max_batch: Rows in one run, at most.
         nano_per_second: What a second of machine time costs, in billionths of the currency; None
             where nobody said, and then the cost of an answer is unknown.
+        file: What the model calls itself in errors: they name the label instead.
         aside: Run it in a thread whatever a row takes, and behind everything else: nobody waits
             for its answers.
     """
@@ -57,9 +58,11 @@ class Batched:
         max_batch: int = 64,
         nano_per_second: float | None = None,
         aside: bool = False,
+        file: str = "",
     ) -> None:
         self._model = model
         self._label = label
+        self._file = file or label
         self._max_batch = max_batch
         self._nano_per_second = nano_per_second
         self._waiting: list[tuple[Question, asyncio.Future[Prediction]]] = []
@@ -140,6 +143,7 @@ class Batched:
         try:
             results = self._model.run(rows)
         except RouteError as error:
+            error.where = error.where.replace(self._file, self._label) or self._label
             return [error]
         except Exception as error:  # noqa: BLE001 - a runtime's own fault must not reach the loop
             crash = RouteCrashed(self._label, got=f"{type(error).__name__}: {error}")
