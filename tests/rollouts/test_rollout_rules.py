@@ -13,7 +13,7 @@ import pytest
 from splice.control.judging import judge, verdict
 from splice.core.errors import DeclarationError
 from splice.core.figures import Figures, Mean, wilson
-from splice.core.release import PinnedGuard, PinnedRollout, PinnedRoute
+from splice.core.release import PinnedGuard, PinnedRollout, PinnedRoute, Variant
 from splice.core.rollout import WHOLE, place, share, share_text
 from splice.engine.line import Arm, Step
 from splice.engine.routing.split import Split
@@ -153,7 +153,14 @@ def test_wilson_covers() -> None:
     assert wilson(0, 0) == (0.0, 1.0)
 
 
-CANARY = PinnedRollout("s", steps=(100, 1000, 10_000), every_s=60, min_calls=50, guards=(ERRORS,))
+def canary(share: int) -> PinnedRollout:
+    return PinnedRollout(
+        "s", (Variant("challenger", share, ()),), steps=(100, 1000, 10_000), every_s=60,
+        min_calls=50, guards=(ERRORS,),
+    )  # fmt: skip
+
+
+CANARY = canary(100)
 
 
 def test_a_step_is_left_when_its_time_its_calls_and_its_guards_allow() -> None:
@@ -162,8 +169,8 @@ def test_a_step_is_left_when_its_time_its_calls_and_its_guards_allow() -> None:
     assert verdict(CANARY, good, figures(0), 59).do == "wait"
     assert verdict(CANARY, few, figures(0), 61).do == "wait"
     assert verdict(CANARY, good, figures(0), 61).do == "advance"
-    last = msgspec.structs.replace(CANARY, step=2)
-    assert verdict(last, good, figures(0), 61).do == "finish"
+    assert verdict(canary(500), good, figures(0), 61).do == "advance"  # moved by a person
+    assert verdict(canary(10_000), good, figures(0), 61).do == "finish"
     assert verdict(CANARY, figures(50, 40), figures(0), 0).do == "abort"
 
 
@@ -173,3 +180,55 @@ def test_a_guard_of_which_nothing_is_known_holds_the_step() -> None:
     said = verdict(waiting, figures(5000), figures(0), 1e6)
 
     assert (said.do, "outcome:paid" in said.why) == ("wait", True)
+
+
+def test_a_canary_most_of_whose_answers_are_others_ends_without_any_guard() -> None:
+    unguarded = msgspec.structs.replace(CANARY, guards=())
+    said = verdict(unguarded, Figures(20, 11), Figures(100), 0)
+
+    assert said.do == "abort"
+    assert "did not answer 55% of 20 calls" in said.why
+    assert verdict(unguarded, Figures(20, 10), Figures(100), 0).do == "wait"
+
+
+def test_where_everybody_has_the_challenger_nothing_waits_for_the_champion() -> None:
+    compared = PinnedGuard("latency_p95", worse_by=0.01)
+    everybody = msgspec.structs.replace(canary(10_000), guards=(compared,))
+
+    assert verdict(everybody, figures(500, latency_p95=0.1), figures(0), 61).do == "finish"
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_figure_that_is_no_number_holds_nothing(value: float) -> None:
+    guard = PinnedGuard("outcome:loss", at_most=0.2)
+    odd = Figures(calls=900, outcomes={"loss": Mean(900, value, 1.0)})
+
+    assert judge(guard, odd, figures(0), 100)[0].state == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("guard", "truth"),
+    [
+        (PinnedGuard("outcome:x", at_least=0.02), 0.05),
+        (PinnedGuard("outcome:x", at_most=0.97), 0.95),
+        (PinnedGuard("outcome:x", worse_by=0.01, higher_is_better=True), 0.05),
+    ],
+)
+def test_a_good_challenger_is_seldom_taken_away_by_its_rare_outcomes(
+    guard: PinnedGuard, truth: float
+) -> None:
+    """Twenty equal outcomes in a row are no proof. 300 canaries, each judged after every 20."""
+    dice, stopped = random.Random(11), 0
+    base = Figures(5000, outcomes={"x": Mean(5000, truth, truth * (1 - truth), binary=True)})
+    for _ in range(300):
+        hits = 0
+        for count in range(20, 1001, 20):
+            hits += sum(dice.random() < truth for _ in range(20))
+            mean = hits / count
+            told = Mean(count, mean, mean * (1 - mean) * count / (count - 1), binary=True)
+            judged = judge(guard, Figures(count, outcomes={"x": told}), base, 10_000)
+            if judged[0].state == "broken":
+                stopped += 1
+                break
+
+    assert stopped <= 15  # 5 %

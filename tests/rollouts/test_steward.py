@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from splice.adapters.ledgers.sql import Ledger, open_ledger
-from splice.control.rollouts import Rollouts, Who
+from splice.control.rollouts import Rollouts, Wanted, Who
 from splice.control.steward import STEWARD, Steward
 from splice.core.errors import NotPromoted
 from splice.core.figures import Figures
 from splice.core.release import (
     Manifest,
+    ModelVersion,
     PinnedGuard,
     PinnedRollout,
     PinnedRoute,
     Release,
+    Signature,
     Variant,
 )
 from splice.ports.figures import Sought
 
 HOUR_US = 3_600_000_000
-OWN = PinnedRoute("model:credit", "model", 0, 1.0, "credit@1", "credit", 1, "a" * 64)
+OWN = PinnedRoute(
+    "model:credit", "model", 0, 1.0, "credit@1", "credit", 1, sha256(b"1").hexdigest()
+)
 OTHER = PinnedRoute("model:credit@challenger", "model", 0, 1.0, "credit@2", "credit", 2, "b" * 64)
 BARE = Manifest("credit", "m:C", "c" * 64, "Score.", "limited", 1.0, (OWN,), {}, {})
 CANARY = PinnedRollout(
@@ -47,6 +53,7 @@ class Scripted:
 class House:
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
+        self._now = 1000
         self.figures = Scripted()
         self.rollouts = Rollouts(ledger.releases, ledger.models)
         self._add(BARE)
@@ -71,6 +78,10 @@ class House:
     @property
     def live(self) -> Release:
         return self.rollouts.live("credit")
+
+    def tick(self) -> int:
+        self._now += 1
+        return self._now
 
     def share(self) -> int:
         rollout = self.live.manifest.rollout
@@ -203,3 +214,84 @@ def test_a_person_may_end_move_and_start_it_again(house: House) -> None:
     assert moved.manifest.rollout.variants[0].share == 7000
     assert back.number == 1
     assert actions[-2:] == ["rollout.move", "rollout.stop"]
+
+
+def start(house: House, **wanted: Any) -> Release:
+    return house.rollouts.start(
+        "credit", "credit@2", Wanted(**wanted), Who("ada", "", house.tick())
+    )
+
+
+@pytest.fixture
+def registered(house: House, tmp_path: Path) -> House:
+    """Both versions are in the registry, for commands to name."""
+    file = tmp_path / "model"
+    for content in (b"1", b"2"):
+        file.write_bytes(content)
+        version = ModelVersion("credit", 0, "", 0, "onnx", Signature())
+        house.ledger.models.add_model("credit", file, version)
+    return house
+
+
+def test_the_policy_of_a_rollout_ends_with_it(registered: House) -> None:
+    first = start(registered, steps=(100, 5000), guards=CANARY.guards, then="promote")
+    registered.rollouts.stop("credit", Who("ada", "", registered.tick()))
+    second = start(registered, steps=(2500,))
+
+    assert first.manifest.rollout is not None
+    assert second.manifest.rollout is not None
+    assert first.manifest.rollout.then == "promote"
+    assert (second.manifest.rollout.then, second.manifest.rollout.guards) == ("", ())
+
+
+def test_the_policy_ends_too_where_no_release_of_before_is_like_it(registered: House) -> None:
+    registered.canary(then="promote")  # the first release that has any challenger in its history
+    bare = registered.rollouts.stop("credit", Who("ada", "", registered.tick()))
+
+    assert bare.manifest.rollout is None
+
+
+def test_what_a_release_came_to_before_it_was_live_again_is_no_news(house: House) -> None:
+    house.canary()
+    steward = house.steward()
+    house.look(steward, 0)
+    house.look(steward, 61)
+    assert house.live.number == 3
+
+    house.ledger.releases.go_live("credit", 2, by="ada", why="back", now_us=77)
+    house.figures.asked.clear()
+    house.look(steward, 100)
+
+    assert {one.since_us for one in house.figures.asked} == {77}
+
+
+def test_a_canary_never_steps_down(house: House) -> None:
+    house.canary()
+    steward = house.steward()
+    house.rollouts.move("credit", 6000, Who("ada", "", 5))
+    for clock in (0, 61):
+        house.look(steward, clock)
+
+    assert house.share() == 10_000
+
+
+def test_outcomes_of_an_earlier_run_are_not_counted_again(registered: House) -> None:
+    guard = PinnedGuard("outcome:paid", at_least=0.9)
+    start(registered, steps=(5000,), guards=(guard,))
+    registered.rollouts.stop("credit", Who("ada", "", registered.tick()))
+    again = start(registered, steps=(5000,), guards=(guard,))
+    registered.look(registered.steward(), 0)
+
+    assert {one.releases for one in registered.figures.asked} == {(again.number,)}
+
+
+def test_a_steward_that_ends_lets_another_act_at_once(house: House) -> None:
+    house.canary()
+    first, second = house.steward("one"), house.steward("two")
+    house.look(first, 0)
+    house.figures.challenger = Figures(100, errors=100)
+    assert house.look(second, 1) == 2  # the lease is the first one's
+
+    first.close()
+
+    assert house.look(second, 10) == 1

@@ -7,15 +7,17 @@ from splice.app.settings import Settings
 from splice.control.promote import Move
 from splice.control.registry import CHAMPION
 from splice.control.rollouts import Who
-from splice.core.errors import DeclarationError
+from splice.core.errors import DeclarationError, Overtaken
 from splice.core.release import ModelVersion, Release
 from splice.core.rollout import challenger_of
 
 
 def admit_challenger(
     settings: Settings, stores: wiring.Stores, integration: str, ref: str, who: Who
-) -> None:
+) -> str:
     """Passes a version that may answer calls of an integration: whoever has gates asks them first.
+
+    Returns its label with its number: an alias may mean another one in a moment.
 
     Raises:
         NotPromoted: A gate, or a second person's consent, is lacking.
@@ -23,8 +25,9 @@ def admit_challenger(
     """
     promoter = gating.promoter_of(settings, stores)
     version = promoter.version(ref)
-    places = tuple(promoter.places(version, integration))
+    places = tuple(promoter.places(version, integration, follows=False))
     promoter.checked(Move("rollout.start", version, 0, places), by=who.by, now_us=who.now_us)
+    return version.label
 
 
 def admit_champion(settings: Settings, stores: wiring.Stores, ref: str, who: Who) -> None:
@@ -54,7 +57,18 @@ def promote_challenger(
     promoter = gating.promoter_of(settings, stores)
     label = challenger.routes[0].version
     move = promoter.promotion(label)
-    if release.integration not in {one.live.integration for one in move.places}:
+    live = {one.integration: one.number for one in stores.releases.live()}
+    seen = {one.live.integration: one.live.number for one in move.places}
+    # What was shown, or judged, must still be live: a stop in between is not to be overruled.
+    for number in (live.get(release.integration), seen.get(release.integration, release.number)):
+        if number != release.number:
+            raise Overtaken(
+                release.integration,
+                got=f"release {number}, which is live now",
+                promised=f"release {release.number}, whose challenger was to be promoted",
+                mend="look again at what is live, and then decide",
+            )
+    if release.integration not in seen:
         raise DeclarationError(
             release.integration,
             got=f"a route to a version of {challenger.routes[0].model} by its number",
@@ -64,8 +78,8 @@ def promote_challenger(
     validations = promoter.checked(move, by=who.by, now_us=who.now_us)
     made = promoter.promote(move, validations, by=who.by, why=who.why, now_us=who.now_us)
     warning = after_move(settings, stores, move.version)
-    live = ", ".join(f"release {one.number} of {one.integration}" for one in made.releases)
-    said = f"{label} is the champion; live now: {live or 'as before'}"
+    now = ", ".join(f"release {one.number} of {one.integration}" for one in made.releases)
+    said = f"{label} is the champion; live now: {now or 'as before'}"
     if move.unchecked:
         said += f" ({', '.join(move.unchecked)} declares no gates, so nothing was checked)"
     return f"{said}. {warning}" if warning else said

@@ -11,10 +11,11 @@ from splice.app.watch import Watcher
 from splice.app.wiring import Services
 from splice.core.call import Call, Record
 from splice.core.errors import UnknownRelease
+from splice.core.rollout import SHADOW
 from splice.engine.admit import entity_of
 from splice.engine.engine import Answered
 from splice.engine.gather import Look
-from splice.engine.line import Picked
+from splice.engine.line import Arm, Picked
 from splice.serve.asked import ASKED
 
 
@@ -58,6 +59,8 @@ async def replay(
         surface="replay",
     )
     picked = None if line.split is None else Picked(line.split.named(record.variant))
+    if record.shadow_of and line.shadow is not None:
+        picked = Picked(Arm(SHADOW, line.shadow.steps))
     entity = entity_of(line, request)
     return await services.engine.run(line, call, request, look, entity, picked)
 

@@ -12,6 +12,7 @@ from splice.app.promoting import promote_challenger
 from splice.app.wiring import Services
 from splice.control.rollouts import Rollouts, Who
 from splice.control.steward import STEWARD, Steward
+from splice.core.errors import StoreError
 from splice.core.release import Release
 
 log = logging.getLogger("splice.rollouts")
@@ -52,6 +53,10 @@ class StewardTask:
             await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
         await asyncio.to_thread(self._thread.shutdown)
+        try:
+            await asyncio.to_thread(self._steward.close)
+        except StoreError as error:  # its time ends the lease
+            log.warning("leases of rollouts are not given back: %s", error)
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()

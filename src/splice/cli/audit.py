@@ -54,9 +54,17 @@ def _details(event: AuditEvent) -> str:
 
 
 @app.command()
-def verify() -> None:
-    """Check the chain from its first event on; exit code 1 names the first that does not hold."""
-    count, previous = 0, FIRST
+def verify(
+    head: Annotated[
+        str, typer.Option(help="A hash that was printed before, or its beginning.")
+    ] = "",
+) -> None:
+    """Check the chain from its first event on; exit code 1 names the first that does not hold.
+
+    A chain alone cannot show that its end was cut off: keep the hash that this prints somewhere
+    else, and give it with --head the next time.
+    """
+    count, previous, seen = 0, FIRST, not head
     with stores() as (_, opened):
         while page := opened.audit.events(since=count, limit=_PAGE):
             broken = _broken(page, count, previous)
@@ -67,7 +75,13 @@ def verify() -> None:
                     style="red",
                 )
                 raise typer.Exit(REFUSED)
+            seen = seen or any(one.sha256.startswith(head) for one in page)
             count, previous = page[-1].number, page[-1].sha256
+    if not seen:
+        talk.print(
+            f"No event has the hash {head}: the chain was cut off, or rewritten.", style="red"
+        )
+        raise typer.Exit(REFUSED)
     out.print(f"{count} events hold; the last has the hash {previous[:16]}.")
 
 

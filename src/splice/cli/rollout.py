@@ -82,7 +82,7 @@ def start(
     with stores() as (settings, opened):
         rollouts = _rollouts(opened)
         before = rollouts.live(name)
-        admit_challenger(settings, opened, name, ref, _who(why))
+        ref = admit_challenger(settings, opened, name, ref, _who(why))
         if not confirm(f"{name}: a share of its calls to {ref}?", yes):
             raise typer.Exit(REFUSED)
         release = rollouts.start(name, ref, wanted, _who(why))
@@ -235,6 +235,7 @@ class Seen(msgspec.Struct, frozen=True):
 def _seen(rollouts: Rollouts, opened: wiring.Stores, live: Release) -> Seen:
     older = rollouts.releases.releases(live.integration)
     lasted_s = max(0.0, (now_us() - live.created_us) / 1e6)
+    since_us = opened.releases.live_again_us(live.integration)
     rollout = live.manifest.rollout
     shadows = None
     if rollout is not None and rollout.shadows:
@@ -243,7 +244,7 @@ def _seen(rollouts: Rollouts, opened: wiring.Stores, live: Release) -> Seen:
     changes = [one for one in events if one.action.startswith("rollout.")]
     return Seen(
         live,
-        standing(live, older, opened.figures, lasted_s),
+        standing(live, older, opened.figures, lasted_s, since_us),
         shadows,
         changes[-1] if changes else None,
     )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from splice.control.registry import Registration, Registry, split_ref
-from splice.control.rollouts import pinned_rollout
+from splice.control.rollout_plans import pinned_rollout
 from splice.control.validate import Validator
 from splice.core.errors import (
     DeclarationError,
@@ -31,7 +31,7 @@ from splice.declare.reading import objective_plain
 from splice.declare.routes import TimedRoute
 from splice.declare.spec import LLM, Model, Rule
 from splice.ports.masking import Masker
-from splice.ports.stores import ReleaseStore
+from splice.ports.stores import LiveChange, ReleaseStore
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -244,7 +244,7 @@ class Control:
             reply_schema=declaration.reply.schema(),
             objective=dict(objective_plain(declaration.objective)),
             gates=self._gates(found, before),
-            rollout=pinned_rollout(declaration.name, declaration.plan, pin, running),
+            rollout=pinned_rollout(declaration.name, declaration.plan, pin, running, routes),
         )
         changes = () if running is None else tuple(manifest_diff(running, manifest))
         return Plan(found, manifest, before, changes, tuple(new_models))
@@ -310,7 +310,11 @@ class Control:
             for case in self._validator.cases(declaration, plan.manifest, plan.before):
                 self._validator.admit(case, by=by, now_us=now_us)
         self._releases.put_bundle(plan.found.bundle)
-        release = self._releases.add_release(plan.manifest, by=by, why=why, now_us=now_us)
+        # What was shown was shown against this release: whatever went live since is not undone.
+        expect = None if plan.before is None else plan.before.number
+        release = self._releases.add_release(
+            plan.manifest, by=by, why=why, now_us=now_us, change=LiveChange(expect=expect)
+        )
         for timed, pinned in zip(
             plan.found.declaration.routes, release.manifest.routes, strict=True
         ):

@@ -7,15 +7,19 @@ costs have no interval here: they count from `min_calls` on.
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import Literal
 
 import msgspec
 
 from splice.core.figures import Z99, Figures, figure_text, wilson
 from splice.core.release import PinnedGuard, PinnedRollout
+from splice.core.rollout import next_step
 from splice.declare.diff import guard_text
 
 SURE_FROM = 20
+_MOST_ERRORS = 0.5
+"""No guard need be declared for this: most of its answers are those of the routes behind it."""
 
 
 class Judged(msgspec.Struct, frozen=True):
@@ -67,7 +71,7 @@ def _judged(
     measured, count = challenger.of(figure), challenger.count_of(figure)
     one = _bare(guard, limit, floor=floor, relative=relative)
     base = champion.of(figure) if relative else 0.0
-    if measured is None or base is None:
+    if measured is None or base is None or not isfinite(measured) or not isfinite(base):
         return Judged(one, "unknown", measured, None, count)
     if relative and champion.count_of(figure) < min(min_calls, SURE_FROM):
         return Judged(one, "unknown", measured, None, count)
@@ -134,15 +138,25 @@ def verdict(
     broken = [one for one in judged if one.state == "broken"]
     if broken:
         return Verdict("abort", f"guard broken: {broken[0].told}", judged)
+    errors = challenger.of("errors")
+    if errors is not None and errors > _MOST_ERRORS and challenger.calls >= SURE_FROM:
+        told = f"its own routes did not answer {errors:.0%} of {challenger.calls} calls"
+        return Verdict("abort", told, judged)
     if len(rollout.steps) < 2 and not rollout.then:
         return Verdict("wait", "a fixed share, until somebody moves it", judged)
     if lasted_s < rollout.every_s:
         return Verdict("wait", f"the step lasts {rollout.every_s - lasted_s:.0f} s more", judged)
     if challenger.calls < rollout.min_calls:
         return Verdict("wait", f"{challenger.calls} of {rollout.min_calls} calls", judged)
-    unknown = [one for one in judged if one.state == "unknown"]
+    # Where everybody has the challenger there is no champion to compare with: that was done before.
+    alone = not champion.calls and next_step(rollout) is None
+    unknown = [
+        one
+        for one in judged
+        if one.state == "unknown" and not (alone and one.guard.worse_by is not None)
+    ]
     if unknown:
         return Verdict("wait", f"too little is known: {unknown[0].told}", judged)
-    if rollout.step + 1 < len(rollout.steps):
+    if next_step(rollout) is not None:
         return Verdict("advance", "every guard holds", judged)
     return Verdict("finish", "every guard held to the last step", judged)

@@ -8,7 +8,7 @@ import msgspec
 
 from splice.control.cases import Case, placed
 from splice.control.registry import CHAMPION, split_ref
-from splice.control.rollouts import settled
+from splice.control.rollout_plans import settled
 from splice.control.validate import Validator
 from splice.core.errors import NotPromoted, UnknownModel
 from splice.core.release import Manifest, ModelVersion, PinnedRoute, Release
@@ -104,8 +104,13 @@ class Promoter:
             )  # fmt: skip
         return found
 
-    def places(self, version: ModelVersion, integration: str | None = None) -> list[Place]:
-        """Where a version would answer: every live release that routes by its champion."""
+    def places(
+        self, version: ModelVersion, integration: str | None = None, *, follows: bool = True
+    ) -> list[Place]:
+        """Where a version would answer: every live release that routes by its champion.
+
+        Without `follows`, also where a route names another version of it by its number.
+        """
         found: list[Place] = []
         for live in self._releases.live():
             if integration is not None and live.integration != integration:
@@ -115,22 +120,22 @@ class Promoter:
                 one.model == version.name for one in release.manifest.routes
             ):
                 continue
-            place = self._place(release, version)
+            place = self._place(release, version, follows=follows)
             if place is not None:
                 found.append(place)
         return found
 
-    def _place(self, release: Release, version: ModelVersion) -> Place | None:
+    def _place(self, release: Release, version: ModelVersion, *, follows: bool) -> Place | None:
         manifest = release.manifest
         declaration = self._reopen(manifest.bundle, manifest.entry)
         routes: list[PinnedRoute] = []
         first: PinnedRoute | None = None
         for pinned, timed in zip(manifest.routes, declaration.routes, strict=True):
             route = pinned
-            is_ours = isinstance(timed.route, Model) and split_ref(timed.route.ref) == (
-                version.name, CHAMPION,
-            )  # fmt: skip
-            if is_ours:
+            name, which = ("", "")
+            if isinstance(timed.route, Model):
+                name, which = split_ref(timed.route.ref)
+            if name == version.name and (which == CHAMPION or not follows):
                 route = placed(pinned, version)
                 first = first or route
             routes.append(route)

@@ -2,35 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable
-
 import msgspec
 
 from splice.control.registry import split_ref
+from splice.control.rollout_plans import (
+    Wanted,
+    at_share,
+    check_steps,
+    declared,
+    named,
+    or_none,
+    salt_of,
+    with_wanted,
+)
 from splice.core.errors import DeclarationError, UnknownIntegration
-from splice.core.release import (
-    Manifest,
-    ModelVersion,
-    PinnedGuard,
-    PinnedRollout,
-    PinnedRoute,
-    Release,
-    Variant,
-)
-from splice.core.rollout import (
-    CHALLENGER,
-    SHADOW,
-    challenger_of,
-    share_text,
-)
+from splice.core.release import ModelVersion, PinnedRollout, PinnedRoute, Release, Variant
+from splice.core.rollout import CHALLENGER, SHADOW, challenger_of, next_step, share_text
 from splice.declare.discover import reopen
-from splice.declare.rollouts import Plan, Policy
-from splice.declare.routes import TimedRoute
+from splice.declare.rollouts import Plan
 from splice.ports.stores import LiveChange, ModelStore, ReleaseStore
 
-Pin = Callable[[int, TimedRoute], PinnedRoute]
-"""Pins a declared route, at its position."""
+__all__ = ["Rollouts", "Wanted", "Who"]
 
 
 class Who(msgspec.Struct, frozen=True):
@@ -39,108 +31,6 @@ class Who(msgspec.Struct, frozen=True):
     by: str
     why: str
     now_us: int
-
-
-class Wanted(msgspec.Struct, frozen=True):
-    """What a command wants of a rollout; None is what is declared, or the default."""
-
-    steps: tuple[int, ...] | None = None
-    every_s: float | None = None
-    min_calls: int | None = None
-    guards: tuple[PinnedGuard, ...] | None = None
-    then: str | None = None
-    flag: str | None = None
-
-
-def salt_of(integration: str, routes: tuple[PinnedRoute, ...]) -> str:
-    """The same for the same challenger: who has a variant keeps it while the share grows."""
-    text = "/".join([integration, *map(_what, routes)])
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _what(route: PinnedRoute) -> str:
-    """What a route runs; the version of a rule changes with every other line of its source."""
-    return route.label if route.kind == "rule" else f"{route.label} {route.version}"
-
-
-def declared(plan: Plan, running: PinnedRollout | None) -> PinnedRollout:
-    """The policy that a declaration says, and none that a command did; with the shadows that run.
-
-    This is what is left when a challenger goes, and what the next one starts from.
-    """
-    kept = running or PinnedRollout("")
-    rollout = PinnedRollout("", shadows=kept.shadows, shadow_share=kept.shadow_share)
-    policy = plan.policy
-    if policy is None:
-        return rollout
-    return msgspec.structs.replace(
-        rollout,
-        steps=policy.steps,
-        every_s=policy.every_s,
-        min_calls=policy.min_calls,
-        guards=policy.guards,
-        then="" if policy.then == "hold" else policy.then,
-        flag=policy.flag,
-    )
-
-
-def settled(
-    integration: str, rollout: PinnedRollout | None, plan: Plan, sha256: str
-) -> PinnedRollout | None:
-    """The rollout after a version became the champion: it is no challenger and no shadow now."""
-    if rollout is None:
-        return None
-    shadows = tuple(one for one in rollout.shadows if one.sha256 != sha256)
-    share = rollout.shadow_share if shadows else 0
-    kept = msgspec.structs.replace(rollout, shadows=shadows, shadow_share=share)
-    challenger = challenger_of(kept)
-    if challenger is not None and challenger.routes[0].sha256 == sha256:
-        kept = msgspec.structs.replace(declared(plan, kept), salt=salt_of(integration, ()))
-    return _or_none(kept)
-
-
-def pinned_rollout(
-    integration: str, plan: Plan, pin: Pin, before: Manifest | None
-) -> PinnedRollout | None:
-    """The rollout of a release that is about to be made of a declaration.
-
-    A challenger or a shadow that a command started goes on where the declaration names none.
-    """
-    running = None if before is None else before.rollout
-    rollout = declared(plan, running)
-    if running is not None and running.variants and not plan.challenger:
-        # A command started it, by the declared policy or by one of its own: it goes on.
-        own = rollout if plan.policy is not None else running
-        rollout = msgspec.structs.replace(own, variants=running.variants, step=0)
-    if plan.challenger:
-        routes = tuple(_named(pin(i, one), CHALLENGER) for i, one in enumerate(plan.challenger))
-        first = rollout.steps[0] if rollout.steps else 0
-        rollout = msgspec.structs.replace(
-            rollout, variants=(Variant(CHALLENGER, first, routes),), step=0
-        )
-        now = challenger_of(running)
-        if running is not None and now is not None and _is_same(running, rollout, now, routes):
-            here = msgspec.structs.replace(now, routes=routes)
-            rollout = msgspec.structs.replace(rollout, variants=(here,), step=running.step)
-    if plan.shadow:
-        shadows = tuple(_named(pin(i, one), SHADOW) for i, one in enumerate(plan.shadow))
-        rollout = msgspec.structs.replace(rollout, shadows=shadows, shadow_share=plan.shadow_share)
-    if plan.policy is None and not rollout.variants and not rollout.shadows:
-        return None
-    variants = rollout.variants[0].routes if rollout.variants else ()
-    return msgspec.structs.replace(rollout, salt=salt_of(integration, variants))
-
-
-def _is_same(
-    running: PinnedRollout, planned: PinnedRollout, now: Variant, routes: tuple[PinnedRoute, ...]
-) -> bool:
-    """Whether a rollout is going on already: then it stays where it stands."""
-    return running.steps == planned.steps and [*map(_what, now.routes)] == [*map(_what, routes)]
-
-
-def _named(route: PinnedRoute, what: str) -> PinnedRoute:
-    """Its own label: in metrics and attempts it must not be taken for the champion's."""
-    return msgspec.structs.replace(route, label=f"{route.label}@{what}")
 
 
 class Rollouts:
@@ -188,7 +78,8 @@ class Rollouts:
                 mend=f"splice rollout stop {integration}, or splice rollout finish {integration}",
             )
         route = self._stand_in(live, ref, CHALLENGER)
-        rollout = _wanted(self._declared(live), wanted)
+        rollout = with_wanted(self._declared(live), wanted)
+        check_steps(integration, rollout.steps)
         if not rollout.steps and not rollout.flag:
             raise DeclarationError(
                 integration, got="no share", promised="a share, or steps",
@@ -200,6 +91,7 @@ class Rollouts:
             salt=salt_of(integration, (route,)),
             variants=(Variant(CHALLENGER, share, (route,)),),
             step=0,
+            run=f"{who.now_us:x}",
         )
         return self._change(live, rollout, "rollout.start", who)
 
@@ -211,8 +103,14 @@ class Rollouts:
         """
         live = self.live(integration)
         rollout = live.manifest.rollout or PinnedRollout(salt_of(integration, ()))
+        if not share and not rollout.shadows:
+            raise DeclarationError(
+                integration, got="no shadow that is running", mend="splice rollout status"
+            )
         shadows = (self._stand_in(live, ref, SHADOW),) if share else ()
-        rollout = msgspec.structs.replace(rollout, shadows=shadows, shadow_share=share)
+        rollout = msgspec.structs.replace(
+            rollout, shadows=shadows, shadow_share=share, shadowed="command" if share else ""
+        )
         return self._change(live, rollout, "rollout.shadow", who)
 
     def move(self, integration: str, share: int, who: Who) -> Release:
@@ -222,24 +120,18 @@ class Rollouts:
             DeclarationError: No rollout is running.
         """
         live, rollout, challenger = self._running(integration)
-        steps = rollout.steps
-        step = steps.index(share) if share in steps else rollout.step
-        moved = msgspec.structs.replace(
-            rollout,
-            variants=(msgspec.structs.replace(challenger, share=share),),
-            step=step,
-        )
-        return self._change(live, moved, "rollout.move", who)
+        return self._change(live, at_share(rollout, challenger, share), "rollout.move", who)
 
     def advance(self, live: Release, who: Who) -> Release:
-        """The next step of a canary."""
+        """The next step of a canary: the first above the present share."""
         _, rollout, challenger = self._running(live.integration, live)
-        step = rollout.step + 1
-        share = rollout.steps[step]
-        moved = msgspec.structs.replace(
-            rollout, variants=(msgspec.structs.replace(challenger, share=share),), step=step
+        share = next_step(rollout)
+        return self._change(
+            live,
+            at_share(rollout, challenger, challenger.share if share is None else share),
+            "rollout.advance",
+            who,
         )
-        return self._change(live, moved, "rollout.advance", who)
 
     def stop(
         self, integration: str, who: Who, *, live: Release | None = None, action: str = ""
@@ -327,7 +219,7 @@ class Rollouts:
                 mend="splice models list",
             )  # fmt: skip
         self._check_signature(own, version)
-        return _named(
+        return named(
             msgspec.structs.replace(
                 own,
                 version=version.label,
@@ -356,30 +248,10 @@ class Rollouts:
         self, live: Release, rollout: PinnedRollout | None, action: str, who: Who
     ) -> Release:
         """A new release with another rollout: what it comes to is told by its own calls."""
-        manifest = msgspec.structs.replace(live.manifest, rollout=_or_none(rollout))
+        manifest = msgspec.structs.replace(live.manifest, rollout=or_none(rollout))
         challenger = challenger_of(manifest.rollout)
         share = share_text(challenger.share) if challenger is not None else share_text(0)
         change = LiveChange(action, live.number, {"share": share})
         return self.releases.add_release(
             manifest, by=who.by, why=who.why, now_us=who.now_us, change=change
         )
-
-
-def _or_none(rollout: PinnedRollout | None) -> PinnedRollout | None:
-    """A rollout that says nothing is none: then a release of before is the same again."""
-    if rollout is None:
-        return None
-    said = msgspec.structs.replace(rollout, salt="")
-    return None if said == PinnedRollout("") else rollout
-
-
-def _wanted(rollout: PinnedRollout, wanted: Wanted) -> PinnedRollout:
-    given = {name: value for name in wanted.__struct_fields__
-             if (value := getattr(wanted, name)) is not None}  # fmt: skip
-    if given.get("then") == "hold":
-        given["then"] = ""
-    made = msgspec.structs.replace(rollout, **given)
-    usual = Policy()
-    return msgspec.structs.replace(
-        made, min_calls=made.min_calls or usual.min_calls, every_s=made.every_s or usual.every_s
-    )

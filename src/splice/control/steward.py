@@ -19,7 +19,7 @@ from splice.control.rollouts import Rollouts, Who
 from splice.core.errors import RefusedError, SpliceError
 from splice.core.figures import Figures
 from splice.core.release import Live, Release
-from splice.core.rollout import CHALLENGER, CHAMPION, challenger_of, share_text
+from splice.core.rollout import CHALLENGER, CHAMPION, challenger_of, next_step, share_text
 from splice.ports.figures import FigureStore, Sought
 from splice.ports.leases import LeaseStore
 
@@ -28,8 +28,9 @@ log = logging.getLogger("splice.rollouts")
 STEWARD = "splice steward"
 """Who does what no person did."""
 
-_LEASE_US = 30_000_000
+_LEASE_US = 15_000_000
 _LEAST_S = 2.0
+_MOST_S = 10.0  # a ledger that is locked for a while must not blind it for longer
 _IDLE = 20.0  # times as long as the last look took: looking never takes a twentieth of a core
 
 Promote = Callable[[Release], str]
@@ -52,7 +53,11 @@ class Standing(msgspec.Struct, frozen=True):
 
 
 def standing(
-    release: Release, older: Sequence[Release], figures: FigureStore, lasted_s: float
+    release: Release,
+    older: Sequence[Release],
+    figures: FigureStore,
+    lasted_s: float,
+    since_us: int = 0,
 ) -> Standing | None:
     """How the rollout of a release stands; None where none runs.
 
@@ -61,6 +66,8 @@ def standing(
         older: The releases of the integration, for outcomes, which take longer than a step.
         figures: What its calls came to.
         lasted_s: How long the step has lasted.
+        since_us: Where it was live before, when it became live again: what it came to then is
+            no news. 0 otherwise, for no clock need be asked what its own number says.
     """
     rollout = release.manifest.rollout
     challenger = challenger_of(rollout)
@@ -72,16 +79,15 @@ def standing(
         one.number
         for one in older
         if one.manifest.rollout is not None
-        and one.manifest.rollout.salt == rollout.salt
+        and (one.manifest.rollout.salt, one.manifest.rollout.run) == (rollout.salt, rollout.run)
         and challenger_of(one.manifest.rollout) is not None
     )
     pair: list[Figures] = []
     for variant in (CHALLENGER, CHAMPION):
-        now = Sought(release.integration, (release.number,), variant, release.created_us)
+        now = Sought(release.integration, (release.number,), variant, since_us)
         found = figures.figures(now)
         if names:
-            began = min(one.created_us for one in older if one.number in same)
-            ever = Sought(release.integration, same, variant, began)
+            ever = Sought(release.integration, same, variant, since_us)
             means = figures.figures(ever, names).outcomes
             found = msgspec.structs.replace(found, outcomes=means)
         pair.append(found)
@@ -137,8 +143,15 @@ class Steward:
                 self._look(one, at - since, now_us)
             except SpliceError as error:
                 self._say(one.integration, f"cannot look after its rollout: {error}")
+            if self._due.get(one.integration) == float("inf"):  # none runs
+                continue
             took = time.monotonic() - began
-            self._due[one.integration] = at + max(_LEAST_S, _IDLE * took)
+            self._due[one.integration] = at + min(_MOST_S, max(_LEAST_S, _IDLE * took))
+
+    def close(self) -> None:
+        """Let another process act at once."""
+        for integration in self._seen:
+            self._leases.give_lease(f"rollout {integration}", self._holder)
 
     def _look(self, live: Live, lasted_s: float, now_us: int) -> None:
         release = self._release(live)
@@ -150,7 +163,8 @@ class Steward:
         ):
             return
         older = self._rollouts.releases.releases(live.integration)
-        found = standing(release, older, self._figures, lasted_s)
+        since_us = self._rollouts.releases.live_again_us(live.integration)
+        found = standing(release, older, self._figures, lasted_s, since_us)
         if found is None:
             return
         try:
@@ -180,8 +194,7 @@ class Steward:
             return  # its flag says who gets what
         elif said.do == "advance":
             self._rollouts.advance(release, who)
-            share = share_text(rollout.steps[rollout.step + 1])
-            log.info("%s: the challenger gets %s now", name, share)
+            log.info("%s: the challenger gets %s now", name, share_text(next_step(rollout) or 0))
         elif rollout.then == "promote" and self._promote is not None:
             log.info("%s: %s", name, self._promote(release))
         else:

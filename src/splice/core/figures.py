@@ -18,6 +18,7 @@ class Mean(msgspec.Struct, frozen=True):
     count: int
     mean: float
     variance: float = 0.0  # of the sample, by count - 1
+    binary: bool = False  # every value was 0 or 1, true or false
 
 
 class Figures(msgspec.Struct, frozen=True):
@@ -60,11 +61,19 @@ class Figures(msgspec.Struct, frozen=True):
         if count < 2:
             return None
         if figure.startswith("outcome:"):
-            return math.sqrt(self.outcomes[figure.partition(":")[2]].variance / count)
+            mean = self.outcomes[figure.partition(":")[2]]
+            if mean.binary:
+                return _share_error(mean.mean * count, count)
+            return math.sqrt(mean.variance / count) or None  # equal values tell of no spread
         if figure in ("errors", "failures"):
-            share = (getattr(self, figure) + 1) / (count + 2)  # never 0: Laplace's rule
-            return math.sqrt(share * (1 - share) / count)
+            return _share_error(getattr(self, figure), count)
         return None
+
+
+def _share_error(hits: float, count: int) -> float:
+    """The standard error of a share; never 0, by Laplace's rule."""
+    share = (hits + 1) / (count + 2)
+    return math.sqrt(share * (1 - share) / count)
 
 
 def figure_text(figure: str, value: float) -> str:

@@ -129,6 +129,8 @@ class PinnedRollout(msgspec.Struct, frozen=True, omit_defaults=True):
     min_calls: int = 0
     guards: tuple[PinnedGuard, ...] = ()
     then: str = ""  # after the last step: `promote`, or stay there where it is empty
+    run: str = ""  # tells one start by a command from the next; empty where it is declared
+    shadowed: str = ""  # `command` where a command started the shadows; empty where declared
 
 
 class PinnedGates(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -54,6 +54,13 @@ def challenger_of(rollout: PinnedRollout | None) -> Variant | None:
     return next((one for one in rollout.variants if one.name == CHALLENGER), None)
 
 
+def next_step(rollout: PinnedRollout) -> int | None:
+    """The first step above the present share; None after the last. A canary never steps down."""
+    challenger = challenger_of(rollout)
+    share = 0 if challenger is None else challenger.share
+    return next((step for step in rollout.steps if step > share), None)
+
+
 def share_text(counted: int) -> str:
     """Ten-thousandths as a person writes them: "2.5 %"."""
     return f"{counted / 100:g} %"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from math import isfinite
 from typing import Any, Literal, cast
 
 import msgspec
@@ -20,7 +21,7 @@ from splice.declare.spec import LLM, Guard, Integration, Model, Rollout, Rule, S
 LATENCIES = ("latency_p50", "latency_p95", "latency_p99")
 FIGURES = ("errors", "failures", *LATENCIES, "cost", "outcome:NAME")
 _OUTCOME = re.compile(r"outcome:[\w.-]{1,64}")
-_MOST_STEPS = 50
+MOST_STEPS = 50
 
 ReadRoutes = Callable[[Any, Wrong], Sequence[TimedRoute]]
 """Reads declared routes; notes what is wrong with them."""
@@ -95,7 +96,7 @@ def _policy(rollout: Rollout, wrong: Wrong) -> Policy:
     if rollout.share is not None:
         steps = (_share(rollout.share, "rollout", wrong),)
     rising = all(a < b for a, b in pairwise(steps))
-    if not rising or len(steps) > _MOST_STEPS or (rollout.steps and not steps[0]):
+    if not rising or len(steps) > MOST_STEPS or (rollout.steps and not steps[0]):
         wrong(
             "rollout",
             f"steps {', '.join(map(str, rollout.steps))}",
@@ -152,12 +153,22 @@ def read_guard(given: Any, wrong: Wrong) -> PinnedGuard | None:
 
 
 def _bound(figure: str, given: Any) -> float | None:
-    if given is None:
+    value = None if given is None else _number(figure, given)
+    if value is None:
         return None
+    share_of = figure in ("errors", "failures")
+    low = 0.0 if not figure.startswith("outcome:") else float("-inf")
+    if not isfinite(value) or value < low or (share_of and value > 1):
+        promised = "a share from 0 to 1" if share_of else "a finite number, not below 0"
+        raise DeclarationError(figure, got=repr(given), promised=promised, mend="mend the bound")
+    return value
+
+
+def _number(figure: str, given: Any) -> float:
     if figure in LATENCIES:
         return seconds(given, figure)
     if isinstance(given, str):
         return money(given, figure).amount if figure == "cost" else share(given, figure) / WHOLE
-    if isinstance(given, bool) or not isinstance(given, (int, float)) or given != given:
+    if isinstance(given, bool) or not isinstance(given, (int, float)):
         raise DeclarationError(figure, got=repr(given), promised="a number", mend="write a number")
     return float(given)

@@ -136,7 +136,8 @@ async def whole_record(speech: Speech, steps: Sequence[Step]) -> Record:
 
 def reason_of(speech: Speech) -> Reason:
     """Why this answer, once it is among the attempts."""
-    return Reason.FIRST if len(speech.attempts) == 1 else Reason.FALLBACK
+    routes = {one.route for one in speech.attempts}
+    return Reason.FIRST if len(routes) == 1 else Reason.FALLBACK
 
 
 def exhausted(speech: Speech) -> ExhaustedError:

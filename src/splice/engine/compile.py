@@ -167,7 +167,14 @@ class Compiler:
         if timed is None:
             why = f"release without a declared route {pinned.label}"
             return Step(pinned, None, immediate=True, unavailable=why)
-        return self._step(pinned, timed, withdrawn, aside=aside)
+        return self._step(
+            pinned,
+            timed,
+            withdrawn,
+            conversation=declaration.options.conversation,
+            aside=aside,
+            apart=True,
+        )
 
     def _direct(self, deadline_s: float, model: str) -> Step:
         """The route to a model that a caller names himself: `provider/model`."""
@@ -187,29 +194,38 @@ class Compiler:
         *,
         conversation: bool = False,
         aside: bool = False,
+        apart: bool = False,
     ) -> Step:
         why = withdrawn.get(pinned.sha256, "") if pinned.sha256 else ""
         quality = timed.route.quality if isinstance(timed.route, LLM) else None
         try:
             predictor, immediate = self._predictor(
-                pinned, timed, conversation=conversation, aside=aside
+                pinned, timed, conversation=conversation, aside=aside, apart=apart
             )
         except SpliceError as error:
             return Step(pinned, None, immediate=True, unavailable=str(error), withdrawn=why)
         return Step(pinned, predictor, immediate, withdrawn=why, quality=quality)
 
     def _predictor(
-        self, pinned: PinnedRoute, timed: TimedRoute, *, conversation: bool, aside: bool
+        self,
+        pinned: PinnedRoute,
+        timed: TimedRoute,
+        *,
+        conversation: bool,
+        aside: bool,
+        apart: bool,
     ) -> tuple[Predictor, bool]:
         route = timed.route
         if isinstance(route, Rule):
-            return Ruled(route.function), True
+            return Ruled(route.function, aside=aside), not aside
         if isinstance(route, LLM):
-            return self._llm(pinned, timed, conversation=conversation), False
+            return self._llm(pinned, timed, conversation=conversation, apart=apart), False
         batched = self.model(pinned, aside=aside)
         return batched, batched.immediate
 
-    def _llm(self, pinned: PinnedRoute, timed: TimedRoute, *, conversation: bool) -> Predictor:
+    def _llm(
+        self, pinned: PinnedRoute, timed: TimedRoute, *, conversation: bool, apart: bool
+    ) -> Predictor:
         balanced = self._providers.get(pinned.provider)
         if balanced is None:
             raise ModelUnavailable(
@@ -219,6 +235,8 @@ class Compiler:
                 mend=f"add [providers.{pinned.provider}] to splice.toml"
                 + _KEYS.get(pinned.provider, ""),
             )
+        if apart:
+            balanced = balanced.apart()
         local = pinned.provider in self._machine.local_providers
         rate = self._machine.nano_per_second if local else None
         if conversation or timed.output is None or timed.prompt is None:

@@ -231,7 +231,8 @@ class Conversations(Floor):
                 continue  # it could not be said in this provider's shape
             except RouteError:
                 continue  # it is among the attempts
-            reason = Reason.FALLBACK if speech.attempts else Reason.FIRST
+            earlier = {one.route for one in speech.attempts} - {step.route.label}
+            reason = Reason.FALLBACK if earlier else Reason.FIRST
             stream = LiveStream(self, speech, step, opened, tried, reason)
             return Spoken(
                 speech.call.id, line.name, line.release.number, step.route.label, reason,

@@ -105,7 +105,7 @@ class Engine(Conversations):
                 if reserved:
                     self.in_background(self._give_back(reserved))
                 if isinstance(error, asyncio.CancelledError):
-                    self.finish_now(line, _cancelled(line, call, entity))
+                    self.finish_now(line, _cancelled(line, call, entity, picked))
             raise
         finally:
             self.in_flight -= 1
@@ -193,7 +193,7 @@ class Engine(Conversations):
             reply = decide(line, request, prediction)
         except DecisionError as error:
             return run.failed(error, Reason.DECISION_FAILED)
-        reason = Reason.FIRST if len(inferred.attempts) == 1 else Reason.FALLBACK
+        reason = Reason.FIRST if step is steps[0] else Reason.FALLBACK
         shadowed = None if line.shadow is None else context
         return Answered(run.record(Status.ANSWERED, reason, reply), context=shadowed)
 
@@ -281,8 +281,8 @@ def _exhausted(line: Line, attempts: list[Attempt]) -> ExhaustedError:
     )
 
 
-def _cancelled(line: Line, call: Call, entity: str | None) -> Record:
-    run = _Run(line, call, entity, time.monotonic())
+def _cancelled(line: Line, call: Call, entity: str | None, picked: Picked | None) -> Record:
+    run = _Run(line, call, entity, time.monotonic(), picked)
     problem = Problem("cancelled", line.name, "the caller in this process went away")
     return run.record(Status.FAILED, Reason.CANCELLED, None, problem)
 

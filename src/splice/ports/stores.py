@@ -201,6 +201,13 @@ class ReleaseStore(Protocol):
         """
         ...
 
+    def live_again_us(self, integration: str) -> int:
+        """When the live release became live, if it had been live before (Unix microseconds).
+
+        0 where it is live for the first time: then all of its calls are of this time.
+        """
+        ...
+
     def live(self) -> list[Live]:
         """What is live now, of all integrations. Cheap: it is asked twice a second."""
         ...

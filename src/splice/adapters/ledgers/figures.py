@@ -76,17 +76,21 @@ class SqlFigures:
 
     def _mean(self, sought: Sought, name: str) -> Mean:
         """Welford's way: one pass, and no sum of squares that cancels."""
-        count, mean, squares = 0, 0.0, 0.0
+        count, mean, squares, binary = 0, 0.0, 0.0, True
         joined = self._outcomes.joined(sought.integration, name, sought.since_us)
         for record, outcome in joined:
             mine = record.variant == sought.variant and record.release in sought.releases
-            if not mine or isinstance(outcome.value, str):
+            # What another route answered, or nobody, says nothing of this variant's own.
+            said = record.status is Status.ANSWERED and record.reason is Reason.FIRST
+            if not mine or not said or isinstance(outcome.value, str):
                 continue
             count += 1
+            binary = binary and outcome.value in (0, 1)
             distance = float(outcome.value) - mean
             mean += distance / count
             squares += distance * (float(outcome.value) - mean)
-        return Mean(count, mean, squares / (count - 1) if count > 1 else 0.0)
+        variance = squares / (count - 1) if count > 1 else 0.0
+        return Mean(count, mean, variance, binary and count > 0)
 
 
 def _quantiles(durations: list[int]) -> dict[str, float]:

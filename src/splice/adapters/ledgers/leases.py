@@ -17,7 +17,9 @@ class SqlLeases:
     def take_lease(self, name: str, holder: str, now_us: int, lease_us: int) -> bool:
         """Take it, or keep it where `holder` has it already; False where another holds it."""
         values = {"name": name, "holder": holder, "until_us": now_us + lease_us}
-        free = or_(leases.c.holder == holder, leases.c.until_us <= now_us)
+        # Nobody takes it for longer: what is further off was written by a clock that is ahead.
+        absurd = leases.c.until_us > now_us + lease_us
+        free = or_(leases.c.holder == holder, leases.c.until_us <= now_us, absurd)
         with self._database.write() as connection:
             if connection.execute(self._database.insert_new(leases), values).rowcount == 1:
                 return True

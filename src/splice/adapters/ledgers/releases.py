@@ -173,6 +173,19 @@ class SqlReleases:
             )  # fmt: skip
         return live
 
+    def live_again_us(self, integration: str) -> int:
+        """When the live release became live, if it had been live before."""
+        this = (
+            release_events.c.integration == integration,
+            release_events.c.event == "go_live",
+            release_events.c.number == heads.c.number,
+            heads.c.integration == integration,
+        )
+        query = select(release_events.c.at_us).where(*this).order_by(release_events.c.id.desc())
+        with self._database.read() as connection:
+            times = connection.execute(query.limit(2)).scalars().all()
+        return times[0] if len(times) > 1 else 0
+
     def live(self) -> list[Live]:
         """What is live now, of all integrations: one query over one row each."""
         with self._database.read() as connection:

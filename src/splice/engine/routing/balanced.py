@@ -46,6 +46,16 @@ class Balanced:
         self._only = self.deployments[0] if len(self.deployments) == 1 else None
         self._random = Random(seed)  # noqa: S311 - balance, not secrecy
 
+    def apart(self) -> Balanced:
+        """The same places with a memory of their own: what fails here is not held against them.
+
+        For challengers and shadows: their failures must not take the champion from its callers.
+        """
+        fresh = [
+            Deployment(one.name, one.provider, one.weight, one.breaking) for one in self.deployments
+        ]
+        return Balanced(self.name, fresh)
+
     @property
     def provider(self) -> Provider:
         """Any of them: they differ in place, not in kind."""

@@ -30,6 +30,11 @@ class Breaker:
         self.open_until = 0.0
         self.probing = False
 
+    @property
+    def breaking(self) -> Breaking:
+        """When it is left alone."""
+        return self._breaking
+
     def answered(self) -> None:
         """It works."""
         self.failures = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -10,19 +11,35 @@ import msgspec
 
 from splice.core.call import Prediction
 from splice.core.errors import BadAnswer
-from splice.ports.predictor import Question
+from splice.ports.predictor import Answer, Question
 
 
 class Ruled:
-    """A Predictor over the user's own function."""
+    """A Predictor over the user's own function.
 
-    immediate = True
+    Args:
+        function: The rule.
+        aside: Run it in a thread: nobody waits for its answers.
+    """
 
-    def __init__(self, function: Callable[[Mapping[str, Any]], Any]) -> None:
+    def __init__(
+        self, function: Callable[[Mapping[str, Any]], Any], *, aside: bool = False
+    ) -> None:
         self._function = function
+        self.immediate = not aside
 
-    def predict(self, question: Question) -> Prediction:
+    def predict(self, question: Question) -> Answer:
         """What the function says, as a prediction; it costs nothing that is worth counting.
+
+        Raises:
+            BadAnswer: It said NaN, an infinity, or what cannot be written as JSON.
+        """
+        if self.immediate:
+            return self._said(question)
+        return asyncio.to_thread(self._said, question)
+
+    def _said(self, question: Question) -> Prediction:
+        """The prediction.
 
         Raises:
             BadAnswer: It said NaN, an infinity, or what cannot be written as JSON.

@@ -121,4 +121,18 @@ class FigureStoreContract:
         assert found.outcomes["paid"].count == 4
         assert found.outcomes["paid"].mean == pytest.approx(0.75)
         assert found.outcomes["paid"].variance == pytest.approx(0.25)
+        assert found.outcomes["paid"].binary
         assert found.outcomes["word"] == Mean(0, 0.0, 0.0)
+
+    def test_outcomes_of_what_another_route_answered_are_not_its_own(
+        self, records: RecordStore, outcomes: OutcomeStore, figures: FigureStore
+    ) -> None:
+        own = _records(2, variant="challenger")
+        others = _records(3, variant="challenger", reason=Reason.FALLBACK)
+        records.append([*own, *others])
+        told = [Outcome("credit", "loss", 2.5, _US + 1, one.call_id) for one in (*own, *others)]
+        outcomes.append_outcomes(told, _US + 2)
+
+        mean = figures.figures(_sought(), ["loss"]).outcomes["loss"]
+
+        assert (mean.count, mean.mean, mean.binary) == (2, 2.5, False)

@@ -87,6 +87,11 @@ class LeaseStoreContract:
         assert leases.take_lease("steward", "b", 150, 100)
         assert not leases.take_lease("steward", "a", 151, 100)
 
+    def test_a_lease_of_a_clock_far_ahead_holds_nobody_off(self, leases: LeaseStore) -> None:
+        assert leases.take_lease("steward", "a", 3_600_000, 100)
+
+        assert leases.take_lease("steward", "b", 10, 100)
+
     def test_a_lease_given_back_is_free(self, leases: LeaseStore) -> None:
         leases.take_lease("steward", "a", 0, 100)
         leases.give_lease("steward", "b")

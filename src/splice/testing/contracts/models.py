@@ -159,7 +159,7 @@ class ModelStoreContract:
             ("model.alias", "ada", 7, "x"),
             ("model.alias", "eve", 9, ""),
             ("model.withdraw", "mal", 11, "bad"),
-            ("model.restore", "mal", 12, "bad"),
+            ("model.restore", "mal", 12, ""),
         ]
         assert events == audit.events()
         assert events[0].details["sha256"] == added.sha256

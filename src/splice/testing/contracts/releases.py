@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from splice.core.errors import StoreError
+from splice.core.errors import Overtaken, StoreError
 from splice.core.release import Bundle, Live, Manifest, PinnedRoute, Release
-from splice.ports.stores import ReleaseStore
+from splice.ports.stores import LiveChange, ReleaseStore
 
 NOW_US = 1_793_880_000_000_000
 
@@ -137,3 +137,28 @@ class ReleaseStoreContract:
         assert sorted(release.number for release in made) == list(range(1, 25))
         assert {r.number: r for r in releases.releases("credit")} == {r.number: r for r in made}
         assert releases.live()[0].generation == 24
+
+    def test_a_release_that_is_live_again_knows_since_when(self, releases: ReleaseStore) -> None:
+        add(releases, manifest(purpose="One."))
+        add(releases, manifest(purpose="Two."))
+        assert releases.live_again_us("credit") == 0
+        assert releases.live_again_us("nobody") == 0
+
+        releases.go_live("credit", 1, by="anna", why="", now_us=NOW_US + 50)
+
+        assert releases.live_again_us("credit") == NOW_US + 50
+
+    def test_a_change_made_for_another_release_is_refused(self, releases: ReleaseStore) -> None:
+        add(releases, manifest(purpose="One."))
+        add(releases, manifest(purpose="Two."))
+        stale = LiveChange("rollout.stop", 1)
+
+        with pytest.raises(Overtaken, match="release 2, which is live now"):
+            releases.go_live("credit", 1, by="bob", why="", now_us=NOW_US, change=stale)
+        with pytest.raises(Overtaken):
+            releases.add_release(
+                manifest(purpose="Three."), by="bob", why="", now_us=NOW_US, change=stale
+            )
+
+        assert [one.number for one in releases.releases("credit")] == [2, 1]
+        assert releases.live()[0].number == 2
