@@ -347,7 +347,7 @@ def test_an_alias_moves_nothing_until_it_is_applied(credit) -> None:
     credit("release", "apply", "-y")
     file = credit.folder / "models/credit.onnx"
     file.write_bytes(onnx_model([1.0, 10.0]))
-    credit("models", "add", "credit", "models/credit.onnx")
+    credit("models", "add", "credit", "models/credit.onnx", "--alias", "champion")
     file.unlink()
     before = score(credit)
 

@@ -14,6 +14,10 @@ NOT_RUN = {
         "these addresses are not reachable from everywhere",
         "needs a Redis server",
     ],
+    "docs/gates.md": ["it needs three people"],
+    "docs/rollouts.md": [
+        "its provider is a package of its own; tests/rollouts/test_flags.py runs it"
+    ],
     "docs/extend.md": ["it installs into the environment that runs this"],
     "docs/remotes.md": ["no KServe, Triton or MLServer listens at these addresses"],
 }

@@ -171,5 +171,6 @@ def test_a_version_answers_no_share_of_the_calls_before_it_has_passed(bank: Any)
     assert "AtLeast auc: auc is 0.5" in refused.err
     assert (shadow.code, started.code, finished.code) == (0, 0, 0)
     assert "credit@2 is the champion; live now: release 4" in finished.out
-    status = bank("rollout", "status", "--json").json
-    assert status == []
+    (status,) = bank("rollout", "status", "--json").json  # the shadow goes on
+    assert "share" not in status
+    assert [one["version"] for one in status["rollout"]["shadows"]] == ["credit@3"]

@@ -75,14 +75,14 @@ def add(
     """Register a file as the next version; the same bytes keep their number."""
     with stores() as (settings, opened):
         registrar = Registrar(settings, opened)
-        usual = registrar.usual_aliases(name)
+        usual, chosen = registrar.usual_aliases(name), (alias,) if alias else ()
         lineage = Lineage(
             data_sha256=sha256_of(data) if data else "", data=data.name if data else "",
             code_revision=revision or revision_of(Path(settings.root)),
             params=dict(_pair(one) for one in param or ()), run=run,
         )  # fmt: skip
         said = Registration(
-            by=user_name(), why=why, aliases=usual if alias is None else (alias,) if alias else (),
+            by=user_name(), why=why, aliases=usual if alias is None else chosen,
             card=_card(card, owner), lineage=lineage, new_signature=new_signature,
         )  # fmt: skip
         if unsafe_pickle:
