@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +24,14 @@ from engine_house import HighOrders, House, Orders, call_of, line_for
 from splice.adapters.meters.memory import MemoryMeter
 from splice.core.access import Budget, BudgetScope, Period
 from splice.core.call import Prediction, Reason, Record, Status
-from splice.core.errors import RouteTimeout
+from splice.core.errors import ProviderLimited, RouteTimeout
 from splice.core.release import PinnedRoute
 from splice.core.rollout import SHADOW, WHOLE
 from splice.engine import observe
 from splice.engine.gather import Look
 from splice.engine.line import Arm, Line, Picked, Shadowing, Step
 from splice.engine.routing.relayed import Relayed
+from splice.engine.routing.ruled import Ruled
 from splice.engine.routing.split import Split
 from splice.engine.shadows import MOST
 from splice.engine.spend import Purse
@@ -329,3 +331,60 @@ async def test_a_shadow_of_a_conversation_is_asked_whole(tmp_path: Path, stream:
     assert repeated.shadow_of == own.call_id
     assert own.variant == ""
     assert repeated.cost_nano == 10 * PRICE.input_nano // 10**6 + 5 * PRICE.output_nano // 10**6
+
+
+async def test_what_a_challenger_is_refused_is_not_held_against_the_champion() -> None:
+    own = balanced(ScriptedProvider())
+    others = own.apart()
+
+    deployment = others.pick()
+    deployment.failed(ProviderLimited("a", retry_after=60.0))
+    with pytest.raises(ProviderLimited):
+        others.pick()
+
+    assert own.pick().provider is deployment.provider
+
+
+async def test_a_rule_in_a_shadow_holds_nobody_up(house: House) -> None:
+    running, let_go = threading.Event(), threading.Event()
+
+    def slow(_: Any) -> float:
+        running.set()
+        let_go.wait(20)
+        return 0.5
+
+    rule = Ruled(slow, aside=True)
+    line = with_shadow(line_for(Orders, ScriptedPredictor(GOOD)), rule)
+    await house.ask(line)
+    await asyncio.to_thread(running.wait, 20)
+    answered = await house.ask(line)  # while the rule of the first shadow still runs
+    let_go.set()
+
+    assert answered.record.status is Status.ANSWERED
+    assert len(await shadows_of(house)) == 2
+
+
+async def test_a_second_try_of_the_first_route_is_still_the_first_route(house: House) -> None:
+    class Retries:
+        async def predict(self, question: Any) -> Prediction:
+            question.note(0.0, RouteTimeout("own", got="no answer"))
+            return msgspec.structs.replace(GOOD)
+
+    answered = await house.ask(line_for(Orders, Retries(), ScriptedPredictor(NEW)))
+
+    assert len(answered.record.attempts) == 2
+    assert answered.record.reason is Reason.FIRST
+
+
+async def test_a_caller_who_goes_away_leaves_the_variant_in_the_record(house: House) -> None:
+    line = with_challenger(
+        line_for(Orders, ScriptedPredictor(GOOD)), ScriptedPredictor(After(5.0, NEW))
+    )
+    asking = asyncio.ensure_future(house.ask(line))
+    await asyncio.sleep(0.02)
+    asking.cancel()
+    await asyncio.gather(asking, return_exceptions=True)
+    await house.recorder.flush()
+
+    (record,) = house.store.stored
+    assert (record.reason, record.variant) == (Reason.CANCELLED, "challenger")

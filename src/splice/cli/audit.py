@@ -35,7 +35,7 @@ def list_(
     for column in ("number", "when (UTC)", "by", "action"):
         table.add_column(column, no_wrap=True)
     for column in ("subject", "why", "details"):
-        table.add_column(column, overflow="fold")
+        table.add_column(column, overflow="fold", min_width=14)
     for one in events:
         when = iso(one.at_us)[:19].replace("T", " ")
         table.add_row(

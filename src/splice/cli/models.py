@@ -82,9 +82,8 @@ def add(
             params=dict(_pair(one) for one in param or ()), run=run,
         )  # fmt: skip
         said = Registration(
-            by=user_name(), why=why, aliases=usual if alias is None else chosen,
-            card=_card(card, owner), lineage=lineage, new_signature=new_signature,
-        )  # fmt: skip
+            by=user_name(), why=why, aliases=usual if alias is None else chosen, lineage=lineage,
+            card=_card(card, owner), new_signature=new_signature)  # fmt: skip
         if unsafe_pickle:
             signature = by_hand(_names(features), _names(classes))
             adopted = registrar.pickle(name, file, said, signature)

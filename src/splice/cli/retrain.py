@@ -179,7 +179,7 @@ def list_(
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("run", "integration", "asked (UTC)", "by", "state", "version"):
         table.add_column(column, no_wrap=True)
-    table.add_column("", overflow="fold")
+    table.add_column("why", overflow="ellipsis", no_wrap=True, min_width=24)
     for one in found:
         asked = moment_text(one.asked_us).removesuffix(" UTC")
         table.add_row(
