@@ -5,7 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from rollout_house import DECLARED, model
 
+from splice.cli.common import stores
+from splice.control.rollouts import Rollouts, Who
+
+MODELLED = DECLARED.replace("ROLLOUT", "")
 TEMPLATE = """
 import splice
 
@@ -149,3 +154,75 @@ def test_guards_on_the_command_line_are_read(command: Any) -> None:
 
     assert "one of errors" in ran.err
     assert "FIGURE<=BOUND" in other.err
+
+
+def test_a_rollout_ends_with_its_declaration(command: Any) -> None:
+    check(command, "rollout = splice.Rollout(challenger=splice.Rule(other), share='20 %')")
+    command("release", "apply", "-y")
+    check(command, "shadow = splice.Shadow(splice.Rule(other), share='50 %')")
+    command("release", "apply", "-y")
+    shadowed = command("rollout", "status", "--json").json
+    check(command, "")
+    ran = command("release", "apply", "-y")
+
+    assert [("share" in one, one["rollout"]["shadow_share"]) for one in shadowed] == [(False, 5000)]
+    assert "shadow: other source" in ran.out
+    assert command("rollout", "status", "--json").json == []
+
+
+def test_what_was_shown_is_not_applied_over_what_went_live_since(
+    command: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check(command, "rollout = splice.Rollout(challenger=splice.Rule(other), share='20 %')")
+    command("release", "apply", "-y")
+    check(command, "rollout = splice.Rollout(challenger=splice.Rule(other), share='30 %')")
+
+    def meanwhile(*_: Any) -> bool:
+        with stores() as (_settings, opened):
+            Rollouts(opened.releases, opened.models).stop("orders", Who("bob", "bad", 5))
+        return True
+
+    monkeypatch.setattr("splice.cli.release.confirm", meanwhile)
+    ran = command("release", "apply")
+
+    assert ran.code == 1
+    assert "[overtaken]" in ran.err
+    assert command("rollout", "status", "--json").json == []
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--steps", "50 %, 10 %"), "shares above 0 that grow"),
+        (("--steps", "0 %, 5 %"), "shares above 0 that grow"),
+        (("--share", "5 %", "--guard", "errors<=2"), "a share from 0 to 1"),
+        (("--share", "5 %", "--guard", "errors<=inf"), "a share from 0 to 1"),
+        (("--share", "5 %", "--guard", "cost<=EUR -1"), "not below 0"),
+    ],
+)
+def test_a_command_takes_no_more_than_a_declaration(
+    command: Any, options: tuple[str, ...], said: str
+) -> None:
+    command.write("integrations.py", MODELLED)
+    (command.folder / "one.onnx").write_bytes(model(0.25))
+    (command.folder / "two.onnx").write_bytes(model(0.75))
+    for name in ("one", "two"):
+        command("models", "add", "orders", f"{name}.onnx")
+    command("release", "apply", "-y")
+
+    ran = command("rollout", "start", "orders", "orders@2", *options, "-y")
+
+    assert ran.code == 1
+    assert said in ran.err
+
+
+def test_the_end_of_a_rollout_is_told_where_it_stood(command: Any) -> None:
+    check(command, "rollout = splice.Rollout(challenger=splice.Rule(other), share='20 %')")
+    command("release", "apply", "-y")
+    command("rollout", "stop", "orders", "-y", "--why", "seen enough")
+
+    told = command("rollout", "status")
+
+    assert "No rollout is running." in told.err
+    assert "orders  last: rollout.stop by" in told.err
+    assert "seen enough" in told.err
