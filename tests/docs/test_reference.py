@@ -123,3 +123,11 @@ def test_every_command_has_a_heading_and_nothing_else_has() -> None:
 
 def test_every_public_name_has_a_heading_and_nothing_else_has() -> None:
     assert headings("python.md", 2) == {f"splice.{name}" for name in splice.__all__}
+
+
+def test_no_section_of_the_reference_is_empty() -> None:
+    for page in REFERENCE.glob("*.md"):
+        text = page.read_text("utf-8")
+        empty = re.findall(r"^(#{2,3} .+)\n+(?=#{1,2} |\Z)", text, re.MULTILINE)
+
+        assert [one for one in empty if one.startswith("###") or page.name == "python.md"] == []
