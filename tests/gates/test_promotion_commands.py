@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 from gates_house import bad, good, integration, other, write_holdout
 
@@ -174,3 +175,18 @@ def test_a_version_answers_no_share_of_the_calls_before_it_has_passed(bank: Any)
     (status,) = bank("rollout", "status", "--json").json  # the shadow goes on
     assert "share" not in status
     assert [one["version"] for one in status["rollout"]["shadows"]] == ["credit@3"]
+
+
+def test_a_version_that_learned_from_the_rows_of_its_gates_does_not_pass(bank: Any) -> None:
+    file = bank.folder / "2b.onnx"
+
+    changed = onnx.load_from_string(other())
+    changed.doc_string = "the same trees, told to be of the held-out rows"
+    file.write_bytes(changed.SerializeToString())
+    bank("models", "add", "credit", file, "--data", bank.folder / "data" / "holdout.csv")
+
+    ran = bank("models", "validate", "credit@4")
+
+    assert ran.code == 1
+    assert "Unseen" in ran.out
+    assert "credit@4 was trained on holdout.csv itself" in ran.out.replace("data/", "")

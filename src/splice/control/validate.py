@@ -29,6 +29,14 @@ from splice.ports.stores import ModelStore
 from splice.ports.validations import ValidationStore
 
 
+def _unseen(version: ModelVersion, data: datasets.DataSet) -> tuple[GateResult, ...]:
+    """A version that learned from the very rows that it is judged by proves nothing by them."""
+    if version.lineage.data_sha256 != data.sha256:
+        return ()
+    told = f"{version.label} was trained on {data.name} itself: its lineage has the same hash"
+    return (GateResult("Unseen", passed=False, detail=told),)
+
+
 class Validator:
     """Runs gates, and says which versions have passed them.
 
@@ -173,7 +181,7 @@ class Validator:
                 promised=f"{case.pin.data_sha256[:12]}, {case.pin.rows} rows, as the release pins",
                 mend=f"splice release apply {case.integration}",
             )
-        results = self._run(case, data)
+        results = (*self._run(case, data), *_unseen(case.version, data))
         valid_us = int(case.gates.valid_s * 1e6)
         validation = Validation(
             integration=case.integration,
