@@ -268,6 +268,9 @@ def main() -> None:
     with server(project) as address:
         client = Client(address)
         shadow(run, build / "thin")
+        probe = {**lines(build / "credit" / "heldout.jsonl")[0], "applicant": "probe"}
+        path = "/v1/integrations/credit-decision/calls"
+        await_live(client, probe, path, lambda answer: answer.get("release") == 2)
         credit(project, build, client)
         tickets(project, build, client)
         splice(project, "models", "restore", "credit@1")

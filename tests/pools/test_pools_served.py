@@ -217,7 +217,8 @@ def test_calls_over_crashing_processes_are_all_answered_by_one_route_or_the_othe
         until(lambda: ask(server, moods.CALM, 5) == (200, 5.0))
         restarts = 'splice_pool_restarts_total{model="orders",reason='
         assert metric(server, f'{restarts}"crashed"}}') > 0
-        assert metric(server, f'{restarts}"timeout"}}') > 0
+        assert ask(server, moods.HANG, 5) == (200, -1.0)
+        until(lambda: metric(server, f'{restarts}"timeout"}}') > 0)
         assert not metric(server, f'{restarts}"start"}}')
 
 

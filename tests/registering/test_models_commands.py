@@ -99,7 +99,7 @@ def test_every_change_names_who_made_it(
         ("model.register", "ada", ""),
         ("model.alias", "ada", "best"),
         ("model.withdraw", "ada", "wrong month"),
-        ("model.restore", "ada", "wrong month"),
+        ("model.restore", "ada", ""),
     ]
 
 

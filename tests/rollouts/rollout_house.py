@@ -135,6 +135,15 @@ def live_release(server: Server) -> int:
     return server.get("/v1/integrations").json["integrations"][0]["release"]
 
 
+def followed(server: Server, number: int, workers: int = 1) -> None:
+    """Return once every worker answers by a release: connections find another worker each."""
+
+    def all_of_them() -> bool:
+        return all(live_release(server) == number for _ in range(1 if workers == 1 else 24))
+
+    until(all_of_them, f"release {number} is live on every worker")
+
+
 def until(true: Callable[[], Any], what: str, seconds: float = 60.0) -> Any:
     """The first true value; a generous bound, for a loaded machine."""
     give_up = time.monotonic() + seconds

@@ -6,7 +6,7 @@ import json
 from contextlib import closing
 
 import pytest
-from rollout_house import House, ask, live_release, model, until, versions
+from rollout_house import House, ask, followed, live_release, model, until, versions
 
 CUSTOMERS = [f"c-{n}" for n in range(400)]
 
@@ -21,13 +21,13 @@ def test_a_share_is_kept_by_entity_and_grows_without_moving_anybody(house: House
         assert set(versions(server, CUSTOMERS[:20]).values()) == {"orders@1"}
 
         house.ran("rollout", "start", "orders", "orders@2", "--share", "30 %", "-y")
-        until(lambda: live_release(server) == 2, "the rollout is live")
+        followed(server, 2, workers=2)
         first, again = versions(server, CUSTOMERS), versions(server, CUSTOMERS)
         house.ran("rollout", "set", "orders", "--share", "60 %", "-y")
-        until(lambda: live_release(server) == 3, "the larger share is live")
+        followed(server, 3, workers=2)
         more = versions(server, CUSTOMERS)
         said = house.ran("rollout", "stop", "orders", "-y", "--why", "enough seen")
-        until(lambda: live_release(server) == 1, "the release of before is live again")
+        followed(server, 1, workers=2)
         after = versions(server, CUSTOMERS)
 
     chosen = {name for name, version in first.items() if version == "orders@2"}

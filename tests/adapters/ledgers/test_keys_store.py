@@ -61,6 +61,7 @@ def test_a_change_that_fails_is_no_new_generation(ledger: Ledger) -> None:
 
 ADDED_IN_0003 = (
     "alias_events", "audit_events", "validations", "approvals", "leases", "pipeline_runs",
+    "pipeline_slots",
 )  # fmt: skip
 
 
