@@ -11,7 +11,6 @@ from urllib.parse import unquote
 
 import grpc
 import grpc.aio
-from google.protobuf.message import DecodeError
 
 from splice.core.access import Principal
 from splice.core.errors import InputMismatch, MalformedBody, SpliceError
@@ -181,7 +180,7 @@ class GrpcService:
 def _read(kind: Any, raw: bytes, method: str) -> _Message:
     try:
         return kind.FromString(raw)
-    except DecodeError:
+    except Exception:  # noqa: BLE001 - protobuf's parser in Python raises whatever its parts do
         raise MalformedBody(
             method, got=f"bytes that are no {method}Request", promised="protobuf"
         ) from None
