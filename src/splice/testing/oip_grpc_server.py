@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import threading
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import grpc
 from grpc import aio
 
 from splice.oip.messages import SERVICE, ModelInferResponse, message_class, tensors_of
+from splice.testing.scripted import Scripted
 
 FAULTS = ("hangs", "NaN", "one row too few", "one row too many", "no outputs", "raw too short",
           "not ready")  # fmt: skip
@@ -21,7 +20,7 @@ _aio: Any = aio
 _grpc: Any = grpc
 
 
-class OipGrpcServer:
+class OipGrpcServer(Scripted):
     """The server; use it as a context manager.
 
     Args:
@@ -36,55 +35,20 @@ class OipGrpcServer:
     """
 
     def __init__(self, pem: bytes = b"") -> None:
+        super().__init__()
         self._pem = pem
         self.fault = ""
         self.code = ""
         self.raw = True
         self.asked: list[dict[str, str]] = []
         self.left = 0
-        self.port = 0
-        self._ready = threading.Event()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._stop: asyncio.Event | None = None
-        self._thread: threading.Thread | None = None
 
     @property
     def url(self) -> str:
         """Where it listens."""
         return f"grpc{'s' if self._pem else ''}://127.0.0.1:{self.port}"
 
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
-
-    def start(self) -> None:
-        """Listen, on the same port as before if it did."""
-        self._ready.clear()
-        self._thread = threading.Thread(target=self._run, name="grpc-server", daemon=True)
-        self._thread.start()
-        if not self._ready.wait(30):
-            raise RuntimeError("the gRPC server did not start")
-
-    def stop(self) -> None:
-        """Hang up on everybody."""
-        if self._loop is not None and self._stop is not None and self._thread is not None:
-            self._loop.call_soon_threadsafe(self._stop.set)
-            self._thread.join(30)
-        self._loop = self._thread = None
-
-    def _run(self) -> None:
-        asyncio.run(self._serve())
-
-    async def _serve(self) -> None:
-        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+    async def _serve(self, stop: asyncio.Event) -> None:
         server = _aio.server()
         answers = {"ModelInfer": self._infer, "ModelMetadata": _metadata, "ModelReady": self._is}
         handlers = {
@@ -104,7 +68,7 @@ class OipGrpcServer:
             self.port = server.add_insecure_port(at)
         await server.start()
         self._ready.set()
-        await self._stop.wait()
+        await stop.wait()
         await server.stop(None)
 
     async def _is(self, request: Any, context: Any) -> Any:

@@ -11,16 +11,15 @@ import contextlib
 import re
 import socket
 import struct
-import threading
 from collections.abc import Mapping
-from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import msgspec
 
 from splice.core.errors import SpliceError
 from splice.oip.bodies import InferResponse, read_request, wire_of, write
 from splice.oip.tensors import Tensor
+from splice.testing.scripted import Scripted
 
 FAULTS = (
     "hangs", "half an answer", "resets", "no http", "endless", "NaN", "null", "an infinity",
@@ -52,7 +51,7 @@ class Said(NamedTuple):
     headers: Mapping[str, str] = _NO_HEADERS
 
 
-class ScriptedServer:
+class ScriptedServer(Scripted):
     """HTTP by hand; use it as a context manager.
 
     Attributes:
@@ -67,6 +66,7 @@ class ScriptedServer:
     """
 
     def __init__(self, port: int = 0) -> None:
+        super().__init__(port)
         self.fault = ""
         self.status = 0
         self.body = b'{"error":"scripted"}'
@@ -76,11 +76,6 @@ class ScriptedServer:
         self.left = 0
         self.most_at_once = 0
         self._at_once = 0
-        self.port = port
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._stop: asyncio.Event | None = None
-        self._ready = threading.Event()
-        self._thread: threading.Thread | None = None
 
     @property
     def url(self) -> str:
@@ -91,38 +86,7 @@ class ScriptedServer:
         """What it says to a request."""
         raise NotImplementedError
 
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
-
-    def start(self) -> None:
-        """Listen, on the same port as before if it did."""
-        self._ready.clear()
-        self._thread = threading.Thread(target=self._run, name="scripted-server", daemon=True)
-        self._thread.start()
-        if not self._ready.wait(30):
-            raise RuntimeError("the scripted server did not start")
-
-    def stop(self) -> None:
-        """Hang up on everybody, and refuse connections from now on."""
-        if self._loop is not None and self._stop is not None and self._thread is not None:
-            self._loop.call_soon_threadsafe(self._stop.set)
-            self._thread.join(30)
-        self._loop = self._thread = None
-
-    def _run(self) -> None:
-        asyncio.run(self._serve())
-
-    async def _serve(self) -> None:
-        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+    async def _serve(self, stop: asyncio.Event) -> None:
         writers: set[asyncio.StreamWriter] = set()
 
         async def met(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -136,7 +100,7 @@ class ScriptedServer:
         server = await asyncio.start_server(met, "127.0.0.1", self.port)
         self.port = server.sockets[0].getsockname()[1]
         self._ready.set()
-        await self._stop.wait()
+        await stop.wait()
         server.close()
         for writer in writers:
             writer.transport.abort()
