@@ -5,6 +5,7 @@ A comment right above a block says what is to be done with it:
     <!-- file: NAME -->    write it there (a `diff` changes a file that is there)
     <!-- expect: TEXT -->  what a Python block prints contains this
     <!-- exit: N -->       the last command of a console block ends so, instead of with 0
+    <!-- soon: WHY -->     what its commands show may take some seconds to become true
     <!-- not run: WHY -->  it cannot run here
 
 In what a command is shown to print, `…` stands for anything on its line, and a line of only `…` for
@@ -44,7 +45,7 @@ LANGUAGES = {
 }  # fmt: skip
 
 _FENCE = re.compile(r"^(\s*)```(\S*)\s*$")
-_NOTE = re.compile(r"^\s*<!-- (file|expect|exit|not run): (.+?) -->\s*$")
+_NOTE = re.compile(r"^\s*<!-- (file|expect|exit|soon|not run): (.+?) -->\s*$")
 _CALL_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 _SERVERS = {"splice serve": "ready on http://", "uvicorn ": "Uvicorn running on"}
 
@@ -219,6 +220,10 @@ class Reader:
         wanted = [0] * (len(found) - 1) + [int(block.notes.get("exit", 0))]
         for command, code in zip(found, wanted, strict=True):
             got = self._run(command.text, code, block.place)
+            until = time.monotonic() + (30 if "soon" in block.notes else 0)
+            while not matches(command.shown, got) and time.monotonic() < until:
+                time.sleep(0.2)
+                got = self._run(command.text, code, block.place)
             assert not command.shown or matches(command.shown, got), (
                 f"{block.place}: $ {command.text}\n--- shown\n"
                 + "\n".join(command.shown)
