@@ -40,7 +40,7 @@ def setting_names(kind: Any, prefix: str = "") -> Iterator[str]:
         if prefix:
             yield name
         if is_section:
-            key = {dict: ".NAME" if name in ("providers", "pools") else ".MODEL"}.get(
+            key = {dict: ".NAME" if name in ("providers", "pools", "consume") else ".MODEL"}.get(
                 get_origin(field.type), ""
             )
             yield from setting_names(inner, f"{name}{key}.")

@@ -11,10 +11,11 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_origin
 
 import msgspec
 
+from splice.app.event_sections import ConsumeSettings, InboxSettings, KafkaSettings
 from splice.app.model_sections import (
     FlagSettings,
     ModelSettings,
@@ -47,7 +48,7 @@ POOL_ENV = ("LD_LIBRARY_PATH", "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "PYTHONP
 """What a worker process gets of the environment: where its libraries are, and how to run them."""
 _OVERRIDDEN = (
     "project", "server", "ledger", "models", "cost", "telemetry", "access", "meters", "cache",
-    "gateway", "registry", "tracking", "sagemaker", "oip",
+    "gateway", "registry", "tracking", "sagemaker", "oip", "kafka", "inbox",
 )  # fmt: skip
 
 
@@ -73,6 +74,9 @@ class Settings(Section, frozen=True):
     flags: FlagSettings = FlagSettings()
     oip: OipSettings = OipSettings()
     sagemaker: SageMakerSettings = SageMakerSettings()
+    kafka: KafkaSettings = KafkaSettings()
+    consume: dict[str, ConsumeSettings] = {}  # noqa: RUF012 - as above
+    inbox: InboxSettings = InboxSettings()
     root: str = "."
     # Environment variable to its secret: never shown, never written.
     secrets: dict[str, str] = {}  # noqa: RUF012 - as above
@@ -152,6 +156,8 @@ def _secret_names(settings: Settings) -> set[str]:
         settings.access.pepper_env, tracking.token_env,
         registry.token_env, registry.user_env, registry.password_env,
         *settings.models.endpoint_keys,
+        *settings.kafka.secret_options.values(),
+        settings.kafka.registry_user_env, settings.kafka.registry_password_env,
     }  # fmt: skip
     names |= {*POOL_ENV, *(name for pool in settings.pools.values() for name in pool.env)}
     for provider in settings.providers.values():
@@ -164,7 +170,7 @@ def _override(plain: dict[str, Any], env: Mapping[str, str]) -> None:
         kind = cast("msgspec.Struct", getattr(Settings(), section))
         for field in msgspec.structs.fields(kind):
             value: Any = env.get(f"SPLICE_{section.upper()}_{field.name.upper()}")
-            if value is not None:
+            if value is not None and get_origin(field.type) is not dict:
                 if field.name in ("modules", "endpoint_keys"):
                     value = value.split(",")
                 fields = plain.setdefault(section, {})

@@ -4,19 +4,21 @@
     ├── DeclarationError      a declaration is wrong; names file and line
     ├── SettingsError         splice.toml or SPLICE_* is wrong
     ├── RequestError          the caller's mistake
-    │   ├── MalformedBody  InputMismatch  BodyTooLarge  UnsupportedMediaType
-    │   ├── UnknownIntegration  UnknownCall  UnknownRelease  KeyReused  KeyInFlight
-    │   └── UnknownModel  UnknownKey  ProviderRejected
+    │   ├── MalformedBody  InputMismatch  BodyTooLarge  UnsupportedMediaType  UnknownKey
+    │   └── UnknownIntegration  UnknownCall  UnknownRelease  UnknownModel  KeyReused  KeyInFlight
+    │       ProviderRejected
     ├── RefusedError          rightly asked, but not answered
-    │   ├── Stopped  Draining  Overloaded  NotRecorded
-    │   ├── NotAllowed  OverBudget  RateLimited  MeterAway
-    │   └── NotPromoted  Overtaken
+    │   ├── Stopped  Draining  Overloaded  NotRecorded  NotPromoted  Overtaken
+    │   └── NotAllowed  OverBudget  RateLimited  MeterAway
     ├── RouteError            one attempt failed; the next route is tried
-    │   ├── RouteTimeout  ModelUnavailable  ModelMismatch  BadAnswer  ProviderFailed
-    │   └── ProviderLimited  RouteCrashed
+    │   └── RouteTimeout  ModelUnavailable  ModelMismatch  BadAnswer  ProviderFailed
+    │       ProviderLimited  RouteCrashed
     ├── ExhaustedError        every route failed
     ├── GatherError           context() failed
     ├── DecisionError         decide() failed, or broke its declared reply type
+    ├── EventError            an event that cannot become a call
+    │   └── UnknownSchema  EventReused  AttemptsExhausted
+    ├── BusError              a stream could not be read or written; below it Fenced
     └── StoreError            a store could not do what it was asked
         └── Unstorable        it never will: what it was given is to blame
 
@@ -43,10 +45,7 @@ class SpliceError(Exception):
 
     def __init__(self, where: str, *, got: str = "", promised: str = "", mend: str = "") -> None:
         super().__init__(where, got, promised, mend)
-        self.where = where
-        self.got = got
-        self.promised = promised
-        self.mend = mend
+        self.where, self.got, self.promised, self.mend = where, got, promised, mend
 
     @property
     def detail(self) -> str:
@@ -86,8 +85,7 @@ class DeclarationError(SpliceError):
         line: int = 0,
     ) -> None:
         super().__init__(where, got=got, promised=promised, mend=mend)
-        self.file = file
-        self.line = line
+        self.file, self.line = file, line
 
     def __str__(self) -> str:
         text = super().__str__()
@@ -360,4 +358,42 @@ class Unstorable(StoreError):
     """A value that this store can never hold; it is refused by itself, and so would be again."""
 
     code = "unstorable"
+    retryable = False
+
+
+class EventError(SpliceError):
+    """An event that cannot become a call; the same bytes will fail again."""
+
+    code = "bad_event"
+
+
+class UnknownSchema(EventError):
+    """The schema id that a message names is not in the schema registry."""
+
+    code = "unknown_schema"
+
+
+class EventReused(EventError):
+    """The id of an event was used before, with another body."""
+
+    code = "event_id_reused"
+
+
+class AttemptsExhausted(EventError):
+    """An event was tried as often as it may be, or its process died with it each time."""
+
+    code = "attempts_exhausted"
+
+
+class BusError(SpliceError):
+    """A stream could not be read or written: unreachable, refused, or broken."""
+
+    code = "bus_error"
+    retryable = True
+
+
+class Fenced(BusError):
+    """Another process has taken over what this one held; nothing of it counts any more."""
+
+    code = "fenced"
     retryable = False

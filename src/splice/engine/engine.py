@@ -64,8 +64,12 @@ _KEPT = msgspec.json.Decoder(_Kept)
 class Engine(Conversations):
     """Answers calls by the lines that are live; see `Floor` for the arguments."""
 
-    async def answer(self, call: Call, line: Line | None = None) -> Answered:
+    async def answer(
+        self, call: Call, line: Line | None = None, *, recorded: bool = True
+    ) -> Answered:
         """Answers one call by the release that is live as it comes in, or by the line given.
+
+        Not `recorded`: the surface stores the record that it gets, in a transaction of its own.
 
         Raises:
             RequestError: It is not a call of that integration; nothing was recorded.
@@ -94,10 +98,8 @@ class Engine(Conversations):
             answered = await self._typed_reused(line, call, request, entity, picked)
             if self.purse is not None:
                 await self.purse.settle(reserved, answered.record.cost_nano, _tokens(answered))
-            error = await self.finish(line, call, answered.record)
-            if error is not None:
-                answered = Answered(not_recorded(answered.record, error), error)
-            elif answered.context is not None:
+            answered = await self._kept(line, call, answered, recorded=recorded)
+            if answered.context is not None and answered.error is None:
                 self.shadows.repeat(line, call, entity, request, answered.context)
             return answered
         except BaseException as error:
@@ -115,6 +117,16 @@ class Engine(Conversations):
                 await self.end_claim(
                     call, answered=answered is not None and error is None, unsure=unsure
                 )
+
+    async def _kept(
+        self, line: Line, call: Call, answered: Answered, *, recorded: bool
+    ) -> Answered:
+        if not recorded:
+            kept = await self.sealed(line, answered.record)
+            self.told(kept)
+            return msgspec.structs.replace(answered, record=kept)
+        error = await self.finish(line, call, answered.record)
+        return answered if error is None else Answered(not_recorded(answered.record, error), error)
 
     async def _give_back(self, reserved: Reservation) -> None:
         """A call that ended without a bill: what it may have cost stays counted, as unknown."""

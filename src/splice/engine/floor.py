@@ -199,10 +199,14 @@ class Floor:
                 kept, error = not_recorded(kept, failure), failure
         else:
             self.recorder.put(kept)
-        self.metrics.called(kept)
-        if self._tracer is not None:
-            self._tracer.finished(kept)
+        self.told(kept)
         return error
+
+    def told(self, record: Record) -> None:
+        """Count and trace a call that ended."""
+        self.metrics.called(record)
+        if self._tracer is not None:
+            self._tracer.finished(record)
 
     async def sealed(self, line: Line, record: Record) -> Record:
         """The record as it is kept."""
@@ -220,9 +224,7 @@ class Floor:
 
     def _written(self, record: Record) -> None:
         self.recorder.put(record)
-        self.metrics.called(record)
-        if self._tracer is not None:
-            self._tracer.finished(record)
+        self.told(record)
 
     async def claimed(self, line: Line, call: Call, key: str) -> Record | None:
         """The record of the call that had this idempotency key first; None where this one runs."""

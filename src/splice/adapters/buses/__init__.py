@@ -1,0 +1,1 @@
+"""Buses: where events are read and messages sent."""

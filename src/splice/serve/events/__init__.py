@@ -1,0 +1,1 @@
+"""Events: the surface that reads streams."""
