@@ -14,11 +14,17 @@ from splice.core.events import DeadLetter, Event, Inbox, Mark, Message, Partitio
 
 
 class Waiting(msgspec.Struct, frozen=True, gc=False):
-    """A message of the outbox, and how often it was tried to be sent."""
+    """A message of the outbox, and how often it was tried to be sent.
+
+    `why` is what went wrong the last time; `due_us` is when it is tried next, 0 for never: it was
+    given up.
+    """
 
     number: int
     message: Message
     attempts: int
+    due_us: int = 0
+    why: str = ""
 
 
 class EventStore(Protocol):
@@ -79,11 +85,20 @@ class OutboxStore(Protocol):
     """Messages that are still to be sent."""
 
     def take_outbox(
-        self, schemes: Sequence[str], limit: int, holder: str, *, now_us: int, lease_us: int
+        self,
+        schemes: Sequence[str],
+        limit: int,
+        holder: str,
+        *,
+        now_us: int,
+        lease_us: int,
+        without: Sequence[str] = (),
     ) -> list[Waiting]:
-        """The oldest messages that are due, leased to `holder`; of targets `scheme:…` only.
+        """The oldest messages that are due, in their order, leased to `holder`.
 
-        Of one target and key the oldest comes first, and the next not before it was sent.
+        Of targets `scheme:…` only, and of none in `without`: those have no room now. Those of one
+        target and key keep their order: none is given while an earlier one is leased to another
+        or waits for its time. One that was given up holds up none.
         """
         ...
 
@@ -92,11 +107,30 @@ class OutboxStore(Protocol):
         ...
 
     def postpone(self, number: int, *, due_us: int, why: str) -> None:
-        """It could not be delivered; try again at `due_us`."""
+        """It was tried and could not be delivered; try again at `due_us`."""
+        ...
+
+    def let_go(self, numbers: Sequence[int], *, due_us: int) -> None:
+        """End their leases: they were not tried, and come again at `due_us`."""
+        ...
+
+    def give_up(self, number: int, *, why: str) -> None:
+        """It was tried and can never be delivered: it stays to be seen, and is not tried again."""
+        ...
+
+    def outbox(self, *, given_up: bool = False, after: int = 0, limit: int = 100) -> list[Waiting]:
+        """Messages to be seen by people, the oldest first; `after` is the number of the last one.
+
+        With `given_up` those only.
+        """
+        ...
+
+    def send_again(self, numbers: Sequence[int], *, now_us: int) -> int:
+        """Messages that wait or were given up are due now, as if never tried; gives how many."""
         ...
 
     def outbox_size(self) -> int:
-        """How many wait."""
+        """How many wait; those that were given up do not."""
         ...
 
 
