@@ -35,6 +35,8 @@ PATIENCE_S = 300  # a server that runs as long as this without an answer is star
 class Peer:
     """A Python environment with one system's client in it, pinned."""
 
+    script = __file__  # what runs in the background, with the name as its argument
+
     def __init__(self, name: str) -> None:
         self.name = name
         self.home = HOME / name
@@ -55,6 +57,7 @@ class Peer:
     def stop(self) -> None:
         """End a build that is on its way; what is built stays."""
         self._end()
+        (self.home / "started").unlink(missing_ok=True)
 
     def ready(self) -> bool:
         """Whether it can be used."""
@@ -64,7 +67,9 @@ class Peer:
         """What is wrong with it, once it is clear; empty when it can be used."""
         while not self.ready():
             if not self._processes() and not self.ready():
-                return f"{self.name} did not start ({self.home / 'log'}): {self._last_words()}"
+                if not (self.home / "started").exists():
+                    return f"{self.name} was not started"
+                return f"{self.name} does not run ({self.home / 'log'}): {self._last_words()}"
             time.sleep(0.1)
         return ""
 
@@ -101,7 +106,7 @@ class Peer:
         (self.home / "started").write_text(self._pinned())
         with (self.home / "log").open("wb") as log:
             subprocess.Popen(
-                [sys.executable, __file__, self.name],
+                [sys.executable, self.script, self.name],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, cwd=self.home,
                 env=self._environment(), start_new_session=True,
             )  # fmt: skip
@@ -113,14 +118,7 @@ class Peer:
         return kept | {MARK: str(self.home), "DO_NOT_TRACK": "true"}
 
     def _processes(self) -> list[int]:
-        """What runs with our mark; the dead whom nobody reaps have no environment."""
-        mark = f"{MARK}={self.home}".encode()
-        found: list[int] = []
-        for entry in Path("/proc").glob("[0-9]*/environ"):
-            with contextlib.suppress(OSError):
-                if mark in entry.read_bytes().split(b"\0"):
-                    found.append(int(entry.parent.name))
-        return found
+        return [process for process, mark in marks().items() if mark == str(self.home)]
 
     def _end(self) -> None:
         # Killed, not asked: what they keep is thrown away, and asking takes seconds.
@@ -164,16 +162,9 @@ class Server(Peer):
             kept = self.home / "ports"
             chosen = [int(port) for port in _text(kept).split()]
             if not chosen or not (self._processes() or _all_free_soon(chosen)):
-                chosen = self._choose()
+                chosen = free_ports(self.home, self.ports_wanted)
                 kept.write_text(" ".join(map(str, chosen)))
             return chosen
-
-    def _choose(self) -> list[int]:
-        # Below the ports that systems hand out for port 0, or a server that takes seconds to
-        # start would lose its port to any connection.
-        first = 20_000 + int(hashlib.sha256(str(self.home).encode()).hexdigest(), 16) % 10_000
-        free = (port for port in range(first, 32_000) if _is_free(port))
-        return [next(free) for _ in range(self.ports_wanted)]
 
     def start(self) -> None:
         """Start it in the background, if it does not run as pinned."""
@@ -272,6 +263,28 @@ class MLServer(Server):
         (models / "settings.json").write_text(json.dumps(settings))
         script = "from mlserver.cli import main; main()"
         return [str(self.python), "-c", script, "start", str(models)], {"PYTHONPATH": str(models)}
+
+
+def marks() -> dict[int, str]:
+    """The mark of each process that has one; the dead whom nobody reaps have no environment."""
+    found: dict[int, str] = {}
+    for entry in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):
+            for variable in entry.read_bytes().split(b"\0"):
+                if variable.startswith(f"{MARK}=".encode()):
+                    found[int(entry.parent.name)] = variable.decode().partition("=")[2]
+    return found
+
+
+def free_ports(of: Path, wanted: int) -> list[int]:
+    """Ports that nobody has, from where the folder's path says.
+
+    They are below those that systems hand out for port 0, or a server that takes seconds to start
+    would lose its port to any connection.
+    """
+    first = 20_000 + int(hashlib.sha256(str(of).encode()).hexdigest(), 16) % 10_000
+    free = (port for port in range(first, 32_000) if _is_free(port))
+    return [next(free) for _ in range(wanted)]
 
 
 def _text(file: Path) -> str:

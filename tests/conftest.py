@@ -146,6 +146,7 @@ def pytest_configure() -> None:
 
 
 PEERS = {  # by fixture: the name that scripts/services knows
+    "kafka": "kafka",
     "mlflow_url": "mlflow",
     "mlserver": "mlserver",
     "kserve_python": "kserve",
@@ -182,6 +183,12 @@ class MLServerAt(NamedTuple):
     http: str  # http://127.0.0.1:…
     grpc: str  # 127.0.0.1:…
     model: str = "order-risk"
+
+
+@pytest.fixture(scope="session")
+def kafka() -> str:
+    """The bootstrap servers of a real Kafka; `tests/events` has topics in it, and own brokers."""
+    return peer("kafka")[0]
 
 
 @pytest.fixture(scope="session")
