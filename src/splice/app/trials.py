@@ -100,7 +100,7 @@ class LineTrial:
             request = line.request.decode(body, line.where)
             context = await self._context(request, change)
             prediction = await self._predicted(context)
-            reply = decide(line, request, prediction)
+            reply = decide(line, request, prediction, context)
         except SpliceError as error:
             return Tried(context=context, error=error)
         except Exception as error:  # noqa: BLE001 - a route may run code that is not ours

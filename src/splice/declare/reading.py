@@ -95,12 +95,12 @@ class _Reader:
         has_decide = cls.decide is not Integration.decide
         self._made_without_arguments()
         self._arguments("context", "self, request, look", given=has_context)
-        self._arguments("decide", "self, request, prediction", given=has_decide)
+        self._arguments("decide", "self, request, prediction[, context]", given=has_decide)
         if inspect.iscoroutinefunction(cls.decide):
             self.wrong(
                 "decide",
                 "an async function",
-                "a plain function of request and prediction",
+                "a plain function of request, prediction and context",
                 "gather what it needs in context()",
             )
         fields = None if has_context or request is None else field_names(request_type)
@@ -283,15 +283,17 @@ class _Reader:
             return
         try:
             signature = inspect.signature(getattr(object.__new__(self.cls), name))
-            signature.bind(*(None,) * arguments.count(","))
-            if len(signature.parameters) > arguments.count(","):
+            most = arguments.count(",")
+            least = most - arguments.count("[")
+            signature.bind(*(None,) * max(least, len(signature.parameters)))
+            if len(signature.parameters) > most:
                 raise TypeError
         except (TypeError, ValueError):
             self.wrong(
                 name,
                 "arguments that do not fit",
                 f"def {name}({arguments})",
-                "it is called with those two and nothing else",
+                "it is called with those and nothing else",
             )
 
     def _annotated(self, which: str) -> Any:

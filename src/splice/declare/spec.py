@@ -287,8 +287,13 @@ class Integration:
         """What the routes see: a mapping. May be `async`. Left out, it is the request's fields."""
         raise NotImplementedError
 
-    def decide(self, request: Any, prediction: Any, /) -> Any:
-        """What the business does with the prediction: a reply. Left out, it is `value` itself."""
+    # Any, Any: type checkers let a declaration take two arguments or three.
+    def decide(self, *args: Any, **kwargs: Any) -> Any:
+        """What the business does: `decide(request, prediction)` gives the reply.
+
+        `decide(request, prediction, context)` sees what the routes saw, too. Left out, the
+        prediction's `value` itself is the reply.
+        """
         raise NotImplementedError
 
     def retrain(self) -> Pipeline:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from splice.core.call import Prediction
@@ -10,7 +11,9 @@ from splice.engine.faults import faults
 from splice.engine.line import Line
 
 
-def decide(line: Line, request: Any, prediction: Prediction) -> bytes:
+def decide(
+    line: Line, request: Any, prediction: Prediction, context: Mapping[str, Any]
+) -> bytes:
     """The reply as JSON, of the declared type.
 
     Raises:
@@ -19,7 +22,8 @@ def decide(line: Line, request: Any, prediction: Prediction) -> bytes:
     where = f"{line.name}.decide"
     try:
         if line.decide is not None:
-            reply = line.decide(request, prediction)
+            seen = (context,) if line.decide_sees else ()
+            reply = line.decide(request, prediction, *seen)
         else:
             reply = line.reply.convert(prediction.value, f"{line.name}.reply")
     except Exception as error:

@@ -202,7 +202,7 @@ class Engine(Conversations):
         run.route, run.version = step.route.label, step.route.version
 
         try:
-            reply = decide(line, request, prediction)
+            reply = decide(line, request, prediction, context)
         except DecisionError as error:
             return run.failed(error, Reason.DECISION_FAILED)
         reason = Reason.FIRST if step is steps[0] else Reason.FALLBACK

@@ -93,11 +93,12 @@ class Line(msgspec.Struct):
     reply: Codec
     steps: tuple[Step, ...]
     context: Ask | None
-    decide: Callable[[Any, Any], Any] | None
+    decide: Callable[..., Any] | None  # of request and prediction, and of the context
     durable: bool
     deadline_s: float
     where: str
     simple: bool  # nothing of it sets a timer or waits for the world: it needs no task
+    decide_sees: bool = False  # whether `decide` takes the context
     stopped: str = ""
     seal: Seal | None = None  # None where all is recorded as it is
     direct: Callable[[str], Step] | None = None  # the route to a model that the caller names
@@ -125,11 +126,9 @@ def line_of(
 ) -> Line:
     """The line of a release whose declaration is loaded and whose routes are ready."""
     instance = declaration.cls()
-    decide: Callable[[Any, Any], Any] | None = None
-    if declaration.has_decide:
-        decide = instance.decide
-        if len(inspect.signature(instance.decide).parameters) > 2:
-            raise TypeError("decide() takes the request and the prediction")
+    takes = len(inspect.signature(instance.decide).parameters) if declaration.has_decide else 0
+    if takes > 3:
+        raise TypeError("decide() takes the request, the prediction and the context")
     return Line(
         name=release.manifest.integration,
         release=release,
@@ -138,7 +137,8 @@ def line_of(
         reply=declaration.reply,
         steps=steps,
         context=instance.context if declaration.has_context else None,
-        decide=decide,
+        decide=instance.decide if declaration.has_decide else None,
+        decide_sees=takes == 3,
         durable=declaration.risk is Risk.HIGH,
         deadline_s=declaration.deadline_s,
         where=f"{declaration.name}.input",

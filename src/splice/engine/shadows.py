@@ -146,7 +146,7 @@ class Shadows:
         status, reason = Status.FAILED, Reason.EXHAUSTED
         if prediction is not None:
             try:
-                reply = decide(line, request, prediction)
+                reply = decide(line, request, prediction, context)
                 status, reason = Status.ANSWERED, Reason.FIRST
             except DecisionError as error:
                 reason, problem = Reason.DECISION_FAILED, error
