@@ -11,9 +11,7 @@ from splice.engine.faults import faults
 from splice.engine.line import Line
 
 
-def decide(
-    line: Line, request: Any, prediction: Prediction, context: Mapping[str, Any]
-) -> bytes:
+def decide(line: Line, request: Any, prediction: Prediction, context: Mapping[str, Any]) -> bytes:
     """The reply as JSON, of the declared type.
 
     Raises:
