@@ -56,6 +56,7 @@ class SqlFeatureStore:
         self._engine = _engine(self._url, threads)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="splice-features")
         self._closed = False
+        event.listen(self._engine, "checkin", self._checked_in)
 
     def __repr__(self) -> str:
         return f"SqlFeatureStore({self._kind}, {sorted(self._views)})"
@@ -76,6 +77,10 @@ class SqlFeatureStore:
         self._closed = True
         self._pool.shutdown(wait=False, cancel_futures=True)
         await asyncio.to_thread(self._engine.dispose)
+
+    def _checked_in(self, _: object, record: Any) -> None:  # a pool's record of a connection
+        if self._closed:  # the pool was let go of while its query ran: nobody else closes it
+            record.invalidate()
 
     def _read(self, view: str, statement: TextClause, entity: str) -> Features:
         where = f"features.{view}"

@@ -7,8 +7,9 @@ from collections.abc import Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import ClassVar
 
-from sqlalchemy import Connection, Engine, Insert, Table
+from sqlalchemy import Connection, Engine, Insert, Table, event
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from splice.adapters.ledgers.errors import Place
 from splice.adapters.ledgers.payloads import Packed
@@ -22,6 +23,8 @@ class Database(ABC):
     def __init__(self, engine: Engine, place: Place) -> None:
         self.engine = engine
         self.place = place
+        self._closed = False
+        event.listen(engine, "checkin", self._checked_in)
 
     @contextmanager
     def read(self) -> Generator[Connection]:
@@ -47,9 +50,14 @@ class Database(ABC):
         return nullcontext()
 
     def close(self) -> None:
-        """Close all connections."""
+        """Close all connections; one that is in use, when it is given back."""
+        self._closed = True
         with self.place.errors():
             self.engine.dispose()
+
+    def _checked_in(self, _: object, record: ConnectionPoolEntry) -> None:
+        if self._closed:  # its pool was let go of meanwhile: nobody else would close it
+            record.invalidate()
 
     @abstractmethod
     def lock(self, connection: Connection, name: str) -> None:
