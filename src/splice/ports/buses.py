@@ -72,6 +72,10 @@ class Source(Protocol):
         """
         ...
 
+    async def release(self, events: Sequence[Event]) -> None:
+        """These were not begun and will not be: a source with leases gives them to whoever asks."""
+        ...
+
     async def close(self) -> None:
         """Leave the group; what was not committed comes again."""
         ...
