@@ -41,12 +41,14 @@ _encode = msgspec.json.Encoder(enc_hook=str).encode
 class Answered(msgspec.Struct):
     """What a surface hands back: the record, and the error where there is no reply.
 
-    `context` is there where a shadow wants it.
+    `context` is there where a shadow wants it, and `kept` (the record as it is to be stored) where
+    the surface stores it.
     """
 
     record: Record
     error: SpliceError | None = None
     context: Mapping[str, Any] | None = None  # of whatever types the routes read
+    kept: Record | None = None
 
 
 class _Kept(msgspec.Struct, gc=False):
@@ -69,7 +71,7 @@ class Engine(Conversations):
     ) -> Answered:
         """Answers one call by the release that is live as it comes in, or by the line given.
 
-        Not `recorded`: the surface stores the record that it gets, in a transaction of its own.
+        Not `recorded`: the surface stores what it gets as `kept`, in a transaction of its own.
 
         Raises:
             RequestError: It is not a call of that integration; nothing was recorded.
@@ -122,9 +124,9 @@ class Engine(Conversations):
         self, line: Line, call: Call, answered: Answered, *, recorded: bool
     ) -> Answered:
         if not recorded:
-            kept = await self.sealed(line, answered.record)
-            self.told(kept)
-            return msgspec.structs.replace(answered, record=kept)
+            answered.kept = await self.sealed(line, answered.record)
+            self.told(answered.kept)
+            return answered
         error = await self.finish(line, call, answered.record)
         return answered if error is None else Answered(not_recorded(answered.record, error), error)
 

@@ -109,12 +109,28 @@ POOL_RESTARTS = Metric(
     "Worker processes that had to be replaced; reason is crashed, memory, timeout or start.",
     ("model", "reason"),
 )
+EVENTS = Metric(
+    "splice_events_total",
+    "counter",
+    "Events by how they ended: answered, repeated (answered before), retried, dead or late.",
+    ("integration", "ended"),
+)
+EVENT_DELAY = Metric(
+    "splice_event_delay_seconds",
+    "gauge",
+    "Age of the newest settled event: from when its sender made it until its answer was stored.",
+    ("integration",),
+)
+EVENTS_IN_FLIGHT = Metric(
+    "splice_events_in_flight", "gauge", "Events taken up and not settled.", ("integration",)
+)
+OUTBOX_WAITING = Metric("splice_outbox_waiting", "gauge", "Messages that are still to be sent.")
 RELEASE = Metric("splice_release", "gauge", "Number of the live release.", ("integration",))
 
 METRICS = (
     CALLS, CALL_DURATION, ATTEMPTS, ATTEMPT_DURATION, FIRST_TOKEN, COST, TOKENS, REFUSED, OUTCOMES,
-    SHADOWS,    IN_FLIGHT, LEDGER_WAITING, LEDGER_SPOOLED, LEDGER_ERRORS,
-    POOL_PROCESSES, POOL_RESTARTS, RELEASE,
+    SHADOWS, EVENTS, EVENT_DELAY, EVENTS_IN_FLIGHT, OUTBOX_WAITING, IN_FLIGHT, LEDGER_WAITING,
+    LEDGER_SPOOLED, LEDGER_ERRORS, POOL_PROCESSES, POOL_RESTARTS, RELEASE,
 )  # fmt: skip
 _BY_NAME = {metric.name: metric for metric in METRICS}
 

@@ -1,0 +1,97 @@
+"""Flight: which events are taken up and not settled, and who of them waits for whom."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Sequence
+
+from splice.core.events import Partition
+from splice.serve.events.lanes import Lanes, Taken
+from splice.serve.events.progress import Progress
+
+
+class Flight:
+    """Counts and places; nothing here waits."""
+
+    def __init__(self) -> None:
+        self.progress = Progress()
+        self.stopping = asyncio.Event()
+        self.changed = asyncio.Event()  # something was settled, left, or is to stop
+        self.taken = 0  # taken up and not settled
+        self.started = 0  # of these, how many run or ran
+        self.holding = 0  # events for which nothing can be answered now
+        self._lanes = Lanes()
+        self._gone: set[Partition] = set()
+        self._of: dict[Partition, int] = {}  # taken up and not settled, a partition each
+        self._doubles: dict[bytes, list[Taken]] = {}
+
+    def take(self, one: Taken) -> bool:
+        """Whether it is new here and its partition is ours."""
+        if one.partition in self._gone:
+            return False
+        offset = one.event.origin.offset
+        if not one.event.token and not self.progress.begin(one.partition, offset):
+            return False
+        self.taken += 1
+        self._of[one.partition] = self._of.get(one.partition, 0) + 1
+        return True
+
+    def of(self, partitions: Collection[Partition]) -> int:
+        """How many of these are taken up and not settled."""
+        return sum(self._of.get(partition, 0) for partition in partitions)
+
+    def enter(self, one: Taken) -> bool:
+        """Whether it may run now. Else its key's turn comes, or that of the event it doubles."""
+        doubles = self._doubles.get(one.id)
+        if doubles is not None:
+            doubles.append(one)
+            return False
+        self._doubles[one.id] = []
+        one.entered = True
+        return self._lanes.enter(one)
+
+    def runs(self, one: Taken) -> bool:
+        """Whether it is still wanted here, as it is about to run."""
+        return not (one.dropped or one.partition in self._gone or self.stopping.is_set())
+
+    def ran(self, one: Taken) -> Taken | None:
+        """The one behind it, which may run now."""
+        return self._lanes.leave(one)
+
+    def behind(self, one: Taken) -> list[Taken]:
+        """Takes out those that wait behind it."""
+        return self._lanes.behind(one)
+
+    def settled(self, one: Taken) -> list[Taken]:
+        """It is over. Gives its doubles, which are to be looked up again."""
+        self._out(one)
+        if one.started:
+            self.started -= 1
+        return self._doubles.pop(one.id, []) if one.entered else []
+
+    def drop(self, partitions: Collection[Partition] | None) -> None:
+        """Those of the partitions (of all where None) that wait for their turn are not run here."""
+        for one in self._lanes.drop(partitions):
+            self._out(one)
+            for double in self._doubles.pop(one.id, ()):
+                self._out(double)
+                double.dropped = True
+            one.dropped = True
+
+    def _out(self, one: Taken) -> None:
+        self.taken -= 1
+        self._of[one.partition] -= 1
+        self.changed.set()
+
+    def gone(self, partitions: Collection[Partition]) -> None:
+        """They are taken away."""
+        self._gone |= set(partitions)
+        self.drop(partitions)
+
+    def ours(self, partitions: Sequence[Partition]) -> None:
+        """They are given to this process."""
+        self._gone -= set(partitions)
+
+    def is_ours(self, partition: Partition) -> bool:
+        """Whether it was not taken away."""
+        return partition not in self._gone

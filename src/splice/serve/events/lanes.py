@@ -1,0 +1,80 @@
+"""Lanes: events of one key run one after another, in their order; keys run side by side."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Collection
+
+import msgspec
+
+from splice.core.events import Event, Partition
+from splice.serve.events.letter import Letter
+
+
+class Taken(msgspec.Struct, gc=False):
+    """An event that was taken up, and what is known of it so far.
+
+    `tries` counts attempts, this one included once it runs. `suspect` where its process died with
+    it before: nothing else may run beside it.
+    """
+
+    event: Event
+    partition: Partition
+    letter: Letter | None = None
+    id: bytes = b""
+    digest: bytes = b""
+    tries: int = 0
+    suspect: bool = False
+    entered: bool = False  # it has the place of its id
+    started: bool = False
+    dropped: bool = False
+
+
+class Lanes:
+    """Who waits for whom. An event without a key waits for nobody."""
+
+    def __init__(self) -> None:
+        self._lanes: dict[bytes, deque[Taken]] = {}
+
+    def enter(self, one: Taken) -> bool:
+        """Whether it may run now; else it comes out of `leave` in its turn."""
+        key = one.event.key
+        if key is None:
+            return True
+        lane = self._lanes.get(key)
+        if lane is None:
+            self._lanes[key] = deque()
+            return True
+        lane.append(one)
+        return False
+
+    def leave(self, one: Taken) -> Taken | None:
+        """It ran: the one behind it, which may run now."""
+        key = one.event.key
+        if key is None:
+            return None
+        lane = self._lanes.get(key)
+        if not lane:
+            self._lanes.pop(key, None)
+            return None
+        return lane.popleft()
+
+    def behind(self, one: Taken) -> list[Taken]:
+        """Takes out all that wait behind it; it stays where it is."""
+        key = one.event.key
+        lane = None if key is None else self._lanes.get(key)
+        if not lane:
+            return []
+        waiting = list(lane)
+        lane.clear()
+        return waiting
+
+    def drop(self, partitions: Collection[Partition] | None) -> list[Taken]:
+        """Takes out all that wait and are of these partitions (of any where None)."""
+        out: list[Taken] = []
+        for lane in self._lanes.values():
+            whole = list(lane)
+            lane.clear()
+            for one in whole:
+                (out if partitions is None or one.partition in partitions else lane).append(one)
+        return out

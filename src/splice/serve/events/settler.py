@@ -1,0 +1,138 @@
+"""Settler: what became of events is stored many at a time, one transaction after the other.
+
+What is put while one transaction runs makes the next. Order is kept: what was put first is stored
+first, so effects of one key are in the order of its events.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import Executor
+
+import msgspec
+
+from splice.core.errors import StoreError, Unstorable
+from splice.core.events import DeadLetter, Settled
+from splice.ports.events import EventStore
+from splice.serve.events.lanes import Taken
+
+log = logging.getLogger("splice.events")
+
+_MOST = 2000
+_FIRST_WAIT_S = 0.1
+_LONGEST_WAIT_S = 5.0
+
+
+class Finished(msgspec.Struct, gc=False):
+    """An event that ran, and what is to be stored of it."""
+
+    taken: Taken
+    settled: Settled
+
+
+class Settler:
+    """The one writer of a consumer.
+
+    Args:
+        store: Where events are kept.
+        threads: It blocks there.
+        then: Is told what was stored, and which of it came too late; awaited before the next.
+    """
+
+    def __init__(
+        self,
+        store: EventStore,
+        threads: Executor,
+        then: Callable[[Sequence[Finished], Sequence[Settled]], Awaitable[None]],
+    ) -> None:
+        self._store = store
+        self._threads = threads
+        self._then = then
+        self._waiting: list[Finished] = []
+        self._some = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self.busy = False
+        self.trouble = ""
+
+    @property
+    def idle(self) -> bool:
+        """Whether all that was put is stored."""
+        return not (self.busy or self._waiting)
+
+    def put(self, finished: Finished) -> None:
+        """Store it with the next."""
+        self._waiting.append(finished)
+        self._some.set()
+
+    def start(self) -> asyncio.Task[None]:
+        """Begin; the task ends only by an error that nobody can mend here."""
+        self._task = asyncio.get_running_loop().create_task(self._run())
+        return self._task
+
+    async def stop(self) -> None:
+        """Stop; what was not stored comes again."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        while True:
+            await self._some.wait()
+            self._some.clear()
+            while self._waiting:
+                self.busy = True
+                batch, self._waiting = self._waiting[:_MOST], self._waiting[_MOST:]
+                try:
+                    late = await self._stored([one.settled for one in batch])
+                    await self._then(batch, late)
+                finally:
+                    self.busy = False
+
+    async def _stored(self, batch: Sequence[Settled]) -> Sequence[Settled]:
+        """Tries until it is stored: events wait as long as the ledger is away, and none is lost."""
+        wait_s = _FIRST_WAIT_S
+        while True:
+            try:
+                late = await self._settle(batch)
+            except Unstorable as error:
+                return await self._one_by_one(batch, error)
+            except StoreError as error:
+                if not self.trouble:
+                    log.error("events cannot be settled, and wait: %s", error)
+                self.trouble = str(error)
+                await asyncio.sleep(wait_s)
+                wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
+            else:
+                if self.trouble:
+                    log.warning("events are settled again")
+                self.trouble = ""
+                return late
+
+    async def _one_by_one(self, batch: Sequence[Settled], error: Unstorable) -> Sequence[Settled]:
+        """One that the store can never hold becomes a dead letter; its neighbours go on."""
+        if len(batch) > 1:
+            late = [lost for one in batch for lost in await self._stored([one])]
+            return late
+        one = batch[0]
+        if one.record is None and one.inbox is None:  # a dead letter already: its bytes are kept
+            log.error("%s cannot be kept as a dead letter: %s", one.event.origin, error)
+            one.dead = None
+            return ()
+        integration = one.record.integration if one.record is not None else ""
+        one.dead = DeadLetter(
+            integration, one.event, error.code, error.where, error.detail,
+            one.event.attempts + 1, time.time_ns() // 1000,
+        )  # fmt: skip
+        one.record, one.inbox, one.messages = None, None, ()
+        return await self._stored([one])
+
+    async def _settle(self, batch: Sequence[Settled]) -> Sequence[Settled]:
+        loop = asyncio.get_running_loop()
+
+        def settle() -> Sequence[Settled]:
+            return self._store.settle(batch, now_us=time.time_ns() // 1000)
+
+        return await loop.run_in_executor(self._threads, settle)
