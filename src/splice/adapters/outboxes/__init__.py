@@ -1,0 +1,1 @@
+"""Outbox tables of users' own applications, in their own databases."""
