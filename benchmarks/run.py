@@ -14,7 +14,9 @@ import platform
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
+from events import job as events
 from gateway import job as gateway
 from models import job as models
 from serve import job as serve
@@ -23,7 +25,13 @@ from switch import job as switch
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
 CACHE = HERE.parent / ".bench"
-JOBS = {"serve": serve, "gateway": gateway, "models": models, "switch": switch}
+JOBS = {
+    "serve": serve,
+    "gateway": gateway,
+    "models": models,
+    "switch": switch,
+    "events": events,
+}
 SECONDS, ROUNDS = 8.0, 2
 """Of a job that names none of its own."""
 VARIANTS = "-variants"
@@ -37,7 +45,7 @@ def main(argv: list[str]) -> None:
     plan = job.planned(
         names,
         options.loads or job.LOADS,
-        options.seconds or getattr(job, "SECONDS", SECONDS),
+        _amount(options, job),
         options.rounds or getattr(job, "ROUNDS", ROUNDS),
         every_variant=options.job.endswith(VARIANTS),
     )
@@ -67,11 +75,19 @@ def machine() -> dict[str, object]:
     }
 
 
+def _amount(options: argparse.Namespace, job: ModuleType) -> float:
+    """The seconds of each timed run; events, of a job that counts those."""
+    if hasattr(job, "EVENTS"):
+        return options.events or job.EVENTS
+    return options.seconds or getattr(job, "SECONDS", SECONDS)
+
+
 def _options(argv: list[str]) -> argparse.Namespace:
     """The command line, read."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("job", choices=[name + end for name in JOBS for end in ("", VARIANTS)])
     parser.add_argument("--seconds", type=float, help="of each timed run (8, or as the job says)")
+    parser.add_argument("--events", type=int, help="of each run, in JOB=events (100,000)")
     parser.add_argument("--rounds", type=int, help="whose median is given (2)")
     parser.add_argument("--subjects", help="comma-separated, NAME or NAME:VARIANT (all)")
     parser.add_argument("--loads", help="comma-separated (those of the job)")

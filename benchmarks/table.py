@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from table_events import events_floors, events_markdown
 from table_lifecycle import models_floors, models_markdown, switch_floors, switch_markdown
 
 RESULTS = Path(__file__).parent / "results"
@@ -150,10 +151,12 @@ FLOORS: Mapping[str, Callable[[Table], dict[str, bool]]] = {
     "gateway": gateway_floors,
     "models": models_floors,
     "switch": switch_floors,
+    "events": events_floors,
 }
 OTHER_TABLES: Mapping[str, Callable[[Table], str]] = {
     "models": models_markdown,
     "switch": switch_markdown,
+    "events": events_markdown,
 }
 """Jobs whose table is not one line a subject."""
 

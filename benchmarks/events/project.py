@@ -1,0 +1,167 @@
+"""The project that Splice runs: one integration with the ONNX model as its route."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import subprocess
+from collections.abc import Iterable
+from contextlib import closing
+from pathlib import Path
+
+from events.subjects import Wiring
+from serve.subject import own_python
+
+NAME = "screening"
+LEDGER = Path(".splice") / "ledger.db"
+DECISIONS = "decisions"
+DECLARATION = '''\
+"""What the benchmark of events answers."""
+
+from typing import Annotated, Literal
+
+import msgspec
+import splice
+
+
+class Merchant(msgspec.Struct):
+    """Who is paid."""
+
+    id: str
+    name: str
+    category: str
+    city: str
+
+
+class Device(msgspec.Struct):
+    """What it was paid with."""
+
+    agent: str
+    address: str
+    session: str
+
+
+class Payment(splice.Request):
+    """One event."""
+
+    id: str
+    at: str
+    card: str
+    amount_eur: Annotated[float, msgspec.Meta(gt=0)]
+    currency: Literal["EUR", "CHF"]
+    country: Annotated[str, msgspec.Meta(min_length=2, max_length=2)]
+    merchant: Merchant
+    device: Device
+    note: str
+    features: Annotated[list[float], msgspec.Meta(min_length=30, max_length=30)]
+
+
+class Decision(splice.Reply):
+    """What to do with it."""
+
+    id: str
+    probability: float
+    action: Literal["approve", "review", "block"]
+
+
+class Screening(splice.Integration):
+    """Stop card fraud before a payment is authorised."""
+
+    name = "screening"
+    routes = [splice.Model("screening")]
+
+    def context(self, payment: Payment, look: splice.Lookup) -> dict:
+        """What the model sees."""
+        return {"features": payment.features}
+
+    def decide(self, payment: Payment, prediction: splice.Prediction) -> Decision:
+        """What to do at so high a probability of fraud."""
+        p = prediction.score
+        action = "block" if p > 0.9 else "review" if p > 0.6 else "approve"
+        return Decision(payment.id, p, action)
+'''
+ON_KAFKA = """\
+[project]
+modules = ["screening"]
+
+[kafka]
+servers = "{wiring.servers}"
+
+[consume.screening]
+source = "kafka:{wiring.source}"
+targets = ["kafka:{wiring.target}"]
+group = "{wiring.group}"
+exactly_once = {exactly_once}
+"""
+ON_QUEUE = """\
+[project]
+modules = ["screening"]
+
+[consume.screening]
+targets = ["table:decisions"]
+max_batch = {batch}
+"""
+CONSUME = (str(own_python().parent / "splice"), "consume", NAME)
+
+
+def on_kafka(place: Path, variant: str, wiring: Wiring, model: Path) -> None:
+    """Make the project that reads from Kafka and writes to it."""
+    exactly_once = "true" if variant == "exactly-once" else "false"
+    _make(place, ON_KAFKA.format(wiring=wiring, exactly_once=exactly_once), model)
+
+
+def on_queue(place: Path, batch: int, events: Iterable[bytes], model: Path) -> None:
+    """Make the project that reads from its own queue, with the events in it."""
+    _make(place, ON_QUEUE.format(batch=batch), model)
+    publish(place, events)
+
+
+def publish(place: Path, events: Iterable[bytes]) -> None:
+    """Put events into the project's queue."""
+    lines = place / "events.jsonl"
+    with lines.open("wb") as file:
+        file.writelines(event + b"\n" for event in events)
+    command(place, "events", "publish", NAME, str(lines))
+    lines.unlink()
+
+
+def command(place: Path, *arguments: str) -> str:
+    """What a command of Splice in the project said.
+
+    Raises:
+        RuntimeError: It did not work.
+    """
+    argv = [CONSUME[0], *arguments]
+    done = subprocess.run(argv, cwd=place, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"splice {' '.join(arguments)}: {done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def one_number(place: Path, sql: str) -> int:
+    """What a query of the project's ledger gives; 0 where its table is not there yet."""
+    with closing(sqlite3.connect(f"file:{place / LEDGER}?mode=ro", uri=True, timeout=60)) as ledger:
+        try:
+            found: int = ledger.execute(sql).fetchone()[0]
+        except sqlite3.OperationalError as error:
+            if "no such table" in str(error):
+                return 0
+            raise
+    return found
+
+
+def decisions(place: Path) -> list[bytes]:
+    """The table of decisions."""
+    with closing(sqlite3.connect(f"file:{place / LEDGER}?mode=ro", uri=True)) as ledger:
+        rows = ledger.execute(f"SELECT value FROM {DECISIONS}").fetchall()
+    return [bytes(value) if isinstance(value, bytes) else str(value).encode() for (value,) in rows]
+
+
+def _make(place: Path, settings: str, model: Path) -> None:
+    """A fresh project with the model's first version and release 1."""
+    shutil.rmtree(place, ignore_errors=True)
+    (place / "models").mkdir(parents=True)
+    shutil.copyfile(model, place / "models" / f"{NAME}.onnx")
+    (place / "splice.toml").write_text(settings)
+    (place / f"{NAME}.py").write_text(DECLARATION)
+    command(place, "release", "apply", "--yes")
