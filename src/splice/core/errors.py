@@ -390,6 +390,7 @@ class BusError(SpliceError):
 
     code = "bus_error"
     retryable = True
+    retry_after: float = 0.0  # seconds, where it said so
 
 
 class Fenced(BusError):
