@@ -147,6 +147,7 @@ def pytest_configure() -> None:
 
 PEERS = {  # by fixture: the name that scripts/services knows
     "kafka": "kafka",
+    "registry_url": "registry",
     "mlflow_url": "mlflow",
     "mlserver": "mlserver",
     "kserve_python": "kserve",
@@ -189,6 +190,12 @@ class MLServerAt(NamedTuple):
 def kafka() -> str:
     """The bootstrap servers of a real Kafka; `tests/events` has topics in it, and own brokers."""
     return peer("kafka")[0]
+
+
+@pytest.fixture(scope="session")
+def registry_url() -> str:
+    """A Schema Registry: give what you register in it a subject of its own."""
+    return peer("registry")[0]
 
 
 @pytest.fixture(scope="session")
