@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
 from splice.core.release import Manifest
+from splice.serve.adopt import REF, adopt
 from splice.serve.http.desk import CallAnswer, CallShown, OutcomeIn, OutcomesTaken
 from splice.serve.http.problems import ProblemDetails
 
 _OWN = (CallAnswer, CallShown, OutcomeIn, OutcomesTaken, ProblemDetails)
-_REF = "#/components/schemas/"
 _ONE_OF_TWO = {
     "oneOf": [
         {"required": [this], "properties": {this: {"type": "string"}, that: {"type": "null"}}}
@@ -24,7 +23,7 @@ _ONE_OF_TWO = {
 
 def document(manifests: Sequence[Manifest], root_path: str = "") -> dict[str, Any]:
     """The document of these integrations and of the paths that every server has."""
-    (_, own) = msgspec.json.schema_components(_OWN, ref_template=_REF + "{name}")
+    (_, own) = msgspec.json.schema_components(_OWN, ref_template=REF + "{name}")
     schemas: dict[str, Any] = dict(own)
     schemas["OutcomeIn"] = {**schemas["OutcomeIn"], **_ONE_OF_TWO}
     paths: dict[str, Any] = {}
@@ -52,8 +51,8 @@ def document(manifests: Sequence[Manifest], root_path: str = "") -> dict[str, An
 
 def _call(manifest: Manifest, schemas: dict[str, Any]) -> dict[str, Any]:
     prefix = "".join(part.capitalize() for part in manifest.integration.split("-"))
-    request = _adopt(manifest.request_schema, f"{prefix}Request", schemas)
-    reply = _adopt(manifest.reply_schema, f"{prefix}Reply", schemas)
+    request = adopt(manifest.request_schema, f"{prefix}Request", schemas)
+    reply = adopt(manifest.reply_schema, f"{prefix}Reply", schemas)
     answer: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(schemas["CallAnswer"]))
     answer["title"] = f"{prefix}Answer"
     answer["properties"]["reply"] = reply
@@ -79,40 +78,11 @@ def _call(manifest: Manifest, schemas: dict[str, Any]) -> dict[str, Any]:
                     "Splice-Call-Id": {"schema": {"type": "string", "format": "uuid"}},
                     "Idempotent-Replayed": {"schema": {"type": "string", "enum": ["true"]}},
                 },
-                "content": {"application/json": {"schema": {"$ref": f"{_REF}{prefix}Answer"}}},
+                "content": {"application/json": {"schema": {"$ref": f"{REF}{prefix}Answer"}}},
             },
             **_problems(400, 404, 409, 413, 415, 422, 500, 503),
         },
     }
-
-
-def _adopt(schema: Mapping[str, Any], name: str, schemas: dict[str, Any]) -> dict[str, Any]:
-    """Moves a schema's definitions among the components, under names of their own."""
-    definitions = cast("dict[str, Any]", schema.get("$defs", {}))
-    names = {old: f"{name}{re.sub(r'[^A-Za-z0-9]', '', old)}" for old in definitions}
-    top = {k: v for k, v in schema.items() if k != "$defs"}
-    if list(top) == ["$ref"]:
-        names[cast("str", top["$ref"]).rpartition("/")[2]] = name
-    for old, definition in definitions.items():
-        schemas[names[old]] = _renamed(definition, names)
-    if list(top) == ["$ref"]:
-        return {"$ref": _REF + name}
-    schemas[name] = _renamed(top, names)
-    return {"$ref": _REF + name}
-
-
-def _renamed(node: Any, names: Mapping[str, str]) -> Any:
-    if isinstance(node, dict):
-        items = cast("dict[str, Any]", node).items()
-        return {
-            k: _REF + names.get(v.rpartition("/")[2], v.rpartition("/")[2])
-            if k == "$ref" and isinstance(v, str)
-            else _renamed(v, names)
-            for k, v in items
-        }
-    if isinstance(node, list):
-        return [_renamed(one, names) for one in cast("list[Any]", node)]
-    return node
 
 
 _TITLES = {
@@ -128,7 +98,7 @@ _TITLES = {
 
 
 def _problems(*statuses: int) -> dict[str, Any]:
-    schema = {"$ref": f"{_REF}ProblemDetails"}
+    schema = {"$ref": f"{REF}ProblemDetails"}
     return {
         str(status): {
             "description": _TITLES[status],
@@ -161,7 +131,7 @@ def _call_paths() -> dict[str, Any]:
         "type": "object",
         "required": ["calls", "next"],
         "properties": {
-            "calls": {"type": "array", "items": {"$ref": f"{_REF}CallShown"}},
+            "calls": {"type": "array", "items": {"$ref": f"{REF}CallShown"}},
             "next": {"type": ["string", "null"]},
         },
     }
@@ -186,7 +156,7 @@ def _call_paths() -> dict[str, Any]:
         "summary": "One call: asked, gathered, tried, answered, cost, and its outcomes",
         "parameters": [{"name": "call_id", "in": "path", "required": True, "schema": _CALL_ID}],
         "responses": {
-            **_ok("The call.", {"$ref": f"{_REF}CallShown"}),
+            **_ok("The call.", {"$ref": f"{REF}CallShown"}),
             **_problems(404, 503),
         },
     }
@@ -194,14 +164,14 @@ def _call_paths() -> dict[str, Any]:
 
 
 def _outcome_paths() -> dict[str, Any]:
-    outcome = {"$ref": f"{_REF}OutcomeIn"}
+    outcome = {"$ref": f"{REF}OutcomeIn"}
     outcomes = {"anyOf": [outcome, {"type": "array", "items": outcome, "maxItems": 10_000}]}
     post = {
         "operationId": "post_outcomes",
         "summary": "What really happened, by call id or by entity key, one or many",
         "requestBody": {"required": True, "content": {"application/json": {"schema": outcomes}}},
         "responses": {
-            **_ok("Kept.", {"$ref": f"{_REF}OutcomesTaken"}, 201),
+            **_ok("Kept.", {"$ref": f"{REF}OutcomesTaken"}, 201),
             **_problems(400, 404, 413, 415, 422, 503),
         },
     }
