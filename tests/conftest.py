@@ -148,6 +148,7 @@ def pytest_configure() -> None:
 PEERS = {  # by fixture: the name that scripts/services knows
     "kafka": "kafka",
     "registry_url": "registry",
+    "asyncapi_parser": "asyncapi",
     "mlflow_url": "mlflow",
     "mlserver": "mlserver",
     "kserve_python": "kserve",
@@ -196,6 +197,12 @@ def kafka() -> str:
 def registry_url() -> str:
     """A Schema Registry: give what you register in it a subject of its own."""
     return peer("registry")[0]
+
+
+@pytest.fixture(scope="session")
+def asyncapi_parser() -> str:
+    """A script for Node that says what AsyncAPI's own parser makes of a document."""
+    return peer("asyncapi")[0]
 
 
 @pytest.fixture(scope="session")
