@@ -225,6 +225,18 @@ def project_variable() -> str:
     return os.environ.get("SPLICE_PROJECT", "")  # noqa: TID251 - the one place
 
 
+def named_variable(name: str) -> str:
+    """What a variable that a command names holds, as the URL of a database.
+
+    Raises:
+        SettingsError: It is not set.
+    """
+    value = os.environ.get(name, "")  # noqa: TID251 - the one place
+    if not value:
+        raise SettingsError(f"env:{name[:80]}", got="no such variable", mend="set it, or export it")
+    return value
+
+
 def hand_to_workers(root: Path, overrides: Mapping[str, str]) -> None:
     """Tell worker processes, which start afresh, which project and which overrides are meant."""
     os.environ["SPLICE_PROJECT"] = str(root)  # noqa: TID251 - the one place

@@ -1,84 +1,69 @@
-"""`splice batch`: an integration over a file."""
+"""`splice batch`: an integration over many rows."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
-from pathlib import Path
-from typing import Annotated
 
 import msgspec
-import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from splice.app import batching
 from splice.app.application import App
 from splice.app.settings import Settings
+from splice.cli import batch_options as options
 from splice.cli.calls import cost_text
 from splice.cli.common import Project, as_json, out, talk
-from splice.core.errors import DeclarationError, SettingsError, UnknownRelease
+from splice.core.errors import SettingsError
 from splice.engine.line import Line
 from splice.engine.offline import OfflineRoute
 from splice.ports.offline import Standing
-from splice.serve.batch.job import Job, Plan, Result
+from splice.serve.batch.asking import LocalAsking
+from splice.serve.batch.files import FileRows
+from splice.serve.batch.job import Job
 from splice.serve.batch.offline import OfflineJob, check_online
+from splice.serve.batch.plan import Plan, Result
 from splice.serve.batch.shards import Shard
+from splice.serve.batch.targets import FileTarget
 
 _LLM_CONCURRENCY = 4
 
 
 def batch(
-    integration: Annotated[str, typer.Argument(help="Name of the integration.")],
-    source: Annotated[Path, typer.Argument(help="Requests: .csv, .jsonl or .parquet.")],
-    target: Annotated[Path, typer.Option("--out", "-o", help="Replies: any of the three.")],
-    release: Annotated[
-        int | None, typer.Option(help="Release to ask; the live one if left out.")
-    ] = None,
-    concurrency: Annotated[
-        int | None, typer.Option(min=1, max=4096, help="Rows asked at once.")
-    ] = None,
-    ignore_extra: Annotated[
-        bool, typer.Option("--ignore-extra", help="Leave out columns that are not in the request.")
-    ] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the target.")] = False,
-    offline: Annotated[
-        bool,
-        typer.Option("--offline", help="By the provider's batch endpoint: within a day, for less."),
-    ] = False,
-    wait: Annotated[
-        bool, typer.Option("--wait", help="Offline: until every row is answered.")
-    ] = False,
-    fallback: Annotated[
-        bool,
-        typer.Option(help="Offline: rows that fail there go on to the next route, online."),
-    ] = True,
-    status: Annotated[
-        bool, typer.Option("--status", help="Offline: say how it stands, and change nothing.")
-    ] = False,
-    cancel: Annotated[
-        bool, typer.Option("--cancel", help="Offline: end what the provider has not answered yet.")
-    ] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+    integration: options.Name,
+    source: options.Source,
+    target: options.Target,
+    release: options.Release = None,
+    concurrency: options.Concurrency = None,
+    ignore_extra: options.IgnoreExtra = False,
+    overwrite: options.Overwrite = False,
+    append: options.Append = False,
+    query: options.Query = "",
+    offline: options.Offline = False,
+    wait: options.Wait = False,
+    fallback: options.Fallback = True,
+    status: options.Status = False,
+    cancel: options.Cancel = False,
+    json: options.Json = False,
 ) -> None:
-    """Answer every row of a file. After a kill, the same command goes on where it was cut short."""
-    if target.exists() and not overwrite:
-        raise SettingsError(
-            str(target), got="a file that is there already", mend="add --overwrite, or name another"
-        )
+    """Answer every row of a file or a table. After a kill, the same command goes on."""
+    places = batching.Wanted(source, target, query, ignore_extra, overwrite, append)
+    batching.check(places)
     if not offline and (wait or status or cancel or not fallback):
         raise SettingsError(
             "--wait, --no-fallback, --status, --cancel", got="no --offline", mend="add --offline"
         )
     settings = Project.settings()
     wanted = _Wanted(
-        integration, source, target, release, concurrency, ignore_extra,
+        integration, places, release, concurrency,
         offline=offline, wait=wait, fallback=fallback, status=status, cancel=cancel,
     )  # fmt: skip
     result = asyncio.run(_run(settings, wanted))
     if json:
         as_json(result)
     elif isinstance(result, Result):
-        _say(result, target, settings.cost.currency)
+        _say(result, batching.shown(target), settings.cost.currency)
     else:
         _list(result)
 
@@ -87,11 +72,9 @@ class _Wanted(msgspec.Struct, frozen=True):
     """The options of one command."""
 
     integration: str
-    source: Path
-    target: Path
+    places: batching.Wanted
     release: int | None
     concurrency: int | None
-    ignore_extra: bool
     offline: bool = False
     wait: bool = False
     fallback: bool = True
@@ -102,17 +85,23 @@ class _Wanted(msgspec.Struct, frozen=True):
 async def _run(settings: Settings, wanted: _Wanted) -> Result | list[Stand]:
     app = App(settings=settings, apply="never")  # asking makes no releases
     async with app:
-        line = await _line(app, wanted.integration, wanted.release)
+        line = await batching.line_of(app, wanted.integration, wanted.release)
+        source = await asyncio.to_thread(batching.rows_of, wanted.places, line)
+        target = batching.target_of(wanted.places, line, numbered=source.keys_are_numbers)
         slow = any(step.route.kind == "llm" for step in line.steps)
-        kind = OfflineJob if wanted.offline else Job
-        job = kind(
-            app.engine, app.records, line, source=wanted.source, target=wanted.target,
-            concurrency=wanted.concurrency or (_LLM_CONCURRENCY if slow else 64),
-        )  # fmt: skip
-        if isinstance(job, OfflineJob):
-            return await _offline(app, line, job, wanted)
-        check_online(job.parts)
-        return await _with_progress(job.plan(ignore_extra=wanted.ignore_extra), job.run)
+        concurrency = wanted.concurrency or (_LLM_CONCURRENCY if slow else 64)
+        if wanted.offline:
+            if not isinstance(source, FileRows) or not isinstance(target, FileTarget):
+                raise SettingsError("--offline", got="a table", promised="a file, in and out")
+            offline = OfflineJob(
+                app.engine, app.records, line, source, target, concurrency=concurrency
+            )
+            return await _offline(app, line, offline, wanted)
+        check_online(target.parts)
+        asking = LocalAsking(app.engine, app.records, line, concurrency=concurrency)
+        job = Job(line, source, target, asking)
+        plan = await asyncio.to_thread(job.plan, ignore_extra=wanted.places.ignore_extra)
+        return await _with_progress(plan, job.run)
 
 
 async def _offline(app: App, line: Line, job: OfflineJob, wanted: _Wanted) -> Result | list[Stand]:
@@ -126,7 +115,7 @@ async def _offline(app: App, line: Line, job: OfflineJob, wanted: _Wanted) -> Re
     if wanted.cancel or wanted.status:
         return [_stand(*one) for one in await job.standings()]
     job.route_of("")  # that it can be is known before anything is written
-    plan = job.plan(ignore_extra=wanted.ignore_extra)
+    plan = job.plan(ignore_extra=wanted.places.ignore_extra)
     return await _with_progress(plan, partial(job.work, wait=wanted.wait))
 
 
@@ -160,20 +149,7 @@ def _list(stands: list[Stand]) -> None:
         out.print(f"{one.batch or 'no batch yet'}  {one.state}  {counts}{why}")
 
 
-async def _line(app: App, integration: str, release: int | None) -> Line:
-    """The release to ask."""
-    if (why := app.watched.broken.get(integration)) is not None:
-        raise DeclarationError(integration, got=why, mend=f"splice release rollback {integration}")
-    line = app.engine.line(integration)
-    if release is None:
-        return line
-    found = await asyncio.to_thread(app.watched.line_of, integration, release)
-    if found is None:
-        raise UnknownRelease(integration, got=f"no release {release}")
-    return found
-
-
-def _say(result: Result, target: Path, currency: str) -> None:
+def _say(result: Result, target: str, currency: str) -> None:
     if result.pending:
         answered = result.rows - result.pending
         out.print(f"{answered} of {result.rows} rows are back; the provider has a day for the rest")

@@ -14,8 +14,8 @@ from splice.core.units import NANO
 from splice.engine.spend import Reservation
 from splice.ports.offline import Delivered, Sought, Standing
 from splice.serve.batch import job
-from splice.serve.batch.job import Result
 from splice.serve.batch.lines import line_of_error, line_of_record
+from splice.serve.batch.plan import Result
 from splice.serve.batch.shards import Entry, Shard
 from splice.serve.batch.work import Work
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -13,21 +14,10 @@ import msgspec
 from splice.core.errors import InputMismatch, MalformedBody, SettingsError
 from splice.declare.bodies import refuse_duplicate_keys
 from splice.declare.codec import Codec
+from splice.serve.batch.rows import Input, Last, Row, check_columns, is_broken, names_of
 
 FORMATS = (".csv", ".jsonl", ".parquet")
 _MAX_LINE = 16 << 20
-
-
-class Row(msgspec.Struct, frozen=True):
-    """One row: its number from 0, its request as JSON, or what is wrong with it.
-
-    `done` is how much of the file has been read, from 0 to 1.
-    """
-
-    number: int
-    body: bytes
-    done: float
-    wrong: InputMismatch | MalformedBody | None = None
 
 
 def format_of(file: Path) -> str:
@@ -45,6 +35,54 @@ def format_of(file: Path) -> str:
     return ending
 
 
+class FileRows:
+    """The rows of a file; see `Rows`.
+
+    Args:
+        file: What to read.
+        request: The request type.
+        where: Path of the input in errors.
+        ignore_extra: Leave out columns that the request type has not, instead of refusing them.
+
+    Raises:
+        SettingsError: Its name says nothing that we read.
+    """
+
+    keys_are_numbers = True
+
+    def __init__(
+        self, file: Path, request: Codec, where: str, *, ignore_extra: bool = False
+    ) -> None:
+        if format_of(file) == ".parquet":
+            pyarrow_parquet()  # before the first row is asked and paid, not after the last
+        self.name = file.name
+        self.file = file
+        self._rows = lambda: rows(file, request, where, ignore_extra=ignore_extra)
+
+    def begin(self) -> Input:
+        """See `Rows`."""
+        try:
+            with self.file.open("rb") as raw:
+                digest = hashlib.file_digest(raw, "sha256").hexdigest()
+            return Input(self.name, self.file.stat().st_size, digest)
+        except OSError as error:
+            raise SettingsError(self.name, got=str(error), mend="name a file") from error
+
+    def read(self, begun: Input, after: Last | None) -> Iterator[Row]:
+        """See `Rows`."""
+        first = 0 if after is None else after.number + 1
+        return (row for row in self._rows() if row.number >= first)
+
+    def end(self, begun: Input) -> None:
+        """See `Rows`."""
+        if self.file.stat().st_size != begun.size:
+            raise SettingsError(
+                self.name,
+                got="a file that changed while it was read",
+                mend="remove the folder of parts to start afresh",
+            )
+
+
 def rows(file: Path, request: Codec, where: str, *, ignore_extra: bool = False) -> Iterator[Row]:
     """The rows of a file as requests, in order.
 
@@ -59,40 +97,11 @@ def rows(file: Path, request: Codec, where: str, *, ignore_extra: bool = False) 
     """
     readers = {".csv": _csv_rows, ".jsonl": _jsonl_rows, ".parquet": _parquet_rows}
     read = readers[format_of(file)]
-    known = set(_names(request)) if ignore_extra else None
+    known = set(names_of(request)) if ignore_extra else None
     try:
         yield from read(file, request, where, known)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise SettingsError(file.name, got=str(error), promised="a readable file") from error
-
-
-def _schema(request: Codec) -> dict[str, Any]:
-    schema = request.schema()
-    if "$ref" in schema:
-        schema = schema["$defs"][schema["$ref"].rpartition("/")[2]]
-    return schema
-
-
-def _names(request: Codec) -> list[str]:
-    return list(_schema(request).get("properties", {}))
-
-
-def _check_columns(file: Path, columns: Sequence[str], request: Codec, extra_is_fine: bool) -> None:
-    """A column that does not fit is one mistake of the file, not one of each of its rows."""
-    names = _names(request)
-    extra = [name for name in columns if name not in names]
-    if extra and not extra_is_fine:
-        raise SettingsError(
-            file.name, got=f"columns that the request has not: {', '.join(extra)[:300]}",
-            promised=f"columns among {', '.join(names)}",
-            mend="leave them out with --ignore-extra, or declare them",
-        )  # fmt: skip
-    lacking = [name for name in _schema(request).get("required", ()) if name not in columns]
-    if lacking:
-        raise SettingsError(
-            file.name, got=f"no column {', '.join(lacking)}",
-            promised="every field that the request needs", mend="add it to the file",
-        )  # fmt: skip
 
 
 def _csv_rows(file: Path, request: Codec, where: str, known: set[str] | None) -> Iterator[Row]:
@@ -107,15 +116,15 @@ def _csv_rows(file: Path, request: Codec, where: str, known: set[str] | None) ->
                 got="no header" if not header else f"the header {','.join(header)[:300]}",
                 promised="a first line with one name for each column, once",
             )
-        if any(map(_broken, header)):
+        if any(map(is_broken, header)):
             raise SettingsError(file.name, got="a header that is not UTF-8", mend="convert it")
-        _check_columns(file, header, request, known is not None)
+        check_columns(file.name, header, request, extra_is_fine=known is not None)
         for number, cells in enumerate(_cells(reader, counted, file)):
             at = f"{where}[{number}]"
             try:
                 if isinstance(cells, csv.Error):
                     raise MalformedBody(at, got=str(cells), promised="cells as CSV quotes them")
-                if any(map(_broken, cells)):
+                if any(map(is_broken, cells)):
                     raise MalformedBody(at, got="bytes that are not UTF-8", promised="UTF-8")
                 if len(cells) != len(header):
                     raise InputMismatch(
@@ -152,17 +161,6 @@ def _cells(reader: Any, counted: _Counting, file: Path) -> Iterator[list[str] | 
             continue
         if cells:
             yield cells
-
-
-def _broken(cell: str) -> bool:
-    """Whether it holds bytes that are not UTF-8 (they were read as lone surrogates)."""
-    if cell.isascii():
-        return False
-    try:
-        cell.encode()
-    except UnicodeEncodeError:
-        return True
-    return False
 
 
 class _Counting:
@@ -244,7 +242,7 @@ def _parquet_rows(file: Path, request: Codec, where: str, known: set[str] | None
     except Exception as error:  # pyarrow's own errors and OSError alike
         raise SettingsError(file.name, got=str(error), promised="a Parquet file") from error
     total, number = max(1, table.metadata.num_rows), -1
-    _check_columns(file, table.schema_arrow.names, request, known is not None)
+    check_columns(file.name, table.schema_arrow.names, request, extra_is_fine=known is not None)
     for batch in _batches(table, file):
         for plain in batch.to_pylist():
             number += 1

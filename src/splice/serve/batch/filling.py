@@ -15,7 +15,7 @@ from splice.core.call import Call
 from splice.core.errors import OverBudget, RequestError
 from splice.engine.spend import Reservation
 from splice.serve.batch import job
-from splice.serve.batch.files import Row
+from splice.serve.batch.rows import Row
 from splice.serve.batch.shards import Entry, Shard
 from splice.serve.batch.work import Work
 

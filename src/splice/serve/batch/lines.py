@@ -15,10 +15,10 @@ from splice.core.errors import SettingsError, SpliceError
 from splice.core.units import NANO
 
 
-def line_of_record(row: int, record: Record) -> dict[str, Any]:
-    """The line of a row that was asked."""
+def line_of_record(row: int, record: Record, key: int | str | None = None) -> dict[str, Any]:
+    """The line of a row that was asked; with its key where it has one."""
     line: dict[str, Any] = {
-        "row": row,
+        **_named(row, key),
         "call_id": record.call_id,
         "status": record.status,
         "route": record.route,
@@ -32,9 +32,15 @@ def line_of_record(row: int, record: Record) -> dict[str, Any]:
     return line
 
 
-def line_of_error(row: int, status: str, error: SpliceError) -> dict[str, Any]:
+def line_of_error(
+    row: int, status: str, error: SpliceError, key: int | str | None = None
+) -> dict[str, Any]:
     """The line of a row that was not asked, or whose call was not recorded."""
-    return {"row": row, "call_id": None, "status": status, "error": str(error)}
+    return {**_named(row, key), "call_id": None, "status": status, "error": str(error)}
+
+
+def _named(row: int, key: int | str | None) -> dict[str, Any]:
+    return {"row": row} if key is None else {"row": row, "key": key}
 
 
 def write_whole(file: Path, content: bytes) -> None:

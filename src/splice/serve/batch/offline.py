@@ -15,19 +15,23 @@ from typing import Any
 
 from splice.core.call import Call
 from splice.core.errors import RouteError, SettingsError, SpliceError
+from splice.engine.engine import Engine
+from splice.engine.line import Line
 from splice.engine.offline import OfflineRoute
 from splice.ports.offline import Standing
+from splice.ports.stores import RecordStore
+from splice.serve.batch.asking import LocalAsking, Todo
 from splice.serve.batch.collecting import Collecting
-from splice.serve.batch.files import Row, rows
+from splice.serve.batch.files import FileRows
 from splice.serve.batch.filling import Filling
-from splice.serve.batch.job import Job, Plan, Result
+from splice.serve.batch.job import Job, Progress
 from splice.serve.batch.lines import alone, line_of_error
+from splice.serve.batch.plan import Plan, Result
 from splice.serve.batch.shards import Shard, Shards
+from splice.serve.batch.targets import FileTarget
 from splice.serve.batch.work import Work
 
 FIRST_POLL_S, LONGEST_POLL_S = 2.0, 60.0
-
-Progress = Callable[[float, Result], None]
 
 
 def check_online(parts: Path) -> None:
@@ -47,6 +51,14 @@ def check_online(parts: Path) -> None:
 class OfflineJob(Job):
     """One integration over one file, by its provider's batch endpoint; see `Job` for the rest.
 
+    Args:
+        engine: Answers what the provider does not.
+        records: The ledger, for rows that an earlier run has answered.
+        line: The release that the whole job asks.
+        source: File of requests: CSV, JSONL or Parquet.
+        target: File of replies, in any of the three.
+        concurrency: Rows worked at once.
+
     Attributes:
         route_of: The route, at the deployment of that name; at any that can where it is empty.
         epoch: Tells the counters of budgets from those of another time; see `Meter.epoch`.
@@ -54,6 +66,22 @@ class OfflineJob(Job):
 
     route_of: Callable[[str], OfflineRoute]
     epoch: str = ""
+
+    def __init__(
+        self,
+        engine: Engine,
+        records: RecordStore,
+        line: Line,
+        source: FileRows,
+        target: FileTarget,
+        *,
+        concurrency: int,
+    ) -> None:
+        self._last = _LastAsking(engine, records, line, concurrency=concurrency)
+        super().__init__(line, source, target, self._last)
+        self._engine = engine
+        self._records = records
+        self._concurrency = concurrency
 
     async def work(self, plan: Plan, progress: Progress, *, wait: bool) -> Result:
         """Takes every step that can be taken now; with `wait`, until all rows are answered.
@@ -72,15 +100,12 @@ class OfflineJob(Job):
             first = next(iter(shards.load()), None)
             route = self.route_of("" if first is None else first.place)
             work = Work(self._engine, self._records, route, plan, shards, self._concurrency)
-            source = rows(
-                self._source, self._line.request, f"{self._line.name}.input",
-                ignore_extra=plan.ignore_extra,
-            )  # fmt: skip
+            source = self._source.read(plan.begun, None)
             run = _Run(work, Filling(work, source, self.epoch), Collecting(work, self.epoch))
             if not await run.until_done(progress, wait=wait):
                 return run.result
-            self._route = route
-            result = await self.run(plan, progress, _Given(shards.lines()).line)
+            self._last.route = route
+            result = await self.answer_all(plan, progress, _Given(shards.lines()).line)
             result.seconds = time.monotonic() - began
             return result
 
@@ -112,14 +137,20 @@ class OfflineJob(Job):
                 ended += 1
         return ended
 
-    async def _ask_one(self, row: Row, call_id: str) -> dict[str, Any]:
+
+class _LastAsking(LocalAsking):
+    """What becomes of rows that no batch had."""
+
+    route: OfflineRoute
+
+    async def ask_one(self, one: Todo) -> dict[str, Any]:
         """The line of a row that no batch had: it is no call of this integration."""
-        call = Call(call_id, self._line.name, row.body, time.time_ns() // 1000, "batch")
+        call = Call(one.call_id, self._line.name, one.body, time.time_ns() // 1000, "batch")
         try:
-            await self._route.prepare(call)
+            await self.route.prepare(call)
         except SpliceError as error:
-            return line_of_error(row.number, "failed", error)
-        raise AssertionError(f"row {row.number} was in no batch")
+            return line_of_error(one.number, "failed", error)
+        raise AssertionError(f"row {one.number} was in no batch")
 
 
 class _Run:

@@ -15,8 +15,8 @@ import msgspec
 from splice.core.errors import SettingsError
 from splice.engine.offline import Prepared
 from splice.engine.spend import Reservation
-from splice.serve.batch.job import Result
 from splice.serve.batch.lines import cannot, write_whole
+from splice.serve.batch.plan import Result
 
 FOLDER = "offline"
 

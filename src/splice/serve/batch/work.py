@@ -11,7 +11,7 @@ from splice.core.errors import Overloaded
 from splice.engine.engine import Engine
 from splice.engine.offline import OfflineRoute
 from splice.ports.stores import RecordStore
-from splice.serve.batch.job import Plan
+from splice.serve.batch.plan import Plan
 from splice.serve.batch.shards import Shard, Shards
 
 T = TypeVar("T")
