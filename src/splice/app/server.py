@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import gc
-import logging
 import os
-import signal
 import socket
 import sys
-import threading
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,6 +13,7 @@ import uvicorn
 
 from splice.app import wiring
 from splice.app.application import App
+from splice.app.process import leave_with_parent, log_to_stderr, say, settle_memory
 from splice.app.serving import Serving, check_grpc
 from splice.app.settings import Settings, hand_to_workers, load, project_variable
 from splice.app.workers import clear_run_folder
@@ -25,22 +21,13 @@ from splice.core.errors import SettingsError
 from splice.serve.http.lane import HttpSurface
 from splice.serve.http.quick import QuickProtocol, fits
 
-_PARENT_SECONDS = 0.5
-
 
 def application() -> HttpSurface:
     """The surface of one worker of several; it reads the project that its parent named."""
-    _log_to_stderr()
-    _settle_memory()
-    threading.Thread(target=_leave_with, args=(os.getppid(),), daemon=True).start()
+    log_to_stderr()
+    settle_memory()
+    leave_with_parent()
     return Serving(settings=load(Path(project_variable())), shared=True).asgi()
-
-
-def _leave_with(parent: int) -> None:
-    """A worker whose parent was killed would hold the port, and nobody would know of it."""
-    while os.getppid() == parent:
-        time.sleep(_PARENT_SECONDS)
-    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def run(root: Path, overrides: Mapping[str, str]) -> None:
@@ -56,7 +43,7 @@ def run(root: Path, overrides: Mapping[str, str]) -> None:
     """
     hand_to_workers(root, overrides)
     settings = load(root)
-    _log_to_stderr()
+    log_to_stderr()
     wiring.Stores(settings).close()  # what is wrong with the ledger is told before a port is taken
     listener = _listen(settings)  # and nothing is applied where the port is not free
     check_grpc(settings)
@@ -64,7 +51,7 @@ def run(root: Path, overrides: Mapping[str, str]) -> None:
     starter = App(settings=settings)
     starter.apply_at_start()
     for text in starter.applied:
-        _say(f"applied {text}")
+        say(f"applied {text}")
     clear_run_folder(settings)
     host, port = listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
@@ -73,8 +60,8 @@ def run(root: Path, overrides: Mapping[str, str]) -> None:
         hand_to_workers(root, {"SPLICE_PROJECT_APPLY": "never"})
         config = _config(settings, "splice.app.server:application", factory=True, workers=workers)
         if settings.oip.grpc_port is not None:
-            _say(f"gRPC on {shown}:{settings.oip.grpc_port}")
-        _say(f"listening on http://{shown}:{port} with {workers} workers")
+            say(f"gRPC on {shown}:{settings.oip.grpc_port}")
+        say(f"listening on http://{shown}:{port} with {workers} workers")
         from uvicorn.supervisors import Multiprocess  # only a server of several workers needs it
 
         Multiprocess(config, sockets=[listener]).run()
@@ -99,31 +86,23 @@ class _Server(uvicorn.Server):
         if self.started:
             for line in sorted(self._app.engine.lines.values(), key=lambda one: one.name):
                 routes = " -> ".join(step.route.label for step in line.steps)
-                _say(f"{line.name}  release {line.release.number}  {routes}")
+                say(f"{line.name}  release {line.release.number}  {routes}")
             for text in self._app.degraded():
-                _say(f"degraded: {text}")
-            _settle_memory()
+                say(f"degraded: {text}")
+            settle_memory()
             if self._app.grpc_address:
-                _say(f"gRPC on {self._app.grpc_address}")
-            _say(f"ready on {self._url}")
+                say(f"gRPC on {self._app.grpc_address}")
+            say(f"ready on {self._url}")
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         # First no new calls, then the connections, then (in the lifespan) the ledger.
         self._app.drain()
-        _say(f"stopping: {self._app.engine.in_flight if self._app.started else 0} calls in flight")
+        say(f"stopping: {self._app.engine.in_flight if self._app.started else 0} calls in flight")
         await asyncio.sleep(0)
         await super().shutdown(sockets)
         # uvicorn raises the signal again once it is done; a drained server has ended well: 0.
         self._captured_signals.clear()
-        _say("stopped")
-
-
-def _settle_memory() -> None:
-    # What start-up made stays for good: the collector need not walk it again and again. And at
-    # thousands of calls a second its defaults would have it run on every few of them.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 50)
+        say("stopped")
 
 
 def _config(
@@ -165,17 +144,3 @@ def _listen(settings: Settings) -> socket.socket:
         ) from None
     listener.set_inheritable(True)
     return listener
-
-
-def _log_to_stderr() -> None:
-    logging.basicConfig(
-        level=logging.WARNING,
-        stream=sys.stderr,
-        format="%(asctime)s %(levelname)s %(name)s %(message)s",
-    )
-    logging.getLogger("splice").setLevel(logging.INFO)
-
-
-def _say(text: str) -> None:
-    sys.stderr.write(text + "\n")
-    sys.stderr.flush()

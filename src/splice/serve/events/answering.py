@@ -1,0 +1,285 @@
+"""Answering: one event at a time a key, from its call to what became of it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Collection, Coroutine, Sequence
+from concurrent.futures import Executor
+from typing import Any
+
+from splice.core.call import Call, Record
+from splice.core.errors import AttemptsExhausted, DecisionError, SpliceError, StoreError
+from splice.core.events import DeadLetter, Inbox, Message, Partition, Settled
+from splice.engine import observe
+from splice.engine.engine import Answered
+from splice.engine.faults import faults
+from splice.ports.buses import Source
+from splice.serve.drive import drive
+from splice.serve.events.dead import dead_message
+from splice.serve.events.flight import Flight
+from splice.serve.events.lanes import Taken
+from splice.serve.events.retries import backoff_s, due_us, retry_message
+from splice.serve.events.terms import Kit, Terms
+from splice.serve.events.verdicts import Verdict, verdict
+
+log = logging.getLogger("splice.events")
+
+_HOLD_S = 0.5
+_AGAIN_S = 0.5
+
+Put = Callable[[Taken, Settled, Sequence[Message]], None]
+"""Takes what became of an event, and the messages that go with its position."""
+
+
+class Answering:
+    """Runs calls and says what became of their events.
+
+    Args:
+        terms: How.
+        kit: With what.
+        source: Where an event that must wait can wait.
+        flight: What is taken up.
+        threads: Blocking work is done there.
+        put: Takes what became of each.
+    """
+
+    def __init__(
+        self,
+        terms: Terms,
+        kit: Kit,
+        source: Source,
+        flight: Flight,
+        threads: Executor,
+        put: Put,
+    ) -> None:
+        self._terms, self._kit, self._source = terms, kit, source
+        self._flight, self._threads, self._put = flight, threads, put
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._naps: dict[asyncio.Future[None], Partition] = {}
+        self._loop = asyncio.get_running_loop()
+        self.trouble = ""
+
+    def begin(self, one: Taken) -> None:
+        """Run it, unless it is not wanted here any more; later where its time has not come."""
+        if not self._flight.runs(one):
+            self.leave(one)
+            return
+        wait_us = due_us(one.event) - time.time_ns() // 1000 if one.event.headers else 0
+        if wait_us > 0:
+            self.aside(self._later(one, wait_us / 1e6))
+            return
+        if not one.started:
+            one.started = True
+            self._flight.started += 1
+        line = self._kit.engine.lines.get(self._terms.integration)
+        if line is not None and line.simple:
+            drive(self._answer(one), self._loop)
+        else:
+            self.aside(self._answer(one))
+
+    def dead(self, one: Taken, error: SpliceError, record: Record | None = None) -> None:
+        """It cannot be answered: keep it as it came, with why."""
+        log.warning("%s is a dead letter: %s", one.event.origin, error)
+        letter = DeadLetter(
+            self._terms.integration, one.event, error.code, error.where, error.detail,
+            max(one.tries, 1), time.time_ns() // 1000,
+        )  # fmt: skip
+        messages: tuple[Message, ...] = ()
+        if self._terms.dead:
+            messages = (dead_message(letter, self._terms.dead),)
+        sent, stored = self.split(messages)
+        self._count("dead")
+        self._over(one, Settled(one.event, record, None, stored, letter), sent)
+
+    def repeated(self, one: Taken, record: Record | None) -> None:
+        """It was answered before; `record` where its decision may not have been sent."""
+        messages: tuple[Message, ...] = ()
+        if record is not None and record.reply is not None:
+            messages = self._kit.replies.messages(record, one.event, one.letter)
+        self._count("repeated")
+        self._over(one, Settled(one.event), self.split(messages)[0])
+
+    def leave(self, one: Taken) -> None:
+        """It is not answered here: another reader gets it, or this one later."""
+        one.dropped = True
+        behind = self._flight.ran(one) if one.entered else None
+        for double in self._flight.settled(one):
+            self.leave(double)
+        if behind is not None:
+            self._loop.call_soon(self.begin, behind)
+
+    def split(self, messages: Sequence[Message]) -> tuple[tuple[Message, ...], tuple[Message, ...]]:
+        """Those that go with the position, and those that are stored with the record."""
+        if self._kit.exchange is None:
+            return (), tuple(messages)
+        return (
+            tuple(one for one in messages if one.target.startswith("kafka:")),
+            tuple(one for one in messages if not one.target.startswith("kafka:")),
+        )
+
+    def aside(self, work: Coroutine[Any, Any, None]) -> None:
+        """In a task of its own; `close` cancels it."""
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def close(self) -> None:
+        """Cut off what still runs: it was not settled, and comes again."""
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def counted(self, one: Taken) -> None:
+        """Its next attempt is counted durably, before it is made."""
+        store, consumer = self._kit.events, self._terms.consumer
+        while True:
+            try:
+                await self._loop.run_in_executor(
+                    self._threads, store.count_attempt, consumer, [one.event]
+                )
+            except StoreError as error:
+                self.say(error)
+                await asyncio.sleep(_AGAIN_S)
+            else:
+                return
+
+    def say(self, error: SpliceError) -> None:
+        """Why events wait: told once."""
+        if str(error) != self.trouble:
+            log.warning("%s waits: %s", self._terms.integration, error)
+        self.trouble = str(error)
+
+    async def _answer(self, one: Taken) -> None:
+        letter = one.letter
+        assert letter is not None  # noqa: S101 - it was opened
+        one.tries += 1
+        call = Call(
+            self._kit.new_id(), self._terms.integration, letter.body, time.time_ns() // 1000,
+            "events", self._terms.consumer, None, letter.trace,
+        )  # fmt: skip
+        answered: Answered | None = None
+        error: SpliceError | None
+        try:
+            answered = await self._kit.engine.answer(call, recorded=False)
+            error = answered.error
+        except SpliceError as failure:
+            error = failure
+        except Exception as failure:  # noqa: BLE001 - the event is told, and the loop goes on
+            got = faults.told(str(one.event.origin), failure)
+            error = DecisionError(self._terms.integration, got=got)
+        if answered is None or error is not None:
+            self._failed(one, error or _silent(one), None if answered is None else answered.kept)
+            return
+        messages = self._kit.replies.messages(answered.record, one.event, letter, answered.kept)
+        sent, stored = self.split(messages)
+        inbox = Inbox(one.id, one.digest, call.id)
+        self.trouble = ""
+        self._count("answered")
+        self._over(one, Settled(one.event, answered.kept, inbox, stored), sent)
+
+    def _over(self, one: Taken, settled: Settled, sent: Sequence[Message]) -> None:
+        """It ran: what became of it is stored, and the one behind it runs."""
+        self._put(one, settled, sent)
+        behind = self._flight.ran(one) if one.entered else None
+        if behind is not None:
+            self._loop.call_soon(self.begin, behind)
+
+    def _failed(self, one: Taken, error: SpliceError, record: Record | None) -> None:
+        what = verdict(error, record)
+        if what is Verdict.RETRY and one.tries >= self._terms.attempts:
+            what = Verdict.DEAD
+        if what is Verdict.DEAD:
+            self.dead(one, error, record)
+            return
+        if record is not None:  # of a call that was made and paid, though it answered nothing
+            self._kit.engine.recorder.put(record)
+        if what is Verdict.LEAVE:
+            self.leave(one)
+        elif what is Verdict.HOLD:
+            self.aside(self._hold(one, error))
+        else:
+            self._count("retried")
+            self.aside(self._retry(one))
+
+    async def _hold(self, one: Taken, error: SpliceError) -> None:
+        """Nothing can be answered now, which is not the event's fault."""
+        self.say(error)
+        one.tries -= 1
+        self._flight.holding += 1
+        try:
+            await self._nap(one.partition, _HOLD_S)
+        finally:
+            self._flight.holding -= 1
+        self.begin(one)
+
+    async def _retry(self, one: Taken) -> None:
+        topics = self._terms.retry_topics
+        if topics and not one.event.token:
+            message, _ = retry_message(one.event, one.tries, topics)
+            sent, stored = self.split((message,))
+            self._over(one, Settled(one.event, messages=stored), sent)
+            return
+        delay_s = backoff_s(one.tries, self._terms.backoff_s, self._terms.max_backoff_s)
+        if one.event.token:
+            await self._give_back(one, delay_s)
+            return
+        await self.counted(one)
+        await self._later(one, delay_s)
+
+    async def _give_back(self, one: Taken, delay_s: float) -> None:
+        """A queue keeps it until its time; those of its key that wait here go back unharmed."""
+        at_us = time.time_ns() // 1000 + int(delay_s * 1e6)
+        behind = self._flight.behind(one)
+        try:
+            await self._source.postpone(one.event, at_us)
+            await self._source.release([each.event for each in behind])
+        except SpliceError as error:  # their leases end them
+            self.say(error)
+        self.leave(one)
+        for each in behind:
+            self.leave(each)
+
+    async def _later(self, one: Taken, delay_s: float) -> None:
+        """Its partition waits with it: what is behind it must not overtake it."""
+        self._source.pause([one.partition])
+        try:
+            await self._nap(one.partition, delay_s)
+        finally:
+            if one.partition not in self._naps.values() and self._flight.is_ours(one.partition):
+                self._source.resume([one.partition])
+        self.begin(one)
+
+    async def _nap(self, partition: Partition, seconds: float) -> None:
+        """Until then, or until `wake`."""
+        nap: asyncio.Future[None] = self._loop.create_future()
+        self._naps[nap] = partition
+        try:
+            if not self._flight.stopping.is_set():
+                await asyncio.wait([nap], timeout=seconds)
+        finally:
+            del self._naps[nap]
+
+    def wake(self, partitions: Collection[Partition] | None) -> None:
+        """Nothing of these (of any where None) waits for its time any more."""
+        for nap, partition in list(self._naps.items()):
+            if not nap.done() and (partitions is None or partition in partitions):
+                nap.set_result(None)
+
+    def _count(self, ended: str) -> None:
+        self._kit.engine.metrics.add(observe.EVENTS, (self._terms.integration, ended))
+
+
+def died(one: Taken) -> AttemptsExhausted:
+    """The error of an event whose process died with it each time."""
+    return AttemptsExhausted(
+        str(one.event.origin),
+        got=f"{one.tries} attempts that never ended",
+        promised="a call that ends",
+        mend="the process that ran it died each time: look for it in its log",
+    )
+
+
+def _silent(one: Taken) -> SpliceError:
+    return DecisionError(str(one.event.origin), got="a call without an answer")

@@ -1,0 +1,338 @@
+"""The way of an event, from top to bottom: read, open, look up, run, settle, send, move on.
+
+An event is read and opened; what was answered before is not answered again; how far we begin is
+noted durably; calls run, those of one key one after another; record, inbox row, messages and dead
+letter are stored in one transaction; only then the position moves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from splice.core.call import Record
+from splice.core.errors import BusError, EventReused, SpliceError, StoreError
+from splice.core.events import (
+    Event,
+    Inbox,
+    Mark,
+    Message,
+    Partition,
+    Settled,
+    body_digest,
+    event_id,
+    place_id,
+)
+from splice.engine import observe
+from splice.ports.buses import Positions, Source
+from splice.serve.events.answering import Answering, died
+from splice.serve.events.flight import Flight
+from splice.serve.events.lanes import Taken
+from splice.serve.events.moving import Mover
+from splice.serve.events.retries import tries_of
+from splice.serve.events.settler import Finished, Settler
+from splice.serve.events.suspects import Suspects
+from splice.serve.events.terms import Kit, Terms
+
+log = logging.getLogger("splice.events")
+
+T = TypeVar("T")
+
+_POLL_S = 0.2
+_AGAIN_S = 0.5
+_LOOK_S = 0.005
+
+
+class Consumer:
+    """Answers the events of one source by one integration, until it is stopped.
+
+    Made in the event loop that it runs in.
+
+    Args:
+        terms: How.
+        kit: With what.
+        source: From where.
+    """
+
+    def __init__(self, terms: Terms, kit: Kit, source: Source) -> None:
+        self._terms, self._kit, self._source = terms, kit, source
+        self._threads = ThreadPoolExecutor(3, "events")
+        self._flight = Flight()
+        self._answering = Answering(terms, kit, source, self._flight, self._threads, self._put)
+        self._settler = Settler(kit.events, self._threads, self._settled)
+        self._mover = Mover(source, self._flight.progress, kit.exchange)
+        self._suspects = Suspects(kit.events, terms.consumer)
+        self._last = float("inf")
+
+    @property
+    def in_flight(self) -> int:
+        """Events that are taken up and not settled."""
+        return self._flight.taken
+
+    @property
+    def idle_s(self) -> float:
+        """Seconds since an event came, or since there was something to read; 0 while one runs."""
+        return 0.0 if self._flight.taken else max(0.0, time.monotonic() - self._last)
+
+    @property
+    def trouble(self) -> str:
+        """Why events wait; empty where they do not."""
+        return self._answering.trouble or self._settler.trouble or self._mover.trouble
+
+    async def run(self) -> None:
+        """Consume until `stop()`; then let what runs end, and leave.
+
+        Raises:
+            BusError: The stream cannot be read at all, or another process has taken over.
+        """
+        inner = (self._settler.start(), self._mover.start())
+        try:
+            await self._source.start(self._assigned, self._revoked)
+            while not self._flight.stopping.is_set():
+                for task in inner:
+                    if task.done():
+                        task.result()  # what ended it ends us
+                if not await self._has_room():
+                    continue
+                events = await self._polled()
+                if events:
+                    self._last = time.monotonic()
+                    await self._take(events)
+            await self._drain()
+        finally:
+            await self._answering.close()
+            await self._settler.stop()
+            await self._mover.stop()
+            await self._source.close()
+            self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def stop(self) -> None:
+        """Take nothing more."""
+        self._flight.stopping.set()
+        self._flight.changed.set()
+        self._answering.wake(None)
+
+    # Read.
+
+    async def _has_room(self) -> bool:
+        """Whether more can be taken, at once or after a little while."""
+        flight = self._flight
+        if flight.taken < self._terms.max_in_flight and not flight.holding:
+            return True
+        flight.changed.clear()
+        try:
+            async with asyncio.timeout(_POLL_S):
+                await flight.changed.wait()
+        except TimeoutError:
+            pass
+        return False
+
+    async def _polled(self) -> Sequence[Event]:
+        limit = min(self._terms.max_batch, self._terms.max_in_flight - self._flight.taken)
+        try:
+            return await self._source.poll(limit, _POLL_S)
+        except BusError as error:
+            if not error.retryable:
+                raise
+            self._answering.say(error)
+            await asyncio.sleep(_AGAIN_S)
+            return ()
+
+    async def _take(self, events: Sequence[Event]) -> None:
+        taken: list[Taken] = []
+        for event in events:
+            one = Taken(event, (event.origin.stream, event.origin.partition))
+            if self._flight.take(one):
+                taken.append(one)
+        self._suspects.look_at(taken)
+        await self._take_up(taken)
+
+    # Open, and look up.
+
+    async def _take_up(self, taken: Sequence[Taken]) -> None:
+        opened = [one for one in taken if await self._opened(one)]
+        if not opened:
+            return
+        known = await self._looked_up(opened)
+        records: dict[str, Record] = {}
+        if known and self._kit.exchange is not None:  # what was stored may not have been sent
+            ids = [inbox.call_id for inbox in known.values()]
+            records = await self._until_stored(lambda: self._kit.records.get_many(ids))
+        for one in opened:
+            inbox = known.get(one.id)
+            if inbox is None:
+                await self._enter(one)
+            elif inbox.body != one.digest:
+                self._answering.dead(one, _reused(one, inbox))
+            else:
+                self._answering.repeated(one, records.get(inbox.call_id))
+
+    async def _opened(self, one: Taken) -> bool:
+        event, envelopes = one.event, self._kit.envelopes
+        try:
+            while (schema := envelopes.missing(event)) is not None:
+                try:
+                    await envelopes.fetch(schema)
+                except SpliceError as error:
+                    if not error.retryable or self._flight.stopping.is_set():
+                        raise
+                    self._answering.say(error)
+                    await asyncio.sleep(_AGAIN_S)
+            one.letter = letter = envelopes.open(event)
+        except SpliceError as error:
+            if error.retryable:  # we are told to stop: it comes again
+                self._answering.leave(one)
+            else:
+                self._answering.dead(one, error)
+            return False
+        if event.headers and self._terms.retry_topics:
+            one.tries = max(one.tries, tries_of(event))
+        name = self._terms.integration
+        if letter.id is None:
+            one.id = place_id(name, event.origin)
+        else:
+            one.id = event_id(name, letter.source, letter.id)
+        one.digest = body_digest(letter.body)
+        return True
+
+    async def _looked_up(self, taken: Sequence[Taken]) -> dict[bytes, Inbox]:
+        """What was answered before; and that the others are begun from here on is durable."""
+        seen = self._flight.progress.seen
+        partitions = {one.partition for one in taken if not one.event.token}
+        marks = {partition: Mark(seen(partition)) for partition in partitions}
+        store, consumer = self._kit.events, self._terms.consumer
+        ids = [one.id for one in taken]
+
+        def look_up() -> dict[bytes, Inbox]:
+            known = store.answered(ids)
+            if marks:
+                store.begin(consumer, marks)
+            return known
+
+        return await self._until_stored(look_up)
+
+    # Run.
+
+    async def _enter(self, one: Taken) -> None:
+        if one.tries >= self._terms.attempts:
+            self._answering.dead(one, died(one))
+        elif one.suspect:
+            await self._run_alone(one)
+        elif self._flight.enter(one):
+            self._answering.begin(one)
+
+    async def _run_alone(self, one: Taken) -> None:
+        """Nothing runs beside it, and its attempt is counted before: it may kill the process."""
+        await self._quiet(lambda: not self._flight.started)
+        if not one.event.token:  # a queue has counted it
+            await self._answering.counted(one)
+        if self._flight.enter(one):
+            self._answering.begin(one)
+            await self._quiet(lambda: not self._flight.started)
+
+    # Settle, and move on.
+
+    def _put(self, one: Taken, settled: Settled, sent: Sequence[Message]) -> None:
+        self._mover.hold(one.event, sent)
+        self._settler.put(Finished(one, settled))
+
+    async def _settled(self, batch: Sequence[Finished], late: Sequence[Settled]) -> None:
+        metrics, name = self._kit.engine.metrics, self._terms.integration
+        for lost in late:
+            self._mover.drop(lost.event)
+            metrics.add(observe.EVENTS, (name, "late"))
+        again: list[Taken] = []
+        wake = False
+        for one in batch:
+            again += self._flight.settled(one.taken)
+            if not one.taken.event.token:
+                self._flight.progress.done(one.taken.event.origin)
+            wake = wake or bool(one.settled.messages)
+        metrics.set(observe.EVENTS_IN_FLIGHT, self._flight.taken, (name,))
+        if made_us := batch[-1].taken.event.at_us:
+            metrics.set(observe.EVENT_DELAY, max(0.0, time.time() - made_us / 1e6), (name,))
+        if wake:
+            self._kit.wake()
+        await self._source.finished([one.taken.event for one in batch])
+        self._mover.wake()
+        if again:  # doubles of what was answered just now
+            self._answering.aside(self._take_up(again))
+
+    # Partitions come and go.
+
+    async def _assigned(self, partitions: Sequence[Partition]) -> None:
+        self._flight.ours(partitions)
+        self._last = time.monotonic()
+        await self._until_stored(lambda: self._suspects.learn(partitions))
+
+    async def _revoked(self, partitions: Sequence[Partition], lost: bool) -> Positions:
+        gone = set(partitions)
+        progress = self._flight.progress
+        self._flight.gone(gone)
+        self._answering.wake(gone)
+        done = False
+        if not lost:
+            done = await self._quiet(lambda: not self._flight.of(gone), self._terms.drain_s)
+            if self._kit.exchange is not None:
+                await self._moved()
+        positions = progress.forget(gone)
+        self._mover.forget(partitions)
+        if done:
+            await self._end(partitions)
+        return {} if lost or self._kit.exchange is not None else positions
+
+    async def _drain(self) -> None:
+        flight = self._flight
+        flight.drop(None)
+        done = await self._quiet(lambda: not flight.started, self._terms.drain_s)
+        await self._moved()
+        if done and (partitions := flight.progress.partitions()):
+            await self._end(partitions)
+
+    async def _moved(self) -> None:
+        try:
+            await self._mover.move()
+        except BusError as error:
+            log.warning("positions are not told, and their events come again: %s", error)
+
+    async def _end(self, partitions: Sequence[Partition]) -> None:
+        """Nothing of these runs any more: their next reader need not suspect what was begun."""
+        try:
+            await self._blocking(lambda: self._kit.events.end(self._terms.consumer, partitions))
+        except StoreError as error:
+            log.warning("marks stay: %s", error)
+
+    async def _quiet(self, quiet: Callable[[], bool], seconds: float | None = None) -> bool:
+        """Whether it was quiet in time; without a time it is waited for until everything stops."""
+        until = None if seconds is None else time.monotonic() + seconds
+        while not quiet():
+            over = self._flight.stopping.is_set() if until is None else time.monotonic() > until
+            if over:
+                return False
+            await asyncio.sleep(_LOOK_S)
+        return True
+
+    async def _until_stored(self, work: Callable[[], T]) -> T:
+        """What the ledger says, as soon as it says something."""
+        while True:
+            try:
+                return await self._blocking(work)
+            except StoreError as error:
+                self._answering.say(error)
+                await asyncio.sleep(_AGAIN_S)
+
+    async def _blocking(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+
+def _reused(one: Taken, inbox: Inbox) -> EventReused:
+    return EventReused(
+        str(one.event.origin),
+        got=f"the id of an event that call {inbox.call_id} answered, with another body",
+        promised="one id for one body",
+        mend="give the event an id of its own, and publish it again",
+    )
