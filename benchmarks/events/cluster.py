@@ -41,6 +41,11 @@ class Arrived:
     stamps_ms: list[int] = field(default_factory=list[int])
     """The broker's clock as it appended each."""
 
+    def clear(self) -> None:
+        """Forget them."""
+        self.values.clear()
+        self.stamps_ms.clear()
+
     def events_per_s(self, skipped: float) -> float:
         """How many were written a second, without the first share of them: a warm-up."""
         stamps = sorted(self.stamps_ms)
@@ -65,7 +70,7 @@ class Reading:
         """
         last = time.monotonic()
         while (seen := len(self.arrived.values)) < count:
-            if self._take(LOOK_SECONDS):
+            if self.take(LOOK_SECONDS):
                 last = time.monotonic()
             elif time.monotonic() - last > PATIENCE_SECONDS:
                 raise StalledError(f"{seen} of {count} decisions came")
@@ -73,10 +78,10 @@ class Reading:
 
     def rest(self) -> None:
         """Read what else there is, once nothing is added any more."""
-        while self._take(4 * LOOK_SECONDS):
+        while self.take(4 * LOOK_SECONDS):
             pass
 
-    def _take(self, seconds: float) -> bool:
+    def take(self, seconds: float) -> bool:
         """Read on; whether there was any."""
         found = self._reader.consume(LOOK_MESSAGES, seconds)
         for message in found:
@@ -110,13 +115,16 @@ class Cluster:
 
     def fill(self, topic: str, partitions: int, events: Iterable[tuple[bytes, bytes]]) -> None:
         """Put events in, one partition after the other."""
-        producer = Producer(
-            {"bootstrap.servers": self.servers, "linger.ms": 50, "batch.size": 1 << 19} | QUIET
-        )
+        producer = self.producer()
         for number, (key, value) in enumerate(events):
             send(producer, topic, value, key, number % partitions)
         if producer.flush(PATIENCE_SECONDS):
             raise RuntimeError(f"{topic} was not filled")
+
+    def producer(self) -> Producer:
+        """One that sends large batches."""
+        settings = {"bootstrap.servers": self.servers, "linger.ms": 50, "batch.size": 1 << 19}
+        return Producer(settings | QUIET)
 
     def committed(self, group: str, topic: str, partitions: int) -> int:
         """How many events of the topic the group says that it has finished."""

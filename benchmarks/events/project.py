@@ -5,16 +5,22 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import subprocess
-from collections.abc import Iterable
-from contextlib import closing
+import time
+from collections.abc import Callable, Generator, Iterable
+from contextlib import closing, contextmanager
+from itertools import islice
 from pathlib import Path
 
 from events.subjects import Wiring
 from serve.subject import own_python
+from splice.adapters.ledgers.sql import open_ledger
+from splice.core.events import Event, Origin
 
 NAME = "screening"
 LEDGER = Path(".splice") / "ledger.db"
 DECISIONS = "decisions"
+AT_ONCE = 1000
+"""Events that are published in one transaction."""
 DECLARATION = '''\
 """What the benchmark of events answers."""
 
@@ -110,19 +116,28 @@ def on_kafka(place: Path, variant: str, wiring: Wiring, model: Path) -> None:
     _make(place, ON_KAFKA.format(wiring=wiring, exactly_once=exactly_once), model)
 
 
-def on_queue(place: Path, batch: int, events: Iterable[bytes], model: Path) -> None:
-    """Make the project that reads from its own queue, with the events in it."""
+def on_queue(place: Path, batch: int, model: Path) -> None:
+    """Make the project that reads from its own queue, which is empty."""
     _make(place, ON_QUEUE.format(batch=batch), model)
-    publish(place, events)
 
 
-def publish(place: Path, events: Iterable[bytes]) -> None:
-    """Put events into the project's queue."""
-    lines = place / "events.jsonl"
-    with lines.open("wb") as file:
-        file.writelines(event + b"\n" for event in events)
-    command(place, "events", "publish", NAME, str(lines))
-    lines.unlink()
+@contextmanager
+def publishing(place: Path) -> Generator[Callable[[Iterable[tuple[bytes, bytes]]], int]]:
+    """What puts keys and events into the project's queue, and says how many those were."""
+    here = Origin(f"queue:{NAME}", 0, 0)
+    ledger = open_ledger(f"sqlite:///{place / LEDGER}", place / ".splice" / "blobs")
+
+    def put(events: Iterable[tuple[bytes, bytes]]) -> int:
+        rest, count = iter(events), 0
+        while some := [Event(here, key, value) for key, value in islice(rest, AT_ONCE)]:
+            ledger.queue.put(NAME, some, now_us=time.time_ns() // 1000)
+            count += len(some)
+        return count
+
+    try:
+        yield put
+    finally:
+        ledger.close()
 
 
 def command(place: Path, *arguments: str) -> str:

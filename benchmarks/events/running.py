@@ -65,7 +65,7 @@ class Watch:
     def events_per_s(self, events: int) -> float:
         """How many were seen to be answered a second, without the first share of them."""
         late = [one for one in self.samples if one.seen >= SKIPPED * events]
-        return (late[-1].seen - late[0].seen) / (late[-1].at - late[0].at)
+        return (late[-1].seen - late[0].seen) / max(late[-1].at - late[0].at, 1e-9)
 
     def figures(self, events: int) -> dict[str, float]:
         """Processor time an event, shares of the cores, and the most memory held."""
@@ -108,7 +108,7 @@ def run_on_kafka(run: Run, kafka: Cluster, source: str, cache: Path) -> dict[str
     if committed != run.events:
         raise WrongAnswerError(f"{run.events} decisions, but {committed} events are committed")
     if run.subject.needs is None:
-        check_recorded(run)
+        check_recorded(run.place, run.events)
     kafka.delete(target)
     return {"events_per_s": reading.arrived.events_per_s(SKIPPED)} | watch.figures(run.events)
 
@@ -120,14 +120,15 @@ def run_embedded(run: Run) -> dict[str, float]:
         WrongAnswerError: A decision is missing, doubled or not the model's.
         StalledError: It stopped before its end.
     """
-    events = (value for _, value in source_events(run.asked, run.events))
-    project.on_queue(run.place, run.load.batch, events, run.model)
+    project.on_queue(run.place, run.load.batch, run.model)
+    with project.publishing(run.place) as put:
+        put(source_events(run.asked, run.events))
     with on_core(run.load.cores, project.CONSUME, run.place, {}, LOG) as process:
         watch = Watch(process.pid)
         with log_told(run):
             wait_for_decisions(run, watch)
     check(project.decisions(run.place), run.asked, run.events)
-    check_recorded(run)
+    check_recorded(run.place, run.events)
     return {"events_per_s": watch.events_per_s(run.events)} | watch.figures(run.events)
 
 
@@ -144,15 +145,15 @@ def wait_for_decisions(run: Run, watch: Watch) -> None:
         watch.look(seen)
 
 
-def check_recorded(run: Run) -> None:
+def check_recorded(place: Path, events: int) -> None:
     """Splice's ledger must hold the call of every event.
 
     Raises:
         WrongAnswerError: It holds another number.
     """
-    recorded = project.one_number(run.place, "SELECT count(*) FROM calls")
-    if recorded != run.events:
-        raise WrongAnswerError(f"{run.events} decisions, but {recorded} recorded calls")
+    recorded = project.one_number(place, "SELECT count(*) FROM calls")
+    if recorded != events:
+        raise WrongAnswerError(f"{events} events, but {recorded} recorded calls")
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from serve.job import TOLERANCE, Asked, WrongAnswerError
 
 BYTES = 1024
 """Of each event."""
+PREFIX, DIGITS = b"pay-", 10
 ID = "pay-%010d"
 LEFT = "A card payment at the counter, by chip, with the receipt printed; nothing else was said. "
 
@@ -30,7 +31,7 @@ def check(decisions: Sequence[bytes], asked: Asked, count: int) -> None:
     seen = bytearray(count)
     for body in decisions:
         decision = json.loads(body)
-        number = int(str(decision["id"]).removeprefix("pay-"))
+        number = number_of(body)
         expected = asked.probabilities[number % len(asked.probabilities)]
         if abs(decision["probability"] - expected) > TOLERANCE or not decision["action"]:
             raise WrongAnswerError(f"{body!r}: the model says {expected}")
@@ -38,6 +39,12 @@ def check(decisions: Sequence[bytes], asked: Asked, count: int) -> None:
     doubled, missing = sum(one > 1 for one in seen), seen.count(0)
     if doubled or missing:
         raise WrongAnswerError(f"of {count} decisions {missing} are missing, {doubled} doubled")
+
+
+def number_of(decision: bytes) -> int:
+    """Which event a decision is about: `source_events` counted them."""
+    at = decision.index(PREFIX) + len(PREFIX)
+    return int(decision[at : at + DIGITS])
 
 
 def _tail(row: Sequence[float], number: int) -> bytes:
