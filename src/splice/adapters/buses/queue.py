@@ -1,0 +1,159 @@
+"""The embedded queue as a bus: the ledger's own queues, read by several processes with leases."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+import socket
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from splice.core.errors import BusError, StoreError
+from splice.core.events import Event, Partition
+from splice.ports.buses import Assigned, Positions, Revoked
+from splice.ports.events import QueueStore
+
+log = logging.getLogger("splice.events")
+
+T = TypeVar("T")
+
+_FIRST_WAIT_S = 0.005
+_LONGEST_WAIT_S = 0.2
+"""How long an empty queue is left alone: what comes meanwhile waits so long at most."""
+
+_EXTEND = 3  # times within a lease
+
+
+class QueueSource:
+    """A Source over a queue of the ledger. It has one partition, 0, and its events have tokens.
+
+    Args:
+        store: The queues.
+        queue: Name of this one.
+        lease_s: How long an event is held before another process may take it; it is extended while
+            it is worked on here.
+    """
+
+    def __init__(self, store: QueueStore, queue: str, *, lease_s: float = 30.0) -> None:
+        self.stream = f"queue:{queue}"
+        self._store, self._queue = store, queue
+        self._lease_us = int(lease_s * 1e6)
+        self._holder = f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(4)}"
+        self._thread = ThreadPoolExecutor(1, f"queue {queue}")
+        self._held: dict[int, Event] = {}  # by number of the row
+        self._paused = False
+        self._wait_s = _FIRST_WAIT_S
+        self._extending: asyncio.Task[None] | None = None
+        self._closed = False
+
+    async def start(self, assigned: Assigned, revoked: Revoked) -> None:
+        """Everybody may take from a queue: its partition is never taken away."""
+        await assigned([(self.stream, 0)])
+        self._extending = asyncio.get_running_loop().create_task(self._extend())
+
+    async def poll(self, limit: int, seconds: float) -> Sequence[Event]:
+        """The oldest events that are due, in their order."""
+        until = time.monotonic() + seconds
+        while True:
+            if not self._paused and not self._closed:
+                events = await self._blocking(lambda: self._taken(limit))
+                if events:
+                    self._held.update((one.origin.offset, one) for one in events)
+                    self._wait_s = _FIRST_WAIT_S
+                    return events
+            left = until - time.monotonic()
+            if left <= 0:
+                return ()
+            await asyncio.sleep(min(self._wait_s, left))
+            self._wait_s = min(self._wait_s * 2, _LONGEST_WAIT_S)
+
+    def pause(self, partitions: Sequence[Partition]) -> None:
+        """Take nothing more."""
+        self._paused = self._paused or (self.stream, 0) in partitions
+
+    def resume(self, partitions: Sequence[Partition]) -> None:
+        """Go on."""
+        self._paused = self._paused and (self.stream, 0) not in partitions
+
+    async def commit(self, positions: Positions) -> None:
+        """A queue has no positions: what is settled is deleted."""
+
+    async def finished(self, events: Sequence[Event]) -> None:
+        """Hold them no longer."""
+        for one in events:
+            self._forget(one)
+
+    async def postpone(self, event: Event, due_us: int) -> bool:
+        """It comes again at `due_us`; its attempt counts."""
+        self._forget(event)
+        await self._blocking(
+            lambda: self._store.give_back(self._queue, [event], due_us=due_us, tried=True)
+        )
+        return True
+
+    async def release(self, events: Sequence[Event]) -> None:
+        """They come again at once; no attempt was made."""
+        if not events:
+            return
+        for one in events:
+            self._forget(one)
+        await self._blocking(
+            lambda: self._store.give_back(self._queue, events, due_us=0, tried=False)
+        )
+
+    async def close(self) -> None:
+        """Give back what is held still."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._extending is not None:
+            self._extending.cancel()
+            await asyncio.gather(self._extending, return_exceptions=True)
+        try:
+            await self.release(list(self._held.values()))
+        except BusError as error:  # their leases end them
+            log.warning("%s: leases are left to end by themselves: %s", self.stream, error)
+        self._thread.shutdown(wait=False)
+
+    def _taken(self, limit: int) -> list[Event]:
+        now_us = time.time_ns() // 1000
+        return self._store.take(
+            self._queue, limit, self._holder, now_us=now_us, lease_us=self._lease_us
+        )
+
+    def _forget(self, event: Event) -> None:
+        held = self._held.get(event.origin.offset)
+        if held is not None and held.token == event.token:
+            del self._held[event.origin.offset]
+
+    async def _extend(self) -> None:
+        while True:
+            await asyncio.sleep(self._lease_us / 1e6 / _EXTEND)
+            held = list(self._held.values())
+            if not held:
+                continue
+            until_us = time.time_ns() // 1000 + self._lease_us
+
+            def extend(held: list[Event] = held, until_us: int = until_us) -> list[Event]:
+                return self._store.extend(self._queue, held, until_us=until_us)
+
+            try:
+                lost = await self._blocking(extend)
+            except BusError as error:
+                log.warning("%s: leases cannot be extended: %s", self.stream, error)
+                continue
+            for one in lost:  # what becomes of them here is refused by their tokens
+                self._forget(one)
+
+    async def _blocking(self, work: Callable[[], T]) -> T:
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(self._thread, work)
+        except StoreError as error:
+            away = BusError(self.stream, got=error.detail, mend="see /readyz: the ledger is away")
+            away.retryable = error.retryable
+            raise away from error
