@@ -34,6 +34,7 @@ from splice.engine.routing.balanced import Balanced
 from splice.engine.spend import Purse
 from splice.ports.audit import AuditLog
 from splice.ports.caches import Cache, SemanticCache
+from splice.ports.events import DeadLetterStore, EventStore, OutboxStore, QueueStore
 from splice.ports.features import FeatureStore
 from splice.ports.figures import FigureStore
 from splice.ports.flags import Flags
@@ -71,6 +72,10 @@ class Stores:
         self.promotions: PromotionStore = self._ledger.promotions
         self.figures: FigureStore = self._ledger.figures
         self.pipelines: PipelineStore = self._ledger.pipelines
+        self.events: EventStore = self._ledger.events
+        self.outbox: OutboxStore = self._ledger.outbox
+        self.dead_letters: DeadLetterStore = self._ledger.dead_letters
+        self.queue: QueueStore = self._ledger.queue
 
     def check(self) -> str:
         """Empty where the ledger can be reached, else what is wrong."""

@@ -42,7 +42,9 @@ class EventStore(Protocol):
         Records are appended, inbox rows and dead letters stored, messages put in the outbox; rows
         of an embedded queue are deleted (events with a `token`); `sent` are numbers of messages
         that were delivered and leave the outbox. A message whose target is `queue:NAME` goes into
-        that queue at once, and needs no outbox.
+        that queue at once, and needs no outbox; one for `table:NAME` becomes a row of that table,
+        unless there is one with its id. What was settled before by the same calls is not stored
+        again: after an error that leaves open what happened, settle the same once more.
 
         Returns:
             Those that came too late: their lease had passed to another, or the event was answered
@@ -50,11 +52,31 @@ class EventStore(Protocol):
 
         Raises:
             StoreError: Nothing was stored.
+            SettingsError: A message is for a table of a name that cannot be; nothing was stored.
+        """
+        ...
+
+    def prepare(self, targets: Sequence[str]) -> None:
+        """Make the tables of those of the targets that are `table:NAME`; `settle` would as well.
+
+        Raises:
+            SettingsError: That cannot be the name of a table, or a table of that name is another's.
+        """
+        ...
+
+    def prune_inbox(
+        self, before_us: int, *, after: bytes = b"", limit: int = 10_000
+    ) -> tuple[int, bytes]:
+        """Forget events that were answered before that time, of the next `limit` after `after`.
+
+        Gives how many were forgotten, and what `after` is the next time; empty at the end.
         """
         ...
 
     def begin(self, consumer: str, marks: Mapping[Partition, Mark]) -> None:
         """Note durably that the events of a partition, up to there, may be running from now on.
+
+        A mark never goes back: one with a lower offset than the one that stands changes nothing.
 
         What is found begun and not settled after a crash is run alone, so that the one that kills
         its process is known, and is counted.
@@ -145,7 +167,7 @@ class DeadLetterStore(Protocol):
         before: int | None = None,
         limit: int = 100,
     ) -> list[DeadLetter]:
-        """The newest first; `before` is the id of the last one of the page before."""
+        """The newest first, without their values; `before` is the id of the last one before."""
         ...
 
     def dead_letter(self, number: int) -> DeadLetter | None:
@@ -169,7 +191,7 @@ class QueueStore(Protocol):
     """The embedded durable queue: first in, first out a key, several processes at once."""
 
     def put(self, queue: str, events: Sequence[Event], *, now_us: int) -> list[int]:
-        """Store events, durable on return; gives their numbers.
+        """Store events, durable on return; gives their numbers. `queue` is a name, and no URL.
 
         Their origins, attempts and tokens are not looked at: a queue gives its own.
         """

@@ -63,6 +63,9 @@ ADDED_IN_0003 = (
     "alias_events", "audit_events", "validations", "approvals", "leases", "pipeline_runs",
     "pipeline_slots",
 )  # fmt: skip
+ADDED_IN_0004 = (
+    "inbox", "queued", "queued_bodies", "dead_letters", "event_marks", "event_attempts",
+)  # fmt: skip
 
 
 def test_a_ledger_of_the_release_before_gets_the_tables_and_keeps_its_calls(
@@ -78,8 +81,8 @@ def test_a_ledger_of_the_release_before_gets_the_tables_and_keeps_its_calls(
     with engine.begin() as connection:  # as it was before
         for statement in (
             "DROP TABLE api_keys", "DROP TABLE budgets",
-            "DELETE FROM counters WHERE name = 'access'",
-            *(f"DROP TABLE {name}" for name in ADDED_IN_0003),
+            "DELETE FROM counters WHERE name IN ('access', 'queued')",
+            *(f"DROP TABLE {name}" for name in ADDED_IN_0003 + ADDED_IN_0004),
             "ALTER TABLE models DROP COLUMN card", "ALTER TABLE models DROP COLUMN lineage",
             "UPDATE alembic_version SET version_num = '0001'",
         ):  # fmt: skip

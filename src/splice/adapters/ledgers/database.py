@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from typing import ClassVar
+from typing import Any, ClassVar, TypeAlias
 
+import msgspec
 from sqlalchemy import Connection, Engine, Insert, Table, event
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from splice.adapters.ledgers.errors import Place
 from splice.adapters.ledgers.payloads import Packed
+
+Params: TypeAlias = "Mapping[str, Any] | tuple[Any, ...]"  # whatever the driver takes
+
+
+class Into(msgspec.Struct, frozen=True):
+    """Where rows are put, many in one statement: columns with their types in PostgreSQL.
+
+    With `or_ignore`, rows whose key is taken are passed over.
+    """
+
+    table: str
+    columns: tuple[tuple[str, str], ...]
+    or_ignore: bool = False
 
 
 class Database(ABC):
@@ -35,7 +49,13 @@ class Database(ABC):
     @contextmanager
     def write(self) -> Generator[Connection]:
         """A connection in a transaction: all of it is durable at the end, or nothing happened."""
-        with self.place.errors(), self.turn(), self.engine.connect() as connection:
+        with self.place.errors(), self.transaction() as connection:
+            yield connection
+
+    @contextmanager
+    def transaction(self) -> Generator[Connection]:
+        """The same, and errors come out as the driver raised them."""
+        with self.turn(), self.engine.connect() as connection:
             connection.exec_driver_sql(self.begin)
             try:
                 yield connection
@@ -68,8 +88,51 @@ class Database(ABC):
         """An INSERT that passes over rows whose key is taken."""
 
     @abstractmethod
-    def append(self, packed: Sequence[Packed]) -> None:
-        """Store calls and payload blocks in one transaction, passing over calls that are stored."""
+    def append(
+        self, packed: Sequence[Packed], also: Callable[[Connection], None] | None = None
+    ) -> None:
+        """Store calls and payload blocks in one transaction, passing over calls that are stored.
+
+        What `also` does is in the same transaction, after them.
+        """
+
+    @abstractmethod
+    def sql(self, text: str) -> str:
+        """A statement as the driver takes it.
+
+        It is written with `:name` for a parameter and `each(:name) n` for a set of whole numbers,
+        whose parameter `ints()` makes and whose column is `n.value`.
+        """
+
+    @abstractmethod
+    def ints(self, numbers: Sequence[int]) -> Any:
+        """A set of whole numbers as a parameter of the driver's own type."""
+
+    @abstractmethod
+    def among(self, values: Sequence[bytes]) -> tuple[str, tuple[Any, ...]]:
+        """What follows a column of bytes to say that it is one of these, and its parameters."""
+
+    @abstractmethod
+    def run(self, connection: Connection, text: str, params: Params) -> int:
+        """Do a statement; gives how many rows it was about."""
+
+    @abstractmethod
+    def rows(
+        self, connection: Connection, text: str, params: Params, kinds: str
+    ) -> Sequence[Sequence[Any]]:
+        """All rows of a query, a letter of `kinds` a column: `b` bytes, `u` call id, `v` any other.
+
+        The GIL is given away once for all of them and not for each row: a busy event loop hands it
+        back only after milliseconds.
+        """
+
+    @abstractmethod
+    def insert_rows(self, connection: Connection, into: Into, values: Sequence[Any]) -> int:
+        """Store rows, their columns one after the other in `values`; gives how many were new."""
+
+    @abstractmethod
+    def numbers(self, connection: Connection, count: int) -> list[int]:
+        """So many numbers for rows of queues, higher than all before, never used again."""
 
     @abstractmethod
     def problem(self) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import threading
-from collections.abc import Iterable, Sequence
-from typing import ClassVar
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
+from typing import Any, ClassVar
 
 import msgspec
 from psycopg.errors import CheckViolation
@@ -12,7 +14,7 @@ from sqlalchemy import URL, Connection, Insert, Table, create_engine, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import DBAPIError
 
-from splice.adapters.ledgers.database import Database
+from splice.adapters.ledgers.database import Database, Into, Params
 from splice.adapters.ledgers.errors import Place
 from splice.adapters.ledgers.payloads import Packed, Row, first_id
 from splice.adapters.ledgers.tables import without_nul
@@ -78,20 +80,64 @@ class PostgresDatabase(Database):
         """INSERT … ON CONFLICT DO NOTHING."""
         return insert(table).on_conflict_do_nothing()
 
-    def append(self, packed: Sequence[Packed]) -> None:
+    def append(
+        self, packed: Sequence[Packed], also: Callable[[Connection], None] | None = None
+    ) -> None:
         """One statement; the days' partitions are made first where they are missing."""
         days = {part.day for part in packed}
         with self.place.errors():
             self._make_days(days)
             try:
-                self._append(packed)
+                self._append(packed, also)
             except DBAPIError as error:
                 if not isinstance(error.orig, CheckViolation):
                     raise
                 # A partition was dropped since this process saw it.
                 self._days.clear()
                 self._make_days(days)
-                self._append(packed)
+                self._append(packed, also)
+
+    def sql(self, text: str) -> str:
+        """Psycopg's named parameters; a set is an array."""
+        return _NAME.sub(r"%(\1)s", _EACH.sub(r"unnest(:\1::bigint[]) AS \2(value)", text))
+
+    def ints(self, numbers: Sequence[int]) -> list[int]:
+        """An array."""
+        return list(numbers)
+
+    def among(self, values: Sequence[bytes]) -> tuple[str, tuple[list[bytes], ...]]:
+        """An array."""
+        return "(SELECT unnest(%s::bytea[]))", (list(values),)
+
+    def run(self, connection: Connection, text: str, params: Params) -> int:
+        """As the driver does."""
+        return connection.exec_driver_sql(text, params).rowcount
+
+    def rows(
+        self, connection: Connection, text: str, params: Params, kinds: str
+    ) -> Sequence[Sequence[Any]]:
+        """As the driver gives them: it has all of them in one message."""
+        rows = connection.exec_driver_sql(text, params).fetchall()
+        place = kinds.find("u")
+        if place < 0:
+            return rows
+        return [(*row[:place], str(row[place]), *row[place + 1 :]) for row in rows]
+
+    def insert_rows(self, connection: Connection, into: Into, values: Sequence[Any]) -> int:
+        """INSERT of arrays, one a column."""
+        width = len(into.columns)
+        if not values:
+            return 0
+        columns = [list(values[place::width]) for place in range(width)]
+        for place, (_, kind) in enumerate(into.columns):
+            if kind == "text":
+                columns[place] = [v and without_nul(v) for v in columns[place]]
+        return connection.exec_driver_sql(_insert_text(into), tuple(columns)).rowcount
+
+    def numbers(self, connection: Connection, count: int) -> list[int]:
+        """A sequence: it waits for no transaction."""
+        query = "SELECT nextval('queued_numbers') FROM generate_series(1, %s)"
+        return sorted(row[0] for row in connection.exec_driver_sql(query, (count,)))
 
     def problem(self) -> str:
         """A standby takes no writes."""
@@ -100,19 +146,23 @@ class PostgresDatabase(Database):
                 return f"{self.place}: is a standby and takes no writes"
         return ""
 
-    def _append(self, packed: Sequence[Packed]) -> None:
+    def _append(self, packed: Sequence[Packed], also: Callable[[Connection], None] | None) -> None:
         rows: list[Row] = [row for part in packed for row in part.rows]
         blocks = [(part.day, *block) for part in packed for block in part.blocks.items()]
-        with self.engine.connect() as connection:
-            connection.exec_driver_sql(
-                _APPEND,
-                (
-                    [day for day, _, _ in blocks],
-                    [number for _, number, _ in blocks],
-                    [body for _, _, body in blocks],
-                    _json(rows),
-                ),
-            )
+        params = (
+            [day for day, _, _ in blocks],
+            [number for _, number, _ in blocks],
+            [body for _, _, body in blocks],
+            _json(rows),
+        )
+        if also is None:
+            with self.engine.connect() as connection:
+                connection.exec_driver_sql(_APPEND, params)
+            return
+        with self.transaction() as connection:
+            if rows:
+                connection.exec_driver_sql(_APPEND, params)
+            also(connection)
 
     def _make_days(self, days: Iterable[int]) -> None:
         with self._making_days:
@@ -124,6 +174,18 @@ class PostgresDatabase(Database):
                 for day in sorted(new):
                     _make_day(connection, day)
             self._days |= new
+
+
+_EACH = re.compile(r"each\(:(\w+)\) (\w+)")
+_NAME = re.compile(r"(?<!:):(\w+)")
+
+
+@lru_cache(maxsize=64)
+def _insert_text(into: Into) -> str:
+    names = ", ".join(f'"{name}"' for name, _ in into.columns)
+    arrays = ", ".join(f"%s::{kind}[]" for _, kind in into.columns)
+    ignore = " ON CONFLICT DO NOTHING" if into.or_ignore else ""
+    return f"INSERT INTO {into.table} ({names}) SELECT * FROM unnest({arrays}){ignore}"  # noqa: S608
 
 
 def _make_day(connection: Connection, day: int) -> None:

@@ -22,7 +22,7 @@ from sqlalchemy import (
 
 from splice.adapters.ledgers.database import Database
 from splice.adapters.ledgers.kinds import Kinds
-from splice.adapters.ledgers.payloads import SLOTS, Packer, day_of, decode, unpack
+from splice.adapters.ledgers.payloads import SLOTS, Packed, Packer, day_of, decode, unpack
 from splice.adapters.ledgers.tables import blocks, calls, claims, counters, kinds
 from splice.core.call import Reason, Record, Status
 from splice.core.ids import id_unix_ms
@@ -49,11 +49,15 @@ class SqlRecords:
 
     def append(self, records: Sequence[Record]) -> None:
         """Store all of them in one transaction, durable on return."""
+        if records:
+            self._database.append(self.packed(records))
+
+    def packed(self, records: Sequence[Record]) -> list[Packed]:
+        """Records as a transaction stores them; must not be called within one."""
         if not records:
-            return
+            return []
         with self._database.place.errors():
-            packed = self._packer.pack(records)
-        self._database.append(packed)
+            return self._packer.pack(records)
 
     def get(self, call_id: str) -> Record | None:
         """The record of a call, or None. One statement: it is what a person waits for."""

@@ -10,14 +10,18 @@ from sqlalchemy.exc import ArgumentError
 from splice.adapters.ledgers.audit import SqlAudit
 from splice.adapters.ledgers.blobs import Blobs
 from splice.adapters.ledgers.database import Database
+from splice.adapters.ledgers.dead_letters import SqlDeadLetters
+from splice.adapters.ledgers.events import SqlEvents
 from splice.adapters.ledgers.figures import SqlFigures
 from splice.adapters.ledgers.keys import SqlKeys
 from splice.adapters.ledgers.leases import SqlLeases
 from splice.adapters.ledgers.migrate import HEAD, migrate, schema_version
 from splice.adapters.ledgers.models import SqlModels
+from splice.adapters.ledgers.outbox import SqlOutbox
 from splice.adapters.ledgers.outcomes import SqlOutcomes
 from splice.adapters.ledgers.pipelines import SqlPipelines
 from splice.adapters.ledgers.promotions import SqlPromotions
+from splice.adapters.ledgers.queue import SqlQueue
 from splice.adapters.ledgers.records import SqlRecords
 from splice.adapters.ledgers.releases import SqlReleases
 from splice.adapters.ledgers.validations import SqlValidations
@@ -40,6 +44,10 @@ class Ledger:
         self.promotions = SqlPromotions(database, self.releases)
         self.figures = SqlFigures(database, self.outcomes)
         self.pipelines = SqlPipelines(database)
+        self.events = SqlEvents(database, self.records)
+        self.outbox = SqlOutbox(database)
+        self.dead_letters = SqlDeadLetters(database)
+        self.queue = SqlQueue(database)
 
     def migrate(self) -> None:
         """Bring the schema up to date, one process at a time."""

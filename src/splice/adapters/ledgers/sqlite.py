@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sqlite3
 import threading
 import time
-from collections.abc import Generator, Sequence
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
+import msgspec
 from sqlalchemy import URL, Connection, Insert, Table, create_engine
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.pool import QueuePool
 
-from splice.adapters.ledgers.database import Database
+from splice.adapters.ledgers.database import Database, Into, Params
 from splice.adapters.ledgers.errors import Place
 from splice.adapters.ledgers.payloads import Packed
 from splice.adapters.ledgers.tables import calls
-from splice.core.ids import id_bytes
+from splice.core.ids import id_bytes, id_text
 
-_MOST_ROWS = 1024  # a statement; SQLite takes 32,766 parameters since 3.32, these are 8 a row
+_MOST_ROWS = 1024  # a statement; SQLite takes 32,766 parameters since 3.32, the most are 17 a row
 _STEP = 64  # larger statements come in multiples of this, so that few texts are ever compiled
 _FREE_BYTES = 64 * 1024 * 1024  # less than this on the volume, and the ledger is not ready
 
@@ -76,8 +78,10 @@ class SqliteDatabase(Database):
         """INSERT … ON CONFLICT DO NOTHING."""
         return insert(table).on_conflict_do_nothing()
 
-    def append(self, packed: Sequence[Packed]) -> None:
-        """Five statements whatever the number of calls: each one gives the GIL away."""
+    def append(
+        self, packed: Sequence[Packed], also: Callable[[Connection], None] | None = None
+    ) -> None:
+        """A few statements whatever the number of calls: each one gives the GIL away."""
         rows: list[object] = []
         blocks: list[object] = []
         with self.place.errors():
@@ -87,10 +91,57 @@ class SqliteDatabase(Database):
                     rows += columns
                 for number, body in part.blocks.items():
                     blocks += (part.day, number, body)
-            with self.turn(), closing(self.engine.raw_connection()) as pooled:
-                connection = pooled.driver_connection
-                assert isinstance(connection, sqlite3.Connection)  # noqa: S101
-                _append(connection.cursor(), blocks, rows)
+            with self.transaction() as connection:
+                cursor = _cursor(connection)
+                _insert(cursor, _BLOCKS, blocks)
+                _insert(cursor, _CALLS, rows)
+                if also is not None:
+                    also(connection)
+
+    def sql(self, text: str) -> str:
+        """Named parameters as they are; a set is a JSON list."""
+        return _EACH.sub(r"json_each(:\1) AS \2", text)
+
+    def ints(self, numbers: Sequence[int]) -> str:
+        """JSON: one parameter, and one text of the statement, whatever the number."""
+        return msgspec.json.encode(numbers).decode()
+
+    def among(self, values: Sequence[bytes]) -> tuple[str, tuple[bytes, ...]]:
+        """A parameter each, for JSON holds no bytes; the last one again until there are enough."""
+        more = -len(values) % _STEP
+        return _marks(len(values) + more), (*values, *(values[-1],) * more)
+
+    def run(self, connection: Connection, text: str, params: Params) -> int:
+        """Past SQLAlchemy, which takes longer for it than SQLite does for a small batch."""
+        return _cursor(connection).execute(text, params).rowcount
+
+    def rows(
+        self, connection: Connection, text: str, params: Params, kinds: str
+    ) -> list[list[Any]]:
+        """All of them in one row of JSON, bytes in hexadecimal."""
+        (found,) = _cursor(connection).execute(_in_one(text, kinds), params).fetchone()
+        rows: list[list[Any]] = msgspec.json.decode(found)
+        for place, kind in enumerate(kinds):
+            if kind != "v":
+                back = bytes.fromhex if kind == "b" else _id_text
+                for row in rows:
+                    row[place] = back(row[place])
+        return rows
+
+    def insert_rows(self, connection: Connection, into: Into, values: Sequence[Any]) -> int:
+        """INSERT with many rows of parameters."""
+        width = len(into.columns)
+        for place, (_, kind) in enumerate(into.columns):
+            if kind == "uuid":
+                values = list(values)
+                values[place::width] = [id_bytes(text) for text in values[place::width]]
+        return _insert(_cursor(connection), into, values)
+
+    def numbers(self, connection: Connection, count: int) -> list[int]:
+        """A counter: row ids would be used again once the highest row is deleted."""
+        bump = "UPDATE counters SET next = next + ? WHERE name = 'queued' RETURNING next"
+        (end,) = _cursor(connection).execute(bump, (count,)).fetchone()
+        return list(range(end - count, end))
 
     def problem(self) -> str:
         """Too little room on the volume, or no permission to write."""
@@ -133,39 +184,52 @@ class SqliteDatabase(Database):
         connection.execute("PRAGMA wal_autocheckpoint = 10000")
 
 
-_COLUMNS = tuple(column.name for column in calls.c)
-_WIDTH = len(_COLUMNS)
+_EACH = re.compile(r"each\(:(\w+)\) (\w+)")
+_CALLS = Into("calls", tuple((column.name, "") for column in calls.c), or_ignore=True)
+_BLOCKS = Into("blocks", (("day", ""), ("id", ""), ("body", "")))
 
 
-@lru_cache(maxsize=256)
-def _insert_calls(rows: int) -> str:
-    values = ",".join(["(" + ",".join("?" * _WIDTH) + ")"] * rows)
-    return f"INSERT OR IGNORE INTO calls ({','.join(_COLUMNS)}) VALUES {values}"  # noqa: S608
+@lru_cache(maxsize=512)
+def _insert_text(into: Into, rows: int) -> str:
+    names = ",".join(f'"{name}"' for name, _ in into.columns)
+    values = ",".join([_marks(len(into.columns))] * rows)
+    ignore = " OR IGNORE" if into.or_ignore else ""
+    return f"INSERT{ignore} INTO {into.table} ({names}) VALUES {values}"
 
 
 @lru_cache(maxsize=64)
-def _insert_blocks(rows: int) -> str:
-    values = ",".join(["(?,?,?)"] * rows)
-    return f"INSERT INTO blocks (day, id, body) VALUES {values}"  # noqa: S608
+def _marks(count: int) -> str:
+    return "(" + ",".join("?" * count) + ")"
 
 
-def _append(cursor: sqlite3.Cursor, blocks: list[object], rows: list[object]) -> None:
-    cursor.execute("BEGIN IMMEDIATE")
-    try:
-        for start in range(0, len(blocks), 3 * _MOST_ROWS):
-            some = blocks[start : start + 3 * _MOST_ROWS]
-            cursor.execute(_insert_blocks(len(some) // 3), some)
-        start, left = 0, len(rows) // _WIDTH
-        while left:
-            take = min(left - left % _STEP, _MOST_ROWS) if left > _STEP else left
-            end = start + take * _WIDTH
-            cursor.execute(_insert_calls(take), rows[start:end])
-            start, left = end, left - take
-        cursor.execute("COMMIT")
-    except BaseException:
-        with suppress(sqlite3.Error):  # the first error is the one to tell
-            cursor.execute("ROLLBACK")
-        raise
+@lru_cache(maxsize=64)
+def _in_one(text: str, kinds: str) -> str:
+    names = [f"c{place}" for place in range(len(kinds))]
+    shown = [n if kind == "v" else f"hex({n})" for n, kind in zip(names, kinds, strict=True)]
+    row = f"json_array({','.join(shown)})"
+    return f"WITH found({','.join(names)}) AS ({text}) SELECT json_group_array({row}) FROM found"  # noqa: S608
+
+
+def _insert(cursor: sqlite3.Cursor, into: Into, values: Sequence[Any]) -> int:
+    width, done, start = len(into.columns), 0, 0
+    left = len(values) // width
+    while left:
+        take = min(left - left % _STEP, _MOST_ROWS) if left > _STEP else left
+        end = start + take * width
+        cursor.execute(_insert_text(into, take), values[start:end])
+        done += cursor.rowcount
+        start, left = end, left - take
+    return done
+
+
+def _id_text(digits: str) -> str:
+    return id_text(bytes.fromhex(digits))
+
+
+def _cursor(connection: Connection) -> sqlite3.Cursor:
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, sqlite3.Connection)  # noqa: S101
+    return driver.cursor()
 
 
 def _make_private(file: Path) -> None:

@@ -1,0 +1,147 @@
+"""What became of events, in SQL: one transaction with the records of their calls."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection
+
+from splice.adapters.ledgers import dead_letters
+from splice.adapters.ledgers.begun import Begun
+from splice.adapters.ledgers.database import Database
+from splice.adapters.ledgers.outbox import is_outbox
+from splice.adapters.ledgers.queue import still_held
+from splice.adapters.ledgers.queued import Queued
+from splice.adapters.ledgers.records import SqlRecords
+from splice.adapters.ledgers.settling import INBOX, Plan, Verdict, doubles, plan_of
+from splice.adapters.ledgers.target_tables import TargetTables, table_of
+from splice.core.errors import StoreError
+from splice.core.events import Inbox, Settled
+
+_AT_ONCE = 1024  # ids in one statement
+_TRIES = 20  # more often no batch is overtaken
+
+_NEXT = "SELECT event FROM inbox WHERE event > :after ORDER BY event LIMIT 1 OFFSET :limit"
+_PRUNE = "DELETE FROM inbox WHERE event > :after AND at_us < :before"
+
+
+class _Overtaken(Exception):
+    """Another has settled some of these meanwhile; nothing is stored yet."""
+
+
+class SqlEvents(Begun):
+    """An EventStore in SQL.
+
+    It stores first and asks later: whether all inbox rows were new and all leases still held is
+    known by counting, without looking at one. Only where one was not, the transaction is undone,
+    and the batch is parted into those in time and those too late.
+    """
+
+    def __init__(self, database: Database, records: SqlRecords) -> None:
+        super().__init__(database)
+        self._records = records
+        self._queued = Queued(database)
+        self._tables = TargetTables(database)
+
+    def answered(self, events: Sequence[bytes]) -> dict[bytes, Inbox]:
+        """Those of the events that were answered, by `event_id`."""
+        found: dict[bytes, Inbox] = {}
+        with self._database.read() as connection:
+            for start in range(0, len(events), _AT_ONCE):
+                among, params = self._database.among(events[start : start + _AT_ONCE])
+                query = f"SELECT event, body, call_id FROM inbox WHERE event IN {among}"  # noqa: S608
+                for event, body, call_id in self._database.rows(connection, query, params, "bbu"):
+                    found[event] = Inbox(event, body, call_id)
+        return found
+
+    def prepare(self, targets: Sequence[str]) -> None:
+        """Make the tables of targets `table:NAME`, which `settle` would make when it needs them."""
+        self._tables.make(table_of(target) for target in targets if target[:6] == "table:")
+
+    def settle(
+        self, settled: Sequence[Settled], *, sent: Sequence[int] = (), now_us: int
+    ) -> Sequence[Settled]:
+        """Store what became of events, in one transaction, durable on return."""
+        verdicts = doubles(settled)
+        for _ in range(_TRIES):
+            with self._database.place.errors():
+                plan = plan_of(settled, verdicts, now_us)
+            packed = self._records.packed(plan.records)
+            self._tables.make(plan.tables)
+
+            def store(connection: Connection, plan: Plan = plan) -> None:
+                self._store(connection, plan, now_us)
+                self._forget_attempts(connection, settled)
+                self._queue(connection, plan, sent, now_us)
+
+            try:
+                self._database.append(packed, store)
+            except _Overtaken:
+                verdicts = self._look(settled)
+            except StoreError:
+                self._tables.forget()  # one may have been dropped
+                raise
+            else:
+                self._forgot_attempts(settled)
+                return [settled[place] for place, one in sorted(verdicts.items()) if one.late]
+        raise self._database.place.error(
+            f"a batch that was overtaken {_TRIES} times", "look for consumers of the same events"
+        )
+
+    def prune_inbox(
+        self, before_us: int, *, after: bytes = b"", limit: int = 10_000
+    ) -> tuple[int, bytes]:
+        """Forget events that were answered before that time, of the next `limit` after `after`."""
+        params = {"after": after, "limit": limit - 1, "before": before_us}
+        with self._database.read() as connection:
+            last = connection.exec_driver_sql(self._database.sql(_NEXT), params).scalar()
+        end = "" if last is None else " AND event <= :last"
+        with self._database.write() as connection:
+            prune = self._database.sql(_PRUNE + end)
+            pruned = connection.exec_driver_sql(prune, {**params, "last": last}).rowcount
+        return pruned, b"" if last is None else bytes(last)
+
+    def _store(self, connection: Connection, plan: Plan, now_us: int) -> None:
+        database = self._database
+        inbox = [value for row in plan.inbox for value in row]
+        if database.insert_rows(connection, INBOX, inbox) != len(plan.inbox):
+            raise _Overtaken
+        for name, rows in sorted(plan.tables.items()):
+            self._tables.insert(connection, name, rows)
+        if plan.dead:
+            database.insert_rows(connection, dead_letters.INTO, dead_letters.rows_of(plan.dead))
+
+    def _queue(self, connection: Connection, plan: Plan, sent: Sequence[int], now_us: int) -> None:
+        queued = self._queued
+        # Last, so that others wait for these locks no longer than they must.
+        queued.lock(connection, plan.streams | ({"outbox:"} if sent else set()))
+        if plan.held:
+            ours = still_held(queued.held(connection, list(plan.held)), plan.held)
+            if len(ours) != len(plan.held):
+                raise _Overtaken
+            queued.remove(connection, ours)
+        if sent:
+            rows = [row for row in queued.held(connection, sent) if is_outbox(row.queue)]
+            queued.remove(connection, rows)
+        for queue, rows in plan.queues.items():
+            queued.put(connection, queue, rows, now_us)
+
+    def _look(self, settled: Sequence[Settled]) -> dict[int, Verdict]:
+        """Who has answered what: may be older than the next transaction, which counts again."""
+        verdicts = doubles(settled)
+        answered = self.answered([one.inbox.event for one in settled if one.inbox is not None])
+        tokens = {one.event.origin.offset: one.event.token for one in settled if one.event.token}
+        with self._database.read() as connection:
+            held = still_held(self._queued.held(connection, list(tokens)), tokens)
+        ours = {row.number for row in held}
+        for place, one in enumerate(settled):
+            mine = bool(one.event.token) and one.event.origin.offset in ours
+            before = None if one.inbox is None else answered.get(one.inbox.event)
+            if place in verdicts:
+                verdicts[place] = Verdict(late=True, ours=mine)
+            elif before is not None and one.inbox is not None:
+                late = before.call_id != one.inbox.call_id
+                verdicts[place] = Verdict(late=late, ours=mine)
+            elif one.event.token and not mine:
+                verdicts[place] = Verdict(late=True, ours=False)
+        return verdicts

@@ -1,0 +1,137 @@
+"""Embedded queues in SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+from sqlalchemy import Connection
+
+from splice.adapters.ledgers.database import Database
+from splice.adapters.ledgers.queued import Held, Queued, Row, Taker
+from splice.adapters.ledgers.tables import without_nul
+from splice.core.events import Event, Headers, Origin
+
+_MOST_BYTES = 16 * 1024 * 1024  # of bodies that are taken at once; one alone may have more
+
+
+class Body(msgspec.Struct, array_like=True, gc=False):
+    """An event as it is kept. The order is the format: add at the end only, with a default."""
+
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+    at_us: int
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Body).decode
+
+
+def stream_of(queue: str) -> str:
+    """The URL of a queue, by which its rows are kept."""
+    return f"queue:{queue}"
+
+
+def row_of(
+    key: bytes | None, value: bytes | None, headers: Headers, at_us: int
+) -> tuple[bytes | None, bytes]:
+    """What `Queued.put` takes of an event."""
+    return key, _encode((key, value, headers, at_us))
+
+
+class SqlQueue:
+    """A QueueStore in SQL: first in, first out a key, see queued.py."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._queued = Queued(database)
+
+    def put(self, queue: str, events: Sequence[Event], *, now_us: int) -> list[int]:
+        """Store events, durable on return; gives their numbers."""
+        if not events:
+            return []
+        stream = stream_of(queue)
+        with self._database.place.errors():
+            rows = [row_of(e.key, e.value, e.headers, e.at_us or now_us) for e in events]
+        with self._database.write() as connection:
+            self._queued.lock(connection, [stream])
+            return self._queued.put(connection, stream, rows, now_us)
+
+    def take(
+        self, queue: str, limit: int, holder: str, *, now_us: int, lease_us: int
+    ) -> list[Event]:
+        """Lease the oldest that are due; one alone whose lease ran out."""
+        stream, queued = stream_of(queue), self._queued
+        by, whole = Taker(without_nul(holder), now_us), False
+        rows: list[Row] = []
+        while not (rows or whole):
+            with self._database.read() as connection:
+                if not queued.any(connection, stream, now_us):
+                    return []  # who finds nothing keeps no writer waiting
+            with self._database.write() as connection:
+                queued.lock(connection, [stream])
+                suspect = queued.suspect(connection, stream, now_us)
+                if suspect is not None:
+                    numbers = [suspect]
+                else:
+                    picked, whole = queued.pick(connection, stream, limit, by)
+                    numbers = within(picked)
+                if numbers:
+                    rows = queued.lease(connection, numbers, by, now_us + lease_us)
+        events: list[Event] = []
+        for row in rows:
+            body = _decode(row.body)
+            origin = Origin(stream, 0, row.number)
+            events.append(
+                Event(
+                    origin, body.key, body.value, body.headers, body.at_us, row.tried, row.token
+                )
+            )  # fmt: skip
+        return events
+
+    def extend(self, queue: str, events: Sequence[Event], *, until_us: int) -> list[Event]:
+        """Hold them longer. Gives those whose lease has passed to another meanwhile."""
+        if not events:
+            return []
+        with self._database.write() as connection:
+            self._queued.lock(connection, [stream_of(queue)])
+            held = self._ours(connection, events)
+            self._queued.extend(connection, held, until_us)
+        ours = {row.number for row in held}
+        return [event for event in events if event.origin.offset not in ours]
+
+    def give_back(self, queue: str, events: Sequence[Event], *, due_us: int, tried: bool) -> None:
+        """End their leases; they come again at `due_us`."""
+        if not events:
+            return
+        with self._database.write() as connection:
+            self._queued.lock(connection, [stream_of(queue)])
+            self._queued.free(connection, self._ours(connection, events), due_us, tried=tried)
+
+    def depth(self, queue: str) -> int:
+        """How many are stored, leased or not."""
+        count = self._database.sql("SELECT count(*) FROM queued WHERE queue = :queue")
+        with self._database.read() as connection:
+            return connection.exec_driver_sql(count, {"queue": stream_of(queue)}).scalar_one()
+
+    def _ours(self, connection: Connection, events: Sequence[Event]) -> list[Held]:
+        tokens = {event.origin.offset: event.token for event in events}
+        return still_held(self._queued.held(connection, list(tokens)), tokens)
+
+
+def still_held(rows: Sequence[Held], tokens: dict[int, int]) -> list[Held]:
+    """Those of the rows that are leased by these tokens."""
+    return [row for row in rows if row.leased and row.token == tokens[row.number]]
+
+
+def within(picked: Sequence[tuple[int, int]]) -> list[int]:
+    """Numbers of those whose bodies are not too much for one take."""
+    numbers: list[int] = []
+    total = 0
+    for number, size in picked:
+        total += size
+        if numbers and total > _MOST_BYTES:
+            break
+        numbers.append(number)
+    return numbers
