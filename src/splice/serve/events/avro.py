@@ -180,7 +180,11 @@ def _union(branches: Sequence[Type]) -> Type:
     return Type(read)
 
 
-def _enum(symbols: Sequence[str]) -> Type:
+def _enum(given: Any) -> Type:
+    symbols = [one for one in cast("list[Any]", given) if isinstance(one, str)]
+    if not isinstance(given, list) or len(symbols) < len(cast("list[Any]", given)):
+        raise TypeError("symbols")
+
     def read(cursor: Cursor) -> str:
         number = read_long(cursor)
         if not 0 <= number < len(symbols):
@@ -191,9 +195,9 @@ def _enum(symbols: Sequence[str]) -> Type:
 
 
 def _fixed(schema: Mapping[str, Any]) -> Type:
-    size = int(schema["size"])
-    if size < 0:
-        raise ValueError("a fixed of a negative size")
+    size = schema["size"]
+    if not isinstance(size, int) or size < 0:
+        raise TypeError("size")
     made = Type(lambda cursor: taken(cursor, size), weightless=size == 0)
     return logical(schema, made)
 

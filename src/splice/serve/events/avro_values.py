@@ -15,7 +15,7 @@ MAX_WEIGHTLESS = 10_000
 _MOST_DIGITS = 1000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LOCAL_EPOCH = datetime(1970, 1, 1)  # a local timestamp has no zone
-_FIRST_DAY = date(1970, 1, 1).toordinal()
+_FIRST_DAY, _LAST_DAY = date(1970, 1, 1).toordinal(), date.max.toordinal()
 _FLOAT = struct.Struct("<f").unpack_from
 _DOUBLE = struct.Struct("<d").unpack_from
 
@@ -174,7 +174,10 @@ def _decimal(schema: Mapping[str, Any], plain: Type) -> Type:
 
 
 def _days(cursor: Cursor) -> date:
-    return date.fromordinal(_FIRST_DAY + _int(cursor))
+    day = _FIRST_DAY + _int(cursor)
+    if not 0 < day <= _LAST_DAY:
+        raise OverflowError
+    return date.fromordinal(day)
 
 
 def _since_midnight(number: int, parts: int) -> time:
