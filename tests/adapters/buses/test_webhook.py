@@ -128,7 +128,8 @@ async def test_a_structured_event_keeps_its_content_type(receiver: Receiver) -> 
     sink = WebhookSink()
     kind = b"application/cloudevents+json; charset=utf-8"
 
-    await sink.send([message(receiver.url, b"{}", ("content-type", kind))])
+    forged = ("webhook-signature", b"v1,forged")
+    await sink.send([message(receiver.url, b"{}", ("content-type", kind), forged)])
     await sink.close()
 
     assert receiver.got[0][1]["content-type"] == kind.decode()
