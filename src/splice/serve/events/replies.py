@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
 from typing import Literal, TypeAlias
@@ -19,6 +20,7 @@ ReplyFormat = Literal["cloudevents", "structured", "json"]
 _HTTP_SAFE = "".join(map(chr, range(0x21, 0x7F))).replace('"', "").replace("%", "")
 _JSON: Headers = (("content-type", b"application/json"),)
 _STRUCTURED: Headers = (("content-type", b"application/cloudevents+json; charset=UTF-8"),)
+_STATE = re.compile(rb"[\x20-\x7e]{1,512}")  # as long as everybody must be able to pass on
 _MOST_STARTS = 1000
 
 _Start: TypeAlias = "tuple[int, str, str, str, Reason]"
@@ -238,5 +240,9 @@ def _traced(trace: Trace | None, event: Event) -> Headers:
     parent = _parent(trace)
     if parent is None:
         return ()
-    states = tuple(one for one in event.headers if one[0].lower() == "tracestate")
+    states = tuple(
+        ("tracestate", value)
+        for name, value in event.headers
+        if name.lower() == "tracestate" and _STATE.fullmatch(value)
+    )
     return (("traceparent", parent.encode()), *states)
