@@ -13,7 +13,9 @@ from splice.cli import (
     batch,
     budgets,
     calls,
+    consume,
     endpoints,
+    events,
     keys,
     models,
     outcomes,
@@ -60,6 +62,7 @@ def options(
 app.command()(project.init)
 app.command()(project.check)
 app.command()(serve.serve)
+app.command()(consume.consume)
 app.command()(batch.batch)
 app.command()(release.stop)
 app.command()(release.start)
@@ -68,6 +71,7 @@ app.add_typer(retrain.app, name="retrain", help="Train a model anew, and release
 app.add_typer(rollout.app, name="rollout", help="A challenger's share of the calls.")
 app.add_typer(audit.app, name="audit", help="Who changed what, when and why.")
 app.add_typer(calls.app, name="calls", help="Recorded calls.")
+app.add_typer(events.app, name="events", help="Events that could not be answered.")
 app.add_typer(outcomes.app, name="outcomes", help="What really happened.")
 models.app.command()(endpoints.endpoint)
 app.add_typer(models.app, name="models", help="Registered models.")

@@ -1,0 +1,100 @@
+"""Buses of a process by its settings: Kafka, the embedded queue, webhooks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from splice.app.plugins import plugin
+from splice.app.settings import Settings
+from splice.app.webhooks import webhook_sink
+from splice.core.errors import SettingsError
+from splice.ports.buses import Sink
+from splice.ports.events import QueueStore
+
+KAFKA, QUEUE, TABLE = "kafka:", "queue:", "table:"
+SCHEMES = (KAFKA, QUEUE, TABLE, "https:", "http:")
+
+
+def kafka_options(settings: Settings) -> dict[str, Any]:
+    """The options of librdkafka, secrets in them.
+
+    Raises:
+        SettingsError: A variable is named for a secret, and it is not set.
+    """
+    options: dict[str, Any] = dict(settings.kafka.options)
+    for option, variable in settings.kafka.secret_options.items():
+        if variable not in settings.secrets:
+            raise SettingsError(
+                f"kafka.secret_options.{option}", got=f"no variable {variable}",
+                promised="the secret itself", mend="set it where this process starts",
+            )  # fmt: skip
+        options[option] = settings.secrets[variable]
+    return options
+
+
+def kafka_bus(settings: Settings) -> Any:
+    """The cluster of `[kafka]`.
+
+    Raises:
+        SettingsError: None is named, or its library is not installed.
+    """
+    if not settings.kafka.servers:
+        raise SettingsError(
+            "kafka.servers", got="nothing", promised="host:port of a broker",
+            mend="name the cluster in [kafka], for a stream kafka:… is used",
+        )  # fmt: skip
+    bus = plugin("buses", "kafka", "splice-ai[kafka]")
+    return bus(settings.kafka.servers, kafka_options(settings))
+
+
+def checked_target(target: str, where: str) -> str:
+    """The target, if it is one.
+
+    Raises:
+        SettingsError: Its scheme is not known.
+    """
+    if not target.startswith(SCHEMES) or target in SCHEMES:
+        raise SettingsError(
+            where, got=target[:80],
+            promised="kafka:TOPIC, queue:NAME, table:NAME or the URL of a webhook",
+        )  # fmt: skip
+    return target
+
+
+class Buses:
+    """The buses of one process, each opened when it is first needed.
+
+    Args:
+        settings: Of the process.
+        queue: The ledger's own.
+    """
+
+    def __init__(self, settings: Settings, queue: QueueStore) -> None:
+        self._settings, self._queue = settings, queue
+        self._kafka: Any = None
+        self._sinks: dict[str, Sink] = {}
+
+    @property
+    def kafka(self) -> Any:
+        """The cluster."""
+        if self._kafka is None:
+            self._kafka = kafka_bus(self._settings)
+        return self._kafka
+
+    def sinks(self, targets: frozenset[str]) -> Mapping[str, Sink]:
+        """By scheme, what takes messages for these targets; what the ledger takes needs none."""
+        for scheme in {target.partition(":")[0] for target in targets} - {"queue", "table"}:
+            if scheme not in self._sinks:
+                self._sinks[scheme] = (
+                    self.kafka.sink() if scheme == "kafka" else self._webhook(scheme)
+                )
+        return self._sinks
+
+    def _webhook(self, scheme: str) -> Sink:
+        return webhook_sink(self._settings, scheme)
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        for sink in self._sinks.values():
+            await sink.close()

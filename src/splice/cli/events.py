@@ -1,0 +1,140 @@
+"""`splice events …`: the embedded queue, and events that could not be answered."""
+
+from __future__ import annotations
+
+import base64
+import time
+from typing import Annotated, Any
+
+import msgspec
+import typer
+from rich.table import Table
+
+from splice.app.settings import user_name
+from splice.cli.common import REFUSED, as_json, confirm, out, stores, talk
+from splice.core.errors import RequestError
+from splice.core.events import DeadLetter
+from splice.serve.http.desk import iso
+
+app = typer.Typer(no_args_is_help=True)
+
+Numbers = Annotated[
+    list[int], typer.Argument(help="Numbers of dead letters; see splice events list.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+
+
+class UnknownEvent(RequestError):
+    """There is no dead letter of that number."""
+
+    code = "unknown_event"
+
+
+@app.command("list")
+def list_(
+    integration: Annotated[str | None, typer.Option(help="Only of this integration.")] = None,
+    state: Annotated[str, typer.Option(help="dead, replayed, dropped or all.")] = "dead",
+    before: Annotated[int | None, typer.Option(help="Only below this number: pages.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 20,
+    json: Json = False,
+) -> None:
+    """List dead letters, newest first: events that could not be answered, and why."""
+    states = ("dead", "replayed", "dropped") if state == "all" else (state,)
+    with stores() as (_, opened):
+        letters = opened.dead_letters.dead_letters(
+            integration, states=states, before=before, limit=limit
+        )
+    if json:
+        as_json([_plain(one) for one in letters])
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("number", "when (UTC)", "integration", "origin"):
+        table.add_column(column, no_wrap=True)
+    table.add_column("tries", justify="right")
+    table.add_column("state" if state == "all" else "error", no_wrap=True)
+    table.add_column("why", overflow="fold", min_width=20)
+    for one in letters:
+        table.add_row(
+            str(one.id), iso(one.at_us)[5:19].replace("T", " "), one.integration,
+            str(one.event.origin), str(one.attempts),
+            one.state if state == "all" else one.code, f"{one.where}: {one.detail}",
+        )  # fmt: skip
+    out.print(table)
+    if not letters:
+        talk.print("No dead letters.")
+
+
+@app.command()
+def show(number: Annotated[int, typer.Argument(help="Number of a dead letter.")]) -> None:
+    """Print one dead letter whole, as JSON: the original bytes, headers, origin and error."""
+    with stores() as (_, opened):
+        letter = opened.dead_letters.dead_letter(number)
+    if letter is None:
+        raise UnknownEvent(f"event {number}", got="no such dead letter", mend="splice events list")
+    as_json(_plain(letter) | _content(letter))
+
+
+@app.command()
+def replay(numbers: Numbers, yes: Yes = False) -> None:
+    """Put dead letters back into the streams they came from, to be tried again."""
+    if not confirm(f"Replay {len(numbers)} events?", yes):
+        raise typer.Exit(REFUSED)
+    with stores() as (_, opened):
+        done = opened.dead_letters.replay(numbers, by=user_name(), now_us=time.time_ns() // 1000)
+    _said("replayed", done, numbers)
+
+
+@app.command()
+def drop(
+    numbers: Numbers,
+    why: Annotated[str, typer.Option(help="Why they are given up; it is kept.")],
+    yes: Yes = False,
+) -> None:
+    """Give dead letters up: their bodies are erased, what happened to them is kept."""
+    if not confirm(f"Erase the bodies of {len(numbers)} events?", yes):
+        raise typer.Exit(REFUSED)
+    now_us = time.time_ns() // 1000
+    with stores() as (_, opened):
+        done = opened.dead_letters.drop(numbers, by=user_name(), why=why, now_us=now_us)
+    _said("dropped", done, numbers)
+
+
+def _said(what: str, done: list[int], numbers: list[int]) -> None:
+    out.print(f"{len(done)} {what}")
+    if left := [str(one) for one in numbers if one not in done]:
+        talk.print(f"Passed over, for they are not dead letters now: {', '.join(left)}")
+        raise typer.Exit(REFUSED)
+
+
+def _plain(letter: DeadLetter) -> dict[str, Any]:
+    origin = letter.event.origin
+    return {
+        "number": letter.id, "integration": letter.integration, "state": letter.state,
+        "by": letter.by, "code": letter.code, "where": letter.where, "detail": letter.detail,
+        "attempts": letter.attempts, "dead_at": iso(letter.at_us),
+        "origin": {"stream": origin.stream, "partition": origin.partition, "offset": origin.offset},
+    }  # fmt: skip
+
+
+def _content(letter: DeadLetter) -> dict[str, Any]:
+    event = letter.event
+    return {
+        "sent_at": iso(event.at_us) if event.at_us > 0 else None,
+        "key": _text(event.key),
+        "headers": [{"name": name, "value": _text(value)} for name, value in event.headers],
+        "value": _text(event.value),
+    }
+
+
+def _text(raw: bytes | None) -> Any:  # JSON where it is JSON
+    if raw is None:
+        return None
+    try:
+        return msgspec.json.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        pass
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return {"base64": base64.b64encode(raw).decode()}
