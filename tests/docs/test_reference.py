@@ -40,9 +40,8 @@ def setting_names(kind: Any, prefix: str = "") -> Iterator[str]:
         if prefix:
             yield name
         if is_section:
-            key = {dict: ".NAME" if name in ("providers", "pools", "consume") else ".MODEL"}.get(
-                get_origin(field.type), ""
-            )
+            many = ("providers", "pools", "consume", "webhooks", "relay")
+            key = {dict: ".NAME" if name in many else ".MODEL"}.get(get_origin(field.type), "")
             yield from setting_names(inner, f"{name}{key}.")
 
 

@@ -108,3 +108,70 @@ class InboxSettings(Section, frozen=True):
     keep_days: Annotated[float, Meta(gt=0, le=3650)] = 14.0
     """How long an event's id is remembered: one that comes again later is answered again. Twice
     Kafka's own retention, so that no offset that can be read again is forgotten."""
+
+
+class OutboxSettings(Section, frozen=True):
+    """How decisions that wait in the ledger are sent to Kafka and to webhooks."""
+
+    attempts: Annotated[int, Meta(ge=1, le=100_000)] = 300
+    """How often a message for a webhook is tried before it is given up; with the waits below that
+    is about three days. It stays to be seen, and can be sent again. Kafka is waited for without
+    end."""
+
+    backoff_seconds: Annotated[float, Meta(gt=0, le=3600)] = 5.0
+    """How long to wait after the first failure; twice as long each time, with some chance in it."""
+
+    max_backoff_seconds: Annotated[float, Meta(gt=0, le=86_400)] = 900.0
+    """The longest such wait."""
+
+    keys: Annotated[int, Meta(ge=1, le=1000)] = 8
+    """Requests to one webhook at once, each of another key; those of one key follow each other."""
+
+
+class WebhookSettings(Section, frozen=True):
+    """What is known of the webhooks below a URL."""
+
+    url: Annotated[str, Meta(pattern="^https?://[^/?#@ ]+([/?].*)?$")]
+    """`https://crm.example.com/hooks/`: the longest that begins a target counts."""
+
+    secret_env: str = ""
+    """Name of the environment variable with the secret that signs (Standard Webhooks): `whsec_` and
+    base64. Several with spaces between them sign side by side. Unsigned where left out."""
+
+    timeout_seconds: Annotated[float, Meta(gt=0, le=30)] = 15.0
+    """How long a receiver may take to answer."""
+
+
+class RelaySettings(Section, frozen=True):
+    """An outbox table in the database of an application of yours, which `splice relay` sends."""
+
+    url_env: str
+    """Name of the environment variable with the database's URL: `postgresql://…` or
+    `sqlite:///…`."""
+
+    table: Annotated[str, Meta(pattern="^[A-Za-z_][A-Za-z0-9_]*(\\.[A-Za-z_][A-Za-z0-9_]*)?$")] = (
+        "outbox"
+    )
+    """The table, with its schema where it has one; `splice outbox ddl` makes it."""
+
+    targets: tuple[str, ...] = ("kafka:outbox.event.{aggregatetype}",)
+    """Where each event goes: `kafka:TOPIC` or `queue:NAME`, with `{aggregatetype}` (Debezium's
+    `${routedByValue}`) for the value of that column."""
+
+    source: str = ""
+    """`source` of the CloudEvents; `/outbox/` and the aggregate type if left out."""
+
+    order_by: Annotated[str, Meta(pattern="^[A-Za-z_][A-Za-z0-9_]*$")] = "seq"
+    """The column that grows with each row, by which they are sent."""
+
+    after_sending: Literal["delete", "mark"] = "delete"
+    """What becomes of a row that was sent: `mark` keeps it, with the time in `sent_at`."""
+
+    batch: Annotated[int, Meta(ge=1, le=10_000)] = 500
+    """Rows that are sent at once."""
+
+    poll_seconds: Annotated[float, Meta(gt=0, le=60)] = 0.2
+    """How long to wait where there is nothing to send."""
+
+    max_backoff_seconds: Annotated[float, Meta(gt=0, le=3600)] = 60.0
+    """The longest wait for a target that is away; the first one is a second."""

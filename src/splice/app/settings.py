@@ -15,7 +15,14 @@ from typing import Any, cast, get_origin
 
 import msgspec
 
-from splice.app.event_sections import ConsumeSettings, InboxSettings, KafkaSettings
+from splice.app.event_sections import (
+    ConsumeSettings,
+    InboxSettings,
+    KafkaSettings,
+    OutboxSettings,
+    RelaySettings,
+    WebhookSettings,
+)
 from splice.app.model_sections import (
     FlagSettings,
     ModelSettings,
@@ -49,6 +56,7 @@ POOL_ENV = ("LD_LIBRARY_PATH", "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "PYTHONP
 _OVERRIDDEN = (
     "project", "server", "ledger", "models", "cost", "telemetry", "access", "meters", "cache",
     "gateway", "registry", "tracking", "sagemaker", "oip", "kafka", "inbox",
+    "outbox",
 )  # fmt: skip
 
 
@@ -77,6 +85,9 @@ class Settings(Section, frozen=True):
     kafka: KafkaSettings = KafkaSettings()
     consume: dict[str, ConsumeSettings] = {}  # noqa: RUF012 - as above
     inbox: InboxSettings = InboxSettings()
+    outbox: OutboxSettings = OutboxSettings()
+    webhooks: dict[str, WebhookSettings] = {}  # noqa: RUF012 - as above
+    relay: dict[str, RelaySettings] = {}  # noqa: RUF012 - as above
     root: str = "."
     # Environment variable to its secret: never shown, never written.
     secrets: dict[str, str] = {}  # noqa: RUF012 - as above
@@ -158,6 +169,8 @@ def _secret_names(settings: Settings) -> set[str]:
         *settings.models.endpoint_keys,
         *settings.kafka.secret_options.values(),
         settings.kafka.registry_user_env, settings.kafka.registry_password_env,
+        *(hook.secret_env for hook in settings.webhooks.values()),
+        *(relay.url_env for relay in settings.relay.values()),
     }  # fmt: skip
     names |= {*POOL_ENV, *(name for pool in settings.pools.values() for name in pool.env)}
     for provider in settings.providers.values():
