@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from splice.app.plugins import plugin
+from splice.app.sending import webhook_sink
 from splice.app.settings import Settings
-from splice.app.webhooks import webhook_sink
 from splice.core.errors import SettingsError
 from splice.ports.buses import Sink
 from splice.ports.events import QueueStore

@@ -18,6 +18,7 @@ from splice.app.buses import KAFKA, QUEUE, Buses, checked_target
 from splice.app.event_sections import ConsumeSettings
 from splice.app.plugins import plugin
 from splice.app.process import leave_with_parent, log_to_stderr, say, settle_memory
+from splice.app.sending import sender_plan
 from splice.app.settings import Settings, load
 from splice.app.workers import SHARE_SECONDS, share
 from splice.core.errors import SettingsError, SpliceError
@@ -29,7 +30,7 @@ from splice.serve.events.consumer import Consumer
 from splice.serve.events.envelope import Envelopes
 from splice.serve.events.replies import Replies
 from splice.serve.events.retries import retry_topics
-from splice.serve.events.sender import Sender, SenderPlan
+from splice.serve.events.sender import Sender
 from splice.serve.events.terms import Kit, Terms
 
 log = logging.getLogger("splice.events")
@@ -64,7 +65,7 @@ class Consuming:
             for target in (*one.targets, *filter(None, [one.dead]), *_retried(one))
         )
         sinks = self._buses.sinks(targets)
-        self._sender = Sender(stores.outbox, sinks, SenderPlan(), _holder(number))
+        self._sender = Sender(stores.outbox, sinks, sender_plan(app.settings), _holder(number))
         self._consumers: dict[str, Consumer] = {}
 
     async def run(self, stopping: asyncio.Event, *, until_empty: bool = False) -> None:
