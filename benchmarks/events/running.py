@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from events import project
@@ -34,6 +34,8 @@ class Run:
     asked: Asked
     model: Path
     place: Path
+    when_warm: Callable[[int], None] | None = None
+    """Called once, with the subject's process, when the clock starts."""
 
 
 @dataclass(frozen=True)
@@ -51,15 +53,15 @@ class Watch:
     """Looks at a subject, and at a broker, while they work."""
 
     def __init__(self, subject: int, broker: int | None = None) -> None:
-        self._subject, self._broker = subject, broker
+        self.subject, self._broker = subject, broker
         self.samples: list[Sample] = []
 
     def look(self, seen: int) -> None:
         """Once more."""
-        if not family_memory(self._subject):
+        if not family_memory(self.subject):
             raise StalledError(f"the subject ended by itself, after {seen} decisions")
         broker = family_seconds(self._broker) if self._broker else 0.0
-        cpu, memory = family_seconds(self._subject), family_memory(self._subject)
+        cpu, memory = family_seconds(self.subject), family_memory(self.subject)
         self.samples.append(Sample(time.monotonic(), seen, cpu, broker, memory))
 
     def events_per_s(self, events: int) -> float:
@@ -101,6 +103,9 @@ def run_on_kafka(run: Run, kafka: Cluster, source: str, cache: Path) -> dict[str
         with on_core(run.load.cores, argv, run.place, env, LOG) as process:
             watch = Watch(process.pid, kafka.process)
             with log_told(run):
+                if run.when_warm:
+                    reading.until(int(SKIPPED * run.events), watch.look)
+                    run.when_warm(process.pid)
                 reading.until(run.events, watch.look)
         reading.rest()
     check(reading.arrived.values, run.asked, run.events)
@@ -143,6 +148,9 @@ def wait_for_decisions(run: Run, watch: Watch) -> None:
         elif time.monotonic() - last > PATIENCE_SECONDS:
             raise StalledError(f"{seen} of {run.events} decisions came")
         watch.look(seen)
+        if run.when_warm and seen >= SKIPPED * run.events:
+            run.when_warm(watch.subject)
+            run = replace(run, when_warm=None)
 
 
 def check_recorded(place: Path, events: int) -> None:

@@ -55,10 +55,10 @@ def main(argv: list[str]) -> None:
                 check=True,
             )  # fmt: skip
             running.join()
-    _tell(stacks)
+    tell(stacks)
 
 
-def _tell(stacks: Path) -> None:
+def tell(stacks: Path) -> None:
     """Print the functions that took most."""
     own: Counter[str] = Counter()
     whole: Counter[str] = Counter()

@@ -19,11 +19,13 @@ sys.path[:0] = [str(BENCHMARKS), str(BENCHMARKS / "events")]
 import payments  # noqa: E402
 
 import table  # noqa: E402
+from events import soak  # noqa: E402
 from events.cluster import Arrived  # noqa: E402
 from events.job import LOADS, SUBJECTS, events_of, name_of, planned  # noqa: E402
 from events.project import DECLARATION  # noqa: E402
-from events.running import Sample, Watch  # noqa: E402
+from events.running import Run, Sample, Watch, run_embedded  # noqa: E402
 from events.stream import BYTES, check, source_events  # noqa: E402
+from events.subjects import LOADS as EVERY_LOAD  # noqa: E402
 from events.subjects import PROMISES  # noqa: E402
 from events.subjects import SUBJECTS as EVERY_SUBJECT  # noqa: E402
 from serve.job import Asked, WrongAnswerError  # noqa: E402
@@ -121,6 +123,20 @@ def test_a_missing_a_doubled_and_a_wrong_decision_void_the_run(
         check(decided(asked, numbers, gap), asked, 20)
 
 
+def a_run(load: str, asked: Asked, model: Path, place: Path) -> Run:
+    """A short run of Splice; it fails unless each event has one decision and one recorded call."""
+    ours = EVERY_SUBJECT["splice"]
+    return Run(ours, "exactly-once", EVERY_LOAD[load], EVENTS, asked, model, place)
+
+
+def test_splice_answers_each_event_of_its_own_queue_once(
+    asked: Asked, model: Path, tmp_path: Path
+) -> None:
+    found = run_embedded(a_run("embedded", asked, model, tmp_path))
+
+    assert found["memory_mb"] > 0
+
+
 def test_the_rate_is_that_of_what_was_written_after_the_warm_up() -> None:
     slow_start = [0] * 50 + [5000] * 50
     steady = [5000 + 100 * batch for batch in range(1, 10) for _ in range(100)]
@@ -202,3 +218,22 @@ def test_the_table_has_what_each_subject_promises() -> None:
 
     assert "| quix | 29,000 | 1.0 times |  | exactly once |" in drawn
     assert "| splice | 30,000 |  | 15,000 | exactly once, answered once, recorded |" in drawn
+
+
+def test_a_soak_tells_whether_lag_and_memory_grow() -> None:
+    plan = soak.Soak(EVERY_LOAD["kafka"], 1000, rate=100, every=100, place=Path())
+    steady = [soak.Reading(n, n * 100, lag=50, memory_mb=80.0 + (n < 3)) for n in range(10)]
+    growing = [soak.Reading(n, n * 100, lag=n * 10, memory_mb=80.0 + n) for n in range(10)]
+    drained = soak.Reading(12, 1000, lag=0, memory_mb=80.0)
+
+    kept, grew = (figures(plan, [*some, drained]) for some in (steady, growing))
+
+    assert (kept["lag_slope"], kept["memory_slope"], kept["lag_max"]) == (0, 0, 50)
+    assert grew["lag_slope"] == pytest.approx(10)
+    assert grew["memory_slope"] == pytest.approx(1e6 / 100)
+    assert kept["events_per_s"] == pytest.approx(1000 / 12, abs=0.01)
+
+
+def figures(plan: soak.Soak, readings: list[soak.Reading]) -> dict[str, float]:
+    """The figures of a soak by their names."""
+    return {str(row["metric"]): float(str(row["value"])) for row in soak.rows_of(plan, readings)}
