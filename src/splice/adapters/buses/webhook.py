@@ -153,8 +153,9 @@ def secrets_of(text: str, where: str) -> tuple[bytes, ...]:
 
 def signed(message_id: str, unix_s: int, body: bytes, secrets: Sequence[bytes]) -> dict[str, str]:
     """The headers of Standard Webhooks; without a signature where there is no secret."""
-    if not sendable("webhook-id", message_id) or "." in message_id or not message_id:
-        # A point in it would let another time and body have the same signature.
+    # A point in it would let another time and body have the same signature.
+    message_id = message_id.replace(".", "-")
+    if not sendable("webhook-id", message_id) or not message_id:
         message_id = hashlib.sha256(message_id.encode("utf-8", "surrogatepass")).hexdigest()[:32]
     headers = {"webhook-id": message_id, "webhook-timestamp": str(unix_s)}
     if secrets:
