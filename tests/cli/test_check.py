@@ -134,11 +134,12 @@ MISTAKES = {
         REQUEST, "    a: splice.Entity\n    b: splice.Entity\n", "class Screening", "a, b", "keep",
     ),
     "an async decide": ("    def decide", "    async def decide", "decide", "async", "context()"),
-    "decide without the prediction": (DECIDE, "self, order: Order", "def decide", "fit", "two"),
-    "decide of three": (DECIDE, DECIDE + ", more=1", "def decide", "fit", "two"),
+    "decide without the prediction": (DECIDE, "self, order: Order", "def decide", "fit", "nothing else"),
+    "decide of three": (DECIDE, DECIDE + ", more=1", "def decide", "fit", "nothing else"),
+    "decide of four": (DECIDE, DECIDE + ", context, more", "def decide", "fit", "nothing else"),
     "context without look": (
         "    def decide", "    def context(self, order: Order): return {}\n    def decide",
-        "def context", "fit", "two",
+        "def context", "fit", "nothing else",
     ),
     "a constructor with arguments": (
         PURPOSE, PURPOSE + "\n    def __init__(self, a): pass", "def __init__", "arguments", "top",

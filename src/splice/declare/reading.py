@@ -286,7 +286,11 @@ class _Reader:
             most = arguments.count(",")
             least = most - arguments.count("[")
             signature.bind(*(None,) * max(least, len(signature.parameters)))
-            if len(signature.parameters) > most:
+            given_last = list(signature.parameters.values())[least:]
+            if len(signature.parameters) > most or any(
+                one.default is not one.empty
+                for one in given_last  # an argument of its own
+            ):
                 raise TypeError
         except (TypeError, ValueError):
             self.wrong(
