@@ -134,7 +134,9 @@ MISTAKES = {
         REQUEST, "    a: splice.Entity\n    b: splice.Entity\n", "class Screening", "a, b", "keep",
     ),
     "an async decide": ("    def decide", "    async def decide", "decide", "async", "context()"),
-    "decide without the prediction": (DECIDE, "self, order: Order", "def decide", "fit", "nothing else"),
+    "decide without the prediction": (
+        DECIDE, "self, order: Order", "def decide", "fit", "nothing else",
+    ),
     "decide of three": (DECIDE, DECIDE + ", more=1", "def decide", "fit", "nothing else"),
     "decide of four": (DECIDE, DECIDE + ", context, more", "def decide", "fit", "nothing else"),
     "context without look": (
