@@ -21,6 +21,7 @@ from splice.cli import (
     outcomes,
     project,
     prompts,
+    relay,
     release,
     retrain,
     rollout,
@@ -63,6 +64,7 @@ app.command()(project.init)
 app.command()(project.check)
 app.command()(serve.serve)
 app.command()(consume.consume)
+app.command()(relay.relay)
 app.command()(batch.batch)
 app.command()(release.stop)
 app.command()(release.start)
@@ -72,6 +74,7 @@ app.add_typer(rollout.app, name="rollout", help="A challenger's share of the cal
 app.add_typer(audit.app, name="audit", help="Who changed what, when and why.")
 app.add_typer(calls.app, name="calls", help="Recorded calls.")
 app.add_typer(events.app, name="events", help="Events that could not be answered.")
+app.add_typer(relay.app, name="outbox", help="Outbox tables of your applications.")
 app.add_typer(outcomes.app, name="outcomes", help="What really happened.")
 models.app.command()(endpoints.endpoint)
 app.add_typer(models.app, name="models", help="Registered models.")

@@ -67,7 +67,7 @@ class Relay:
     ) -> None:
         self._table = table
         self._sinks = sinks
-        self._plan = plan
+        self.plan = plan
         self._clock = clock
         self._holds: dict[tuple[str, str | None], _Hold] = {}  # type, and one aggregate or all
         # One thread: a transaction is begun and ended in turn.
@@ -80,7 +80,7 @@ class Relay:
     async def run(self, stop: asyncio.Event) -> None:
         """Send what comes, until `stop`; then what is being sent is ended first."""
         while not stop.is_set():
-            wait = self._plan.poll_s
+            wait = self.plan.poll_s
             try:
                 count = await self.step()
                 self._went_well()
@@ -111,7 +111,7 @@ class Relay:
         Raises:
             StoreError: The database is away, or the table is not as it should be.
         """
-        rows = await self._in_thread(self._table.take, self._plan.batch, self._held())
+        rows = await self._in_thread(self._table.take, self.plan.batch, self._held())
         self.standby = rows is None
         if not rows:
             await self._in_thread(self._table.done, ())
@@ -143,11 +143,11 @@ class Relay:
         return [row for some in kinds for row in some]
 
     async def _send_type(self, kind: str, rows: list[OutboxRow]) -> list[OutboxRow]:
-        for pattern in self._plan.targets:
+        for pattern in self.plan.targets:
             target = target_of(pattern, kind)
             sink = self._sinks[target.partition(":")[0]]
             try:
-                await sink.send([message_of(row, target, self._plan.source) for row in rows])
+                await sink.send([message_of(row, target, self.plan.source) for row in rows])
             except BusError as error:
                 if error.retryable:
                     self._hold(kind, None, error)
@@ -168,7 +168,7 @@ class Relay:
         for row in rows:
             if row.aggregateid in refused:
                 continue
-            message: Message = message_of(row, target, self._plan.source)
+            message: Message = message_of(row, target, self.plan.source)
             try:
                 await sink.send([message])
             except BusError as error:
@@ -191,7 +191,7 @@ class Relay:
         self._holds[kind, key] = hold
         self.failed += 1
         what = f"events of {kind!r}" if key is None else f"{kind!r} {key!r} from row {row} on"
-        log.warning("relay %s: %s wait %.3g s: %s", self._plan.name, what, wait, error)
+        log.warning("relay %s: %s wait %.3g s: %s", self.plan.name, what, wait, error)
 
     def _held(self) -> Held:
         """What is not due again. A hold that has run out stays until something was sent."""
@@ -204,19 +204,19 @@ class Relay:
         return Held(tuple(kind for kind, key in waiting if key is None), keys)
 
     def _backoff(self, times: int) -> float:
-        most = min(self._plan.max_backoff_s, self._plan.backoff_s * 2.0 ** min(times - 1, 30))
+        most = min(self.plan.max_backoff_s, self.plan.backoff_s * 2.0 ** min(times - 1, 30))
         return most * random.uniform(0.5, 1.0)  # noqa: S311 - it spreads load, and hides nothing
 
     def _went_wrong(self, error: StoreError) -> float:
         self._troubles += 1
         if str(error) != self.trouble:
             self.trouble = str(error)
-            log.warning("relay %s: %s", self._plan.name, error)
+            log.warning("relay %s: %s", self.plan.name, error)
         return self._backoff(self._troubles)
 
     def _went_well(self) -> None:
         if self.trouble:
-            log.warning("relay %s: the outbox is back", self._plan.name)
+            log.warning("relay %s: the outbox is back", self.plan.name)
         self.trouble, self._troubles = "", 0
 
     async def _in_thread(self, call: Callable[..., _T], *arguments: object) -> _T:
