@@ -24,6 +24,7 @@ from typing import Any
 
 from rich.console import Console
 
+import demo_documents
 from demo_lifecycle import gate, shadow, train_thin
 from demo_report import Part, print_desk, print_explained, print_table
 
@@ -39,7 +40,9 @@ _PROBE = {"ticket": "probe", "text": "Is anybody there?"}
 
 _TOML = """\
 [project]
-modules = ["credit.integration", "tickets.integration", "desk.integration"]
+modules = [
+    "credit.integration", "tickets.integration", "desk.integration", "document_intake.integration",
+]
 
 [server]
 port = 8000
@@ -64,13 +67,15 @@ aliases = {{ small = "{model}" }}
 
 
 def train(build: Path) -> None:
-    """Both models, trained and exported on this machine."""
+    """All models, trained and exported on this machine."""
     for name in ("credit", "tickets"):
         console.print(f"Training {name} …", style="dim")
         subprocess.run(
             [sys.executable, str(HERE / name / "train.py"), "--out", str(build / name)],
             check=True, stdout=subprocess.DEVNULL,
         )  # fmt: skip
+    console.print("Training documents …", style="dim")
+    demo_documents.train(build / "documents")
 
 
 def write_project(place: Path, build: Path) -> None:
@@ -80,7 +85,7 @@ def write_project(place: Path, build: Path) -> None:
     remote = "OPENAI_API_KEY" in os.environ or "OPENAI_BASE_URL" in os.environ  # noqa: TID251
     provider = _REMOTE.format(url=url, model=model) if remote else _EMBEDDED
     (place / "models").mkdir(parents=True)
-    (place / "splice.toml").write_text(_TOML.replace("{provider}", provider))
+    (place / "splice.toml").write_text(_TOML.replace("{provider}", provider) + demo_documents.TOML)
     (place / "desk").mkdir()
     shutil.copy(HERE / "desk" / "integration.py", place / "desk")
     for name in ("credit", "tickets"):
@@ -90,6 +95,7 @@ def write_project(place: Path, build: Path) -> None:
                 shutil.copy(HERE / name / file, place / name / file)
         shutil.copy(build / name / f"{name}.onnx", place / "models")
     shutil.copytree(HERE / "tickets" / "prompts", place / "tickets" / "prompts")
+    demo_documents.write(place, build / "documents")
 
 
 def splice(place: Path, *arguments: str) -> str:
@@ -279,6 +285,7 @@ def main() -> None:
     explained = print_table(project, parts, console)
     gate(project, build / "credit", run, console)
     print_desk(project, console)
+    demo_documents.run(project, run, console)
     print_explained(splice(project, "calls", "explain", explained), console)
     console.print(f"\nAll of it in {time.monotonic() - started:.0f} s. The project is in {place}.")
     if options.keep:
