@@ -45,6 +45,8 @@ class QueueSource:
         self._holder = f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(4)}"
         self._thread = ThreadPoolExecutor(1, f"queue {queue}")
         self._held: dict[int, Event] = {}  # by number of the row
+        self._taking: asyncio.Future[list[Event]] | None = None
+        self._left: list[Event] = []  # taken for a poll that was given up
         self._paused = False
         self._wait_s = _FIRST_WAIT_S
         self._extending: asyncio.Task[None] | None = None
@@ -59,12 +61,10 @@ class QueueSource:
         """The oldest events that are due, in their order."""
         until = time.monotonic() + seconds
         while True:
-            if not self._paused and not self._closed:
-                events = await self._blocking(lambda: self._taken(limit))
-                if events:
-                    self._held.update((one.origin.offset, one) for one in events)
-                    self._wait_s = _FIRST_WAIT_S
-                    return events
+            free = not self._paused and not self._closed
+            if free and (events := await self._take(limit)):
+                self._wait_s = _FIRST_WAIT_S
+                return events
             left = until - time.monotonic()
             if left <= 0:
                 return ()
@@ -114,10 +114,29 @@ class QueueSource:
             self._extending.cancel()
             await asyncio.gather(self._extending, return_exceptions=True)
         try:
+            if self._taking is not None:
+                await asyncio.wait([self._taking])
+                self._keep()
             await self.release(list(self._held.values()))
         except BusError as error:  # their leases end them
             log.warning("%s: leases are left to end by themselves: %s", self.stream, error)
         self._thread.shutdown(wait=False)
+
+    async def _take(self, limit: int) -> list[Event]:
+        if not self._left:
+            if self._taking is None:
+                self._taking = asyncio.ensure_future(self._blocking(lambda: self._taken(limit)))
+            await asyncio.wait([self._taking])  # goes on where this poll is given up
+            self._keep()
+        events, self._left = self._left[:limit], self._left[limit:]
+        return events
+
+    def _keep(self) -> None:
+        """What was taken is ours, whoever asked for it."""
+        taking, self._taking = self._taking, None
+        if taking is not None:
+            self._left = taking.result()
+            self._held.update((one.origin.offset, one) for one in self._left)
 
     def _taken(self, limit: int) -> list[Event]:
         now_us = time.time_ns() // 1000

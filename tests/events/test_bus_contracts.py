@@ -1,0 +1,109 @@
+"""The contracts of buses, on Kafka and on the embedded queue."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from confluent_kafka import Producer
+from kafka_house import PATIENCE_S, read, reader
+
+from splice.adapters.buses.kafka import KafkaBus
+from splice.adapters.buses.kafka_sink import KafkaSink
+from splice.adapters.buses.kafka_source import KafkaSource
+from splice.adapters.buses.queue import QueueSource
+from splice.adapters.ledgers.sql import open_ledger
+from splice.core.events import Event, Headers, Partition, Settled
+from splice.ports.buses import Source
+from splice.testing.contracts.buses import SinkContract, SourceContract
+
+
+class KafkaStream:
+    def __init__(self, servers: str, topic: str) -> None:
+        self._bus, self._topic, self._group = KafkaBus(servers), topic, uuid.uuid4().hex
+        self._producer = Producer(
+            {"bootstrap.servers": servers, "message.max.bytes": 32_000_000, "linger.ms": 0}
+        )
+
+    async def put(self, events: Sequence[Event]) -> None:
+        for one in events:
+            self._producer.produce(
+                self._topic, one.value, one.key,
+                headers=list(one.headers), timestamp=one.at_us // 1000,
+            )  # fmt: skip
+        assert await asyncio.to_thread(self._producer.flush, PATIENCE_S) == 0
+
+    def source(self) -> KafkaSource:
+        return self._bus.source([self._topic], self._group, batch=20)
+
+    async def settle(self, source: Source, events: Sequence[Event]) -> None:
+        positions: dict[Partition, int] = {}
+        for one in events:
+            place = one.origin.stream, one.origin.partition
+            positions[place] = one.origin.offset + 1
+        await source.commit(positions)
+        await source.finished(events)
+
+
+@pytest.mark.kafka
+class TestKafkaSource(SourceContract):
+    @pytest.fixture
+    def stream(self, kafka: str, topic: str) -> KafkaStream:
+        return KafkaStream(kafka, topic)
+
+
+class QueueStream:
+    def __init__(self, folder: Path) -> None:
+        self.ledger = open_ledger(f"sqlite:///{folder}/ledger.db", folder / "blobs")
+        self._queue = uuid.uuid4().hex
+
+    async def put(self, events: Sequence[Event]) -> None:
+        now_us = time.time_ns() // 1000
+        await asyncio.to_thread(self.ledger.queue.put, self._queue, events, now_us=now_us)
+
+    def source(self) -> QueueSource:
+        return QueueSource(self.ledger.queue, self._queue)
+
+    async def settle(self, source: Source, events: Sequence[Event]) -> None:
+        settled = [Settled(one) for one in events]
+        now_us = time.time_ns() // 1000
+        late = await asyncio.to_thread(self.ledger.events.settle, settled, now_us=now_us)
+        assert list(late) == []
+        await source.finished(events)
+
+
+class TestQueueSource(SourceContract):
+    @pytest.fixture
+    def stream(self, tmp_path: Path) -> Iterator[QueueStream]:
+        stream = QueueStream(tmp_path)
+        yield stream
+        stream.ledger.close()
+
+
+class KafkaPlace:
+    def __init__(self, servers: str, topic: str) -> None:
+        self.target = f"kafka:{topic}"
+        self._servers, self._topic = servers, topic
+
+    def sink(self) -> KafkaSink:
+        return KafkaBus(self._servers).sink()
+
+    async def arrived(self, count: int) -> list[tuple[bytes | None, bytes | None, Headers]]:
+        def read_all() -> list[tuple[bytes | None, bytes | None, Headers]]:
+            with reader(self._servers, self._topic) as consumer:
+                return [
+                    (m.key(), m.value(), tuple(m.headers() or ())) for m in read(consumer, count)
+                ]
+
+        return await asyncio.to_thread(read_all)
+
+
+@pytest.mark.kafka
+class TestKafkaSink(SinkContract):
+    @pytest.fixture
+    def place(self, kafka: str, topic: str) -> KafkaPlace:
+        return KafkaPlace(kafka, topic)
