@@ -205,7 +205,8 @@ class QueueStore(Protocol):
         Its attempt is counted in the same transaction: `attempts` of an event are those before it,
         ended or not. An event is passed over while an earlier one of its key is leased to another
         or waits for its time. Events whose attempt ended without a word (their lease ran out) come
-        alone, so that the one that kills its process is known.
+        alone, so that the one that kills its process is known; leases of later ones of its key end
+        with it, for its holder may live, and they must not overtake it.
         """
         ...
 

@@ -13,10 +13,9 @@ from sqlalchemy import Connection, Row, null, select, update
 from splice.adapters.ledgers.audit import append_event
 from splice.adapters.ledgers.database import Database, Into
 from splice.adapters.ledgers.event_tables import dead_letters
-from splice.adapters.ledgers.outbox import outbox_of
 from splice.adapters.ledgers.outbox import row_of as message_row
 from splice.adapters.ledgers.queue import row_of as event_row
-from splice.adapters.ledgers.queued import Queued
+from splice.adapters.ledgers.queued import New, Queued
 from splice.core.events import DeadLetter, Event, Message, Origin
 
 INTO = Into(
@@ -88,20 +87,19 @@ class SqlDeadLetters:
         """Put them back into the stream they came from, in one transaction with an audit event."""
         with self._database.write() as connection:
             letters = self._dead(connection, numbers)
-            queues: dict[str, list[tuple[bytes | None, bytes]]] = {}
+            rows: list[New] = []
             for letter in letters:
                 event, stream = letter.event, letter.event.origin.stream
                 if stream.startswith("queue:"):
-                    row = event_row(event.key, event.value, event.headers, event.at_us or now_us)
-                    queues.setdefault(stream, []).append(row)
+                    at_us = event.at_us or now_us
+                    rows.append(event_row(stream, event.key, event.value, event.headers, at_us))
                 else:
                     message = Message(
                         f"dead-letter-{letter.id}", stream, event.key, event.value, event.headers
                     )
-                    queues.setdefault(outbox_of(stream), []).append(message_row(message))
-            self._queued.lock(connection, queues)
-            for queue, rows in queues.items():
-                self._queued.put(connection, queue, rows, now_us)
+                    rows.append(message_row(message))
+            self._queued.lock(connection, {row.queue for row in rows})
+            self._queued.put(connection, rows, now_us)
             change = {"state": "replayed", "by": by}
             self._change(connection, letters, change, "", now_us)
         return [letter.id for letter in letters]

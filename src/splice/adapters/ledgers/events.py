@@ -114,28 +114,28 @@ class SqlEvents(Begun):
     def _queue(self, connection: Connection, plan: Plan, sent: Sequence[int], now_us: int) -> None:
         queued = self._queued
         # Last, so that others wait for these locks no longer than they must.
-        queued.lock(connection, plan.streams | ({"outbox:"} if sent else set()))
+        queued.lock(connection, plan.queues | ({"outbox:"} if sent else set()))
         if plan.held:
-            ours = still_held(queued.held(connection, list(plan.held)), plan.held)
-            if len(ours) != len(plan.held):
+            ours = still_held(queued.held(connection, [n for n, _ in plan.held]), plan.held)
+            if len(ours) != len(set(plan.held)):
                 raise _Overtaken
             queued.remove(connection, ours)
         if sent:
             rows = [row for row in queued.held(connection, sent) if is_outbox(row.queue)]
             queued.remove(connection, rows)
-        for queue, rows in plan.queues.items():
-            queued.put(connection, queue, rows, now_us)
+        if plan.new:
+            queued.put(connection, plan.new, now_us)
 
     def _look(self, settled: Sequence[Settled]) -> dict[int, Verdict]:
         """Who has answered what: may be older than the next transaction, which counts again."""
         verdicts = doubles(settled)
         answered = self.answered([one.inbox.event for one in settled if one.inbox is not None])
-        tokens = {one.event.origin.offset: one.event.token for one in settled if one.event.token}
+        leases = [(one.event.origin.offset, one.event.token) for one in settled if one.event.token]
         with self._database.read() as connection:
-            held = still_held(self._queued.held(connection, list(tokens)), tokens)
-        ours = {row.number for row in held}
+            rows = self._queued.held(connection, [number for number, _ in leases])
+        ours = {(row.number, row.token) for row in still_held(rows, leases)}
         for place, one in enumerate(settled):
-            mine = bool(one.event.token) and one.event.origin.offset in ours
+            mine = (one.event.origin.offset, one.event.token) in ours
             before = None if one.inbox is None else answered.get(one.inbox.event)
             if place in verdicts:
                 verdicts[place] = Verdict(late=True, ours=mine)

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from splice.adapters.ledgers.database import Database
 from splice.adapters.ledgers.queue import within
-from splice.adapters.ledgers.queued import Held, Queued, Row, Taker
+from splice.adapters.ledgers.queued import Held, New, Queued, Row, Taker
 from splice.adapters.ledgers.tables import without_nul
 from splice.core.events import Message
 from splice.ports.events import Waiting
@@ -43,15 +43,11 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Kept).decode
 
 
-def outbox_of(target: str) -> str:
-    """The queue of a target's messages."""
-    return _PREFIX + target
-
-
-def row_of(message: Message) -> tuple[bytes | None, bytes]:
-    """What `Queued.put` takes of a message."""
+def row_of(message: Message) -> New:
+    """A message as it is put."""
     m = message
-    return m.key, _encode((m.id, m.target, m.key, m.value, m.headers))
+    body = _encode((m.id, m.target, m.key, m.value, m.headers))
+    return New(_PREFIX + m.target, m.key, body)
 
 
 def is_outbox(queue: str) -> bool:
@@ -78,7 +74,7 @@ class SqlOutbox:
     ) -> list[Waiting]:
         """The oldest messages that are due, in their order, leased to `holder`."""
         queued, wanted = self._queued, tuple(f"{_PREFIX}{scheme}:" for scheme in schemes)
-        left_out = {outbox_of(target) for target in without}
+        left_out = {_PREFIX + target for target in without}
         with self._database.read() as connection:
             names = [
                 name for name in self._names(connection)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 from sqlalchemy import Connection
 
 from splice.adapters.ledgers.database import Database
-from splice.adapters.ledgers.queued import Held, Queued, Row, Taker
+from splice.adapters.ledgers.queued import Held, New, Queued, Row, Taker
 from splice.adapters.ledgers.tables import without_nul
 from splice.core.events import Event, Headers, Origin
 
@@ -34,10 +34,10 @@ def stream_of(queue: str) -> str:
 
 
 def row_of(
-    key: bytes | None, value: bytes | None, headers: Headers, at_us: int
-) -> tuple[bytes | None, bytes]:
-    """What `Queued.put` takes of an event."""
-    return key, _encode((key, value, headers, at_us))
+    stream: str, key: bytes | None, value: bytes | None, headers: Headers, at_us: int
+) -> New:
+    """An event as it is put."""
+    return New(stream, key, _encode((key, value, headers, at_us)))
 
 
 class SqlQueue:
@@ -53,10 +53,10 @@ class SqlQueue:
             return []
         stream = stream_of(queue)
         with self._database.place.errors():
-            rows = [row_of(e.key, e.value, e.headers, e.at_us or now_us) for e in events]
+            rows = [row_of(stream, e.key, e.value, e.headers, e.at_us or now_us) for e in events]
         with self._database.write() as connection:
             self._queued.lock(connection, [stream])
-            return self._queued.put(connection, stream, rows, now_us)
+            return self._queued.put(connection, rows, now_us)
 
     def take(
         self, queue: str, limit: int, holder: str, *, now_us: int, lease_us: int
@@ -98,8 +98,8 @@ class SqlQueue:
             self._queued.lock(connection, [stream_of(queue)])
             held = self._ours(connection, events)
             self._queued.extend(connection, held, until_us)
-        ours = {row.number for row in held}
-        return [event for event in events if event.origin.offset not in ours]
+        ours = {(row.number, row.token) for row in held}
+        return [event for event in events if (event.origin.offset, event.token) not in ours]
 
     def give_back(self, queue: str, events: Sequence[Event], *, due_us: int, tried: bool) -> None:
         """End their leases; they come again at `due_us`."""
@@ -116,13 +116,14 @@ class SqlQueue:
             return connection.exec_driver_sql(count, {"queue": stream_of(queue)}).scalar_one()
 
     def _ours(self, connection: Connection, events: Sequence[Event]) -> list[Held]:
-        tokens = {event.origin.offset: event.token for event in events}
-        return still_held(self._queued.held(connection, list(tokens)), tokens)
+        leases = [(event.origin.offset, event.token) for event in events]
+        return still_held(self._queued.held(connection, [number for number, _ in leases]), leases)
 
 
-def still_held(rows: Sequence[Held], tokens: dict[int, int]) -> list[Held]:
-    """Those of the rows that are leased by these tokens."""
-    return [row for row in rows if row.leased and row.token == tokens[row.number]]
+def still_held(rows: Sequence[Held], leases: Iterable[tuple[int, int]]) -> list[Held]:
+    """Those of the rows that are leased by one of these numbers and tokens."""
+    known = frozenset(leases)
+    return [row for row in rows if row.leased and (row.number, row.token) in known]
 
 
 def within(picked: Sequence[tuple[int, int]]) -> list[int]:

@@ -47,6 +47,10 @@ SELECT number FROM queued s WHERE queue = :queue AND state = 1 AND when_us <= :n
 AND NOT EXISTS (SELECT 1 FROM queued e WHERE e.held = s.held AND e.number < s.number)
 ORDER BY when_us, number LIMIT 1
 """
+_FENCE = """
+UPDATE queued SET token = token + 1, when_us = :now WHERE state = 1 AND number > :number
+AND held = (SELECT held FROM queued WHERE number = :number)
+"""
 _EXPIRED = """
 SELECT number FROM queued WHERE queue = :queue AND state = 1 AND when_us <= :now LIMIT :limit
 """
@@ -113,6 +117,14 @@ UPDATE queued SET state = 0 WHERE number IN (
 """
 
 
+class New(NamedTuple):
+    """A row that is to be put in a queue."""
+
+    queue: str
+    key: bytes | None
+    body: bytes
+
+
 class Held(NamedTuple):
     """What is known of a row that somebody says he holds."""
 
@@ -165,7 +177,7 @@ class Picked(NamedTuple):
     whole: bool
 
 
-def lane_of(queue: str, key: bytes | None) -> int | None:
+def _lane(queue: str, key: bytes | None) -> int | None:
     """The lane of a key: two keys that share one by chance wait for each other, and no more."""
     if key is None:
         return None
@@ -193,19 +205,13 @@ class Queued:
         for name in sorted(names):
             self._database.lock(connection, name)
 
-    def put(
-        self,
-        connection: Connection,
-        queue: str,
-        rows: Sequence[tuple[bytes | None, bytes]],
-        now_us: int,
-    ) -> list[int]:
-        """Add rows, each a key and a body, behind those that are there; gives their numbers."""
+    def put(self, connection: Connection, rows: Sequence[New], now_us: int) -> list[int]:
+        """Add rows behind those that are there; gives their numbers."""
         numbers = self._database.numbers(connection, len(rows))
         values: list[Any] = []
         bodies: list[Any] = []
-        for number, (key, body) in zip(numbers, rows, strict=True):
-            values += (number, queue, lane_of(queue, key), _FREE, len(body), now_us)
+        for number, (queue, key, body) in zip(numbers, rows, strict=True):
+            values += (number, queue, _lane(queue, key), _FREE, len(body), now_us)
             bodies += (number, body)
         self._database.insert_rows(connection, _ROWS, values)
         self._database.insert_rows(connection, _BODIES, bodies)
@@ -217,10 +223,18 @@ class Queued:
         return bool(self._database.rows(connection, self._any, params, "v"))
 
     def suspect(self, connection: Connection, queue: str, now_us: int) -> int | None:
-        """The first row whose lease ran out, and that waits for no other."""
+        """The first row whose lease ran out, and that waits for no other.
+
+        Leases of those behind it end, for its holder may live: they must not overtake it.
+        """
         params = {"queue": queue, "now": now_us}
         found = self._database.rows(connection, self._suspect, params, "v")
-        return found[0][0] if found else None
+        if not found:
+            return None
+        number: int = found[0][0]
+        text = self._database.sql(_FENCE)
+        self._database.run(connection, text, {"number": number, "now": now_us})
+        return number
 
     def expired(self, connection: Connection, queue: str, now_us: int, limit: int) -> list[int]:
         """Rows whose leases ran out."""

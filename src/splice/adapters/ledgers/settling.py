@@ -9,6 +9,7 @@ import msgspec
 
 from splice.adapters.ledgers import outbox, queue, target_tables
 from splice.adapters.ledgers.database import Into
+from splice.adapters.ledgers.queued import New
 from splice.core.call import Record
 from splice.core.events import DeadLetter, Message, Settled
 
@@ -34,9 +35,9 @@ class Plan(msgspec.Struct, gc=False):
 
     records: list[Record] = []
     inbox: list[tuple[bytes, bytes, str, int]] = []
-    held: dict[int, int] = {}  # numbers of rows in queues, and the tokens by which they are ours
-    queues: dict[str, list[tuple[bytes | None, bytes]]] = {}  # what is put into each
-    streams: set[str] = set()  # queues that are touched
+    held: list[tuple[int, int]] = []  # numbers of rows in queues, and tokens by which we hold them
+    new: list[New] = []  # rows for queues and for the outbox
+    queues: set[str] = set()  # those that are touched
     tables: dict[str, list[tuple[Any, ...]]] = {}
     dead: list[DeadLetter] = []
 
@@ -63,7 +64,7 @@ def plan_of(settled: Sequence[Settled], verdicts: dict[int, Verdict], now_us: in
         SettingsError: A message goes to a table of a name that cannot be.
     """
     plan = Plan()
-    records, inbox, held = plan.records, plan.inbox, plan.held
+    records, inbox, held, queues = plan.records, plan.inbox, plan.held, plan.queues
     for place, one in enumerate(settled):
         record, event = one.record, one.event
         verdict = verdicts.get(place) if verdicts else None
@@ -71,22 +72,22 @@ def plan_of(settled: Sequence[Settled], verdicts: dict[int, Verdict], now_us: in
             if verdict.late and record is not None:
                 records.append(msgspec.structs.replace(record, notes=(*record.notes, NOTE)))
             if verdict.ours:
-                held[event.origin.offset] = event.token
-                plan.streams.add(event.origin.stream)
+                held.append((event.origin.offset, event.token))
+                queues.add(event.origin.stream)
             continue
         if record is not None:
             records.append(record)
         if one.inbox is not None:
             inbox.append((one.inbox.event, one.inbox.body, one.inbox.call_id, now_us))
         if event.token:
-            held[event.origin.offset] = event.token
-            plan.streams.add(event.origin.stream)
+            held.append((event.origin.offset, event.token))
+            queues.add(event.origin.stream)
         if one.dead is not None:
             plan.dead.append(one.dead)
         if one.messages:
             call_id = record.call_id if record is not None else None
             _send(plan, one.messages, one.inbox.call_id if one.inbox else call_id, now_us)
-    plan.streams |= plan.queues.keys()
+    queues.update([row.queue for row in plan.new])
     inbox.sort()  # one order for all, so that no two wait for each other
     return plan
 
@@ -95,11 +96,11 @@ def _send(plan: Plan, messages: Sequence[Message], call_id: str | None, now_us: 
     for message in messages:
         target = message.target
         if target.startswith("queue:"):
-            row = queue.row_of(message.key, message.value, message.headers, now_us)
-            plan.queues.setdefault(target, []).append(row)
+            row = queue.row_of(target, message.key, message.value, message.headers, now_us)
+            plan.new.append(row)
         elif target.startswith("table:"):
             name = target_tables.table_of(target)
             row = target_tables.row_of(message, call_id, now_us)
             plan.tables.setdefault(name, []).append(row)
         else:
-            plan.queues.setdefault(outbox.outbox_of(target), []).append(outbox.row_of(message))
+            plan.new.append(outbox.row_of(message))
