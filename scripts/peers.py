@@ -95,12 +95,15 @@ class Peer:
         venv = self.home / "venv"
         python = ROOT / ".venv" / "bin" / "python"
         subprocess.run([uv, "venv", "--quiet", "--clear", "--python", python, venv], check=True)
+        self._install(uv)
+        (self.home / "built").write_text(self._pinned())
+
+    def _install(self, uv: str) -> None:
         subprocess.run(
             [uv, "pip", "install", "--quiet", "--python", self.python,
              "--requirement", PINS / f"{self.name}.txt"],
             check=True,
         )  # fmt: skip
-        (self.home / "built").write_text(self._pinned())
 
     def _spawn(self) -> None:
         (self.home / "started").write_text(self._pinned())
@@ -138,6 +141,24 @@ class Peer:
         with (self.home / f"{what}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+
+
+class Installed(Peer):
+    """A peer with this checkout installed in it: what runs there is our own command."""
+
+    def _pinned(self) -> str:
+        # Entry points are kept where it is installed: a new one wants a new build.
+        return (
+            super()._pinned() + hashlib.sha256((ROOT / "pyproject.toml").read_bytes()).hexdigest()
+        )
+
+    def _install(self, uv: str) -> None:
+        super()._install(uv)
+        subprocess.run(
+            [uv, "pip", "install", "--quiet", "--python", self.python, "--no-deps",
+             "--editable", ROOT],
+            check=True,
+        )  # fmt: skip
 
 
 class Server(Peer):
@@ -317,6 +338,7 @@ PEERS: dict[str, Peer] = {
     "mlserver": MLServer("mlserver"),
     "kserve": Peer("kserve"),
     "kfp": Peer("kfp"),
+    "ray": Installed("ray"),
 }
 
 if __name__ == "__main__":

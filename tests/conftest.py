@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import uuid
 import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -153,6 +154,7 @@ PEERS = {  # by fixture: the name that scripts/services knows
     "mlserver": "mlserver",
     "kserve_python": "kserve",
     "kfp_python": "kfp",
+    "ray_python": "ray",
 }
 
 
@@ -227,3 +229,25 @@ def kserve_python() -> str:
 def kfp_python() -> str:
     """A Python with Kubeflow Pipelines' SDK, which compiles and runs steps as processes."""
     return peer("kfp")[0]
+
+
+@pytest.fixture(scope="session")
+def ray_python() -> str:
+    """A Python with Ray Data, and with this checkout installed."""
+    return peer("ray")[0]
+
+
+@pytest.fixture
+def postgres_database() -> Iterator[str]:
+    """The URL of an empty database on a real PostgreSQL; dropped after the test."""
+    server = os.environ.get("SPLICE_TEST_POSTGRES")
+    if not server:
+        pytest.skip("no PostgreSQL: scripts/services start postgres")
+    import psycopg  # only tests with PostgreSQL need it
+
+    name = f"fresh_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    yield server.replace("/splice_test", f"/{name}")
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")

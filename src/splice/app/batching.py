@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import os
+from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
 from splice.app.application import App
-from splice.app.settings import named_variable
+from splice.app.settings import load, named_variable, prepare_for_ray
 from splice.core.errors import DeclarationError, SettingsError, UnknownRelease
 from splice.engine.line import Line
+from splice.serve.batch.asking import Answers, Asking, LocalAsking, Todo
 from splice.serve.batch.databases import place_of
 from splice.serve.batch.decisions import TableTarget
 from splice.serve.batch.files import FileRows
 from splice.serve.batch.rows import Rows
 from splice.serve.batch.tables import TableRows
 from splice.serve.batch.targets import FileTarget, Target
+
+_POLL_S = 0.05
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -100,6 +106,67 @@ def target_of(wanted: Wanted, line: Line, *, numbered: bool) -> Target:
     place = place_of(_url(wanted.target))
     parts = Path(f"{place.named[1]}.parts")
     return TableTarget(place, line.reply, parts, numbered=numbered, append=wanted.append)
+
+
+class Who(msgspec.Struct, frozen=True):
+    """Who asks: this process, or so many workers of Ray; and how many rows at once in all."""
+
+    engine: Literal["local", "ray"] = "local"
+    workers: int | None = None
+    concurrency: int = 64
+
+
+def asking_of(who: Who, app: App, line: Line, parts: Path) -> Asking:
+    """How rows are asked.
+
+    Raises:
+        SettingsError: Ray is not installed, or its workers would overspend a budget.
+    """
+    if who.engine == "local":
+        if who.workers is not None:
+            raise SettingsError("--workers", got="--engine local", mend="add --engine ray")
+        return LocalAsking(app.engine, app.records, line, concurrency=who.concurrency)
+    workers = who.workers or os.cpu_count() or 1
+    budgets = line.declaration.options.budgets
+    if budgets and workers > 1 and app.settings.meters.url.startswith("memory:"):
+        raise SettingsError(
+            "meters.url", got="budgets in the memory of each worker",
+            promised="budgets that all workers share", mend="name a Redis, or add --workers 1",
+        )  # fmt: skip
+    prepare_for_ray()
+    from splice.serve.batch.ray import RayAsking  # it wants a Unix
+
+    opened = partial(
+        open_worker, app.settings.root, line.name, line.release.number,
+        max(1, who.concurrency // workers),
+    )  # fmt: skip
+    return RayAsking(parts, opened, workers)
+
+
+class BatchWorker:
+    """Asks in a process of its own, with an app of its own."""
+
+    def __init__(self, app: App, line: Line, concurrency: int) -> None:
+        self._app = app
+        self._asking = LocalAsking(app.engine, app.records, line, concurrency=concurrency)
+
+    async def ask(self, todo: list[Todo]) -> Answers:
+        """The lines of some rows, recorded."""
+        return await self._asking.ask(todo)
+
+    async def end(self) -> None:
+        """Begin no further call; returns when those that run have ended and are recorded."""
+        self._asking.ending = True
+        while self._app.engine.in_flight:
+            await asyncio.sleep(_POLL_S)
+        await self._app.services.recorder.flush()
+
+
+async def open_worker(root: str, integration: str, release: int, concurrency: int) -> BatchWorker:
+    """A worker of a batch: it reads the settings by itself, so that nobody hands secrets on."""
+    app = App(settings=load(Path(root)), apply="never")
+    await app.start()
+    return BatchWorker(app, await line_of(app, integration, release), concurrency)
 
 
 async def line_of(app: App, integration: str, release: int | None) -> Line:

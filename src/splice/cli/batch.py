@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
+from typing import Literal
 
 import msgspec
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -19,7 +20,6 @@ from splice.core.errors import SettingsError
 from splice.engine.line import Line
 from splice.engine.offline import OfflineRoute
 from splice.ports.offline import Standing
-from splice.serve.batch.asking import LocalAsking
 from splice.serve.batch.files import FileRows
 from splice.serve.batch.job import Job
 from splice.serve.batch.offline import OfflineJob, check_online
@@ -40,6 +40,8 @@ def batch(
     overwrite: options.Overwrite = False,
     append: options.Append = False,
     query: options.Query = "",
+    engine: options.Engine = "local",
+    workers: options.Workers = None,
     offline: options.Offline = False,
     wait: options.Wait = False,
     fallback: options.Fallback = True,
@@ -56,7 +58,7 @@ def batch(
         )
     settings = Project.settings()
     wanted = _Wanted(
-        integration, places, release, concurrency,
+        integration, places, release, concurrency, engine, workers,
         offline=offline, wait=wait, fallback=fallback, status=status, cancel=cancel,
     )  # fmt: skip
     result = asyncio.run(_run(settings, wanted))
@@ -75,6 +77,8 @@ class _Wanted(msgspec.Struct, frozen=True):
     places: batching.Wanted
     release: int | None
     concurrency: int | None
+    engine: Literal["local", "ray"]
+    workers: int | None
     offline: bool = False
     wait: bool = False
     fallback: bool = True
@@ -91,6 +95,8 @@ async def _run(settings: Settings, wanted: _Wanted) -> Result | list[Stand]:
         slow = any(step.route.kind == "llm" for step in line.steps)
         concurrency = wanted.concurrency or (_LLM_CONCURRENCY if slow else 64)
         if wanted.offline:
+            if wanted.engine != "local":
+                raise SettingsError("--offline", got="--engine ray", promised="one of them")
             if not isinstance(source, FileRows) or not isinstance(target, FileTarget):
                 raise SettingsError("--offline", got="a table", promised="a file, in and out")
             offline = OfflineJob(
@@ -98,7 +104,8 @@ async def _run(settings: Settings, wanted: _Wanted) -> Result | list[Stand]:
             )
             return await _offline(app, line, offline, wanted)
         check_online(target.parts)
-        asking = LocalAsking(app.engine, app.records, line, concurrency=concurrency)
+        who = batching.Who(wanted.engine, wanted.workers, concurrency)
+        asking = batching.asking_of(who, app, line, target.parts)
         job = Job(line, source, target, asking)
         plan = await asyncio.to_thread(job.plan, ignore_extra=wanted.places.ignore_extra)
         return await _with_progress(plan, job.run)
