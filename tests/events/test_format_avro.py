@@ -255,6 +255,11 @@ def test_a_few_bytes_that_announce_much_take_little_memory(schema: Any, message:
 def test_some_nesting_and_some_values_without_bytes_are_no_bombs() -> None:
     value = read(NODE, b"\x02" * (MAX_DEPTH - 1) + b"\x00")
     assert json.dumps(value).count("next") == MAX_DEPTH
+    with pytest.raises(EventError, match=f"deeper than {MAX_DEPTH} levels"):
+        read(NODE, b"\x02" * (MAX_DEPTH + 1) + b"\x00")
+    tree = {"type": "record", "name": "t", "fields": [
+        {"name": "all", "type": {"type": "array", "items": "t"}}]}  # fmt: skip
+    assert read(tree, zigzag(1000) + b"\0" * 1001) == {"all": [{"all": []}] * 1000}
 
     nulls = {"type": "array", "items": "null"}
     assert read(nulls, zigzag(MAX_WEIGHTLESS) + b"\0") == [None] * MAX_WEIGHTLESS
