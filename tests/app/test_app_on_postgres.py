@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import uuid
 from pathlib import Path
 
 import msgspec
-import psycopg
 import pytest
 
 import splice
@@ -42,19 +39,11 @@ class Orders(splice.Integration):
 
 
 @pytest.fixture
-def project(tmp_path: Path):
-    url = os.environ.get("SPLICE_TEST_POSTGRES")
-    if not url:
-        pytest.skip("no PostgreSQL: scripts/services start")
-    name = f"app_{uuid.uuid4().hex[:12]}"
-    with psycopg.connect(url, autocommit=True) as server:
-        server.execute(f"CREATE DATABASE {name}")
-    ours = url.replace("/splice_test", f"/{name}")
-    made = Project(tmp_path / "p", f'[project]\napply = "new"\n[ledger]\nurl = "{ours}"\n')
+def project(tmp_path: Path, postgres_database: str) -> Project:
+    toml = f'[project]\napply = "new"\n[ledger]\nurl = "{postgres_database}"\n'
+    made = Project(tmp_path / "p", toml)
     made.declare(DECLARED)
-    yield made
-    with psycopg.connect(url, autocommit=True) as server:
-        server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    return made
 
 
 async def test_calls_outcomes_releases_and_replays_work_on_postgresql(project: Project) -> None:

@@ -1,0 +1,144 @@
+"""Real processes on the embedded queue: killed, in numbers, with events that kill them."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from pathlib import Path
+
+import pytest
+from stream_house import StreamProject, order, until, wrong_order
+
+TOML = """
+[consume.orders]
+targets = ["queue:answers", "table:answers"]
+backoff_seconds = 0.05
+lease_seconds = 1
+attempts = 3
+max_batch = 50
+[ledger]
+url = "{url}"
+"""
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def project(request: pytest.FixtureRequest, tmp_path: Path) -> StreamProject:
+    url = "sqlite:///.splice/ledger.db"
+    if request.param == "postgres":
+        url = request.getfixturevalue("postgres_database")
+    return StreamProject(tmp_path / "project", TOML.format(url=url))
+
+
+def answers(project: StreamProject) -> list[tuple[str, int]]:
+    """What was decided, in the order in which it was stored."""
+    with project.stores() as stores:
+        taken = stores.queue.take(
+            "answers", 100_000, "t", now_us=time.time_ns() // 1000, lease_us=3_600_000_000
+        )
+    replies = [json.loads(one.value or b"") for one in taken]
+    return [(one["key"], one["number"]) for one in replies]
+
+
+def events(count: int, keys: int, does: str = "") -> list:
+    return [(f"k{n % keys}".encode(), order(f"k{n % keys}", n, does), ()) for n in range(count)]
+
+
+def test_workers_that_are_killed_lose_double_and_reorder_nothing(project: StreamProject) -> None:
+    project.put(*events(1500, 40, "linger"))
+    chance = random.Random(1)
+    with project.consume(workers=2) as running:
+        for _ in range(6):
+            time.sleep(chance.uniform(0.05, 0.5))
+            running.kill_worker()
+        until(lambda: project.depth() == 0, "the queue is empty")
+        assert running.stop() == 0
+
+    got = answers(project)
+    assert wrong_order(got) == []
+    assert sorted(number for _, number in got) == list(range(1500))
+    assert "started again" in running.text
+
+
+def test_an_event_that_kills_its_process_becomes_a_dead_letter_and_the_others_are_answered(
+    project: StreamProject,
+) -> None:
+    some = events(40, 8)
+    some[13] = (b"k5", order("k5", 13, "die"), ())
+    project.put(*some)
+    with project.consume() as running:
+        until(lambda: project.depth() == 0, "the queue is empty")
+        running.stop()
+
+    with project.stores() as stores:
+        (letter,) = stores.dead_letters.dead_letters()
+        whole = stores.dead_letters.dead_letter(letter.id)
+    assert (letter.code, letter.attempts) == ("attempts_exhausted", 3)
+    assert whole is not None
+    assert whole.event.value == order("k5", 13, "die")
+    got = answers(project)
+    assert wrong_order(got) == []
+    assert sorted(number for _, number in got) == [n for n in range(40) if n != 13]
+
+
+def test_dead_letters_are_shown_replayed_and_dropped_by_the_command(
+    project: StreamProject,
+) -> None:
+    project.put((b"k", b'{"key": "k", "number": "many"}', (("x", b"\xff"),)))
+    assert project.run("consume", "--until-empty").returncode == 0
+
+    listed = json.loads(project.run("events", "list", "--json").stdout)
+    number = str(listed[0]["number"])
+    shown = json.loads(project.run("events", "show", number).stdout)
+    replayed = project.run("events", "replay", number, "--yes")
+    again = project.run("events", "replay", number, "--yes")
+    depth = project.depth()
+    assert project.run("consume", "--until-empty").returncode == 0
+    second = json.loads(project.run("events", "list", "--json").stdout)
+    dropped = project.run("events", "drop", str(second[0]["number"]), "--why", "a test", "--yes")
+    left = json.loads(project.run("events", "list", "--state", "all", "--json").stdout)
+
+    assert [one["code"] for one in listed] == ["input_mismatch"]
+    assert shown["value"] == {"key": "k", "number": "many"}
+    assert shown["headers"] == [{"name": "x", "value": {"base64": "/w=="}}]
+    assert shown["where"] == "orders.input.number"
+    assert (replayed.returncode, again.returncode, depth) == (0, 1, 1)
+    assert dropped.returncode == 0
+    assert sorted(one["state"] for one in left) == ["dropped", "replayed"]
+    audit = json.loads(project.run("audit", "list", "--subject", "orders", "--json").stdout)
+    assert [one["action"] for one in audit][-2:] == ["event.replay", "event.drop"]
+
+
+def test_what_was_answered_before_is_not_answered_again(project: StreamProject) -> None:
+    named = tuple(
+        (f"ce_{name}", value)
+        for name, value in (
+            ("specversion", b"1.0"), ("id", b"e-1"), ("source", b"/shop"), ("type", b"order"),
+        )
+    )  # fmt: skip
+    project.put((b"k", order("k", 1), named), (b"k", order("k", 1), named))
+    assert project.run("consume", "--until-empty").returncode == 0
+    project.put((b"k", order("k", 1), named), (b"k", order("k", 2), named))
+    assert project.run("consume", "--until-empty").returncode == 0
+
+    with project.stores() as stores:
+        assert stores.records.count() == 1
+        assert [one.code for one in stores.dead_letters.dead_letters()] == ["event_id_reused"]
+    assert answers(project) == [("k", 1)]
+
+
+def test_a_consumer_ends_well_when_it_is_told_to_and_goes_on_where_it_was(
+    project: StreamProject,
+) -> None:
+    project.put(*events(400, 10, "linger"))
+    with project.consume() as running:
+        until(lambda: project.depth() < 350, "some are answered")
+        code = running.stop()
+    left = project.depth()
+    assert project.run("consume", "--until-empty").returncode == 0
+
+    assert code == 0
+    assert 0 < left < 400
+    got = answers(project)
+    assert wrong_order(got) == []
+    assert len(got) == 400
