@@ -18,6 +18,7 @@ from splice.ports.events import Waiting
 _PREFIX = "outbox:"
 _OURS = "queue >= 'outbox:' AND queue < 'outbox;'"
 
+_COUNT = f"SELECT count(*) FROM queued WHERE {_OURS} AND state < 4"  # noqa: S608
 # From one queue to the next by the index, however many rows each has.
 _QUEUES = """
 WITH RECURSIVE names (name) AS (
@@ -144,9 +145,8 @@ class SqlOutbox:
 
     def outbox_size(self) -> int:
         """How many wait; those that were given up do not."""
-        count = f"SELECT count(*) FROM queued WHERE {_OURS} AND state < 4"  # noqa: S608
         with self._database.read() as connection:
-            return connection.exec_driver_sql(count).scalar_one()
+            return connection.exec_driver_sql(_COUNT).scalar_one()
 
     @contextmanager
     def _locked(self) -> Generator[Connection]:

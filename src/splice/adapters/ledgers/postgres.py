@@ -25,7 +25,7 @@ from splice.adapters.ledgers.tables import without_nul
 _APPEND = """
 WITH kept AS (
     INSERT INTO blocks (day, id, body)
-    SELECT * FROM unnest(%s::int[], %s::bigint[], %s::bytea[])
+    SELECT * FROM unnest(%s::int[], %s::bigint[], %b::bytea[])
 )
 INSERT INTO calls (id, kind, asked_us, duration_us, caller, entity, cost_nano, place)
 SELECT (r->>0)::uuid, (r->>1)::int, (r->>2)::bigint, (r->>3)::bigint, r->>4, r->>5,
@@ -107,7 +107,7 @@ class PostgresDatabase(Database):
 
     def among(self, values: Sequence[bytes]) -> tuple[str, tuple[list[bytes], ...]]:
         """An array."""
-        return "(SELECT unnest(%s::bytea[]))", (list(values),)
+        return "(SELECT unnest(%b::bytea[]))", (list(values),)
 
     def run(self, connection: Connection, text: str, params: Params) -> int:
         """As the driver does."""
@@ -183,7 +183,8 @@ _NAME = re.compile(r"(?<!:):(\w+)")
 @lru_cache(maxsize=64)
 def _insert_text(into: Into) -> str:
     names = ", ".join(f'"{name}"' for name, _ in into.columns)
-    arrays = ", ".join(f"%s::{kind}[]" for _, kind in into.columns)
+    # Bytes go as they are: as text each takes two characters, and most of this process's time.
+    arrays = ", ".join(f"%{'b' if t == 'bytea' else 's'}::{t}[]" for _, t in into.columns)
     ignore = " ON CONFLICT DO NOTHING" if into.or_ignore else ""
     return f"INSERT INTO {into.table} ({names}) SELECT * FROM unnest({arrays}){ignore}"  # noqa: S608
 
