@@ -20,10 +20,10 @@ import payments  # noqa: E402
 
 import table  # noqa: E402
 from events import soak  # noqa: E402
-from events.cluster import Arrived  # noqa: E402
+from events.cluster import Arrived, Cluster  # noqa: E402
 from events.job import LOADS, SUBJECTS, events_of, name_of, planned  # noqa: E402
 from events.project import DECLARATION  # noqa: E402
-from events.running import Run, Sample, Watch, run_embedded  # noqa: E402
+from events.running import Run, Sample, Watch, run_embedded, run_on_kafka  # noqa: E402
 from events.stream import BYTES, check, source_events  # noqa: E402
 from events.subjects import LOADS as EVERY_LOAD  # noqa: E402
 from events.subjects import PROMISES  # noqa: E402
@@ -127,6 +127,20 @@ def a_run(load: str, asked: Asked, model: Path, place: Path) -> Run:
     """A short run of Splice; it fails unless each event has one decision and one recorded call."""
     ours = EVERY_SUBJECT["splice"]
     return Run(ours, "exactly-once", EVERY_LOAD[load], EVENTS, asked, model, place)
+
+
+@pytest.mark.kafka
+def test_splice_answers_each_event_of_several_partitions_once(
+    kafka: str, asked: Asked, model: Path, tmp_path: Path
+) -> None:
+    cluster = Cluster(kafka)
+    source = cluster.topic(partitions=4)
+    cluster.fill(source, 4, source_events(asked, EVENTS))
+
+    found = run_on_kafka(a_run("kafka-4", asked, model, tmp_path), cluster, source, tmp_path)
+
+    cluster.delete(source)
+    assert {"events_per_s", "cpu_us", "memory_mb"} <= set(found)
 
 
 def test_splice_answers_each_event_of_its_own_queue_once(
