@@ -16,6 +16,7 @@ from splice.app import health, wiring
 from splice.app.clock import Ids, now_us
 from splice.app.drain import Drain
 from splice.app.pipelines import ask_live
+from splice.app.publishing import publish
 from splice.app.replay import replay
 from splice.app.settings import Settings, load
 from splice.app.starting import Apply, apply_found, declared, tolerate
@@ -32,6 +33,7 @@ from splice.engine import observe
 from splice.engine.engine import Answered, Engine
 from splice.engine.observe import Snapshot
 from splice.ports.stores import OutcomeStore, RecordStore
+from splice.serve.events.publishing import Publisher
 from splice.serve.http.lane import HttpSurface
 
 log = logging.getLogger("splice")
@@ -279,6 +281,13 @@ class App:
             key=key,
         )
         return await engine.answer(call)
+
+    publish = publish
+
+    @property
+    def publisher(self) -> Publisher:
+        """Puts events into streams; the app must have been started."""
+        return self.services.outlets.publisher
 
     def _reply_codec(self, cls: type[Integration]) -> Codec:
         name = cls.__qualname__ + cls.__module__

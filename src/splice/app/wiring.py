@@ -19,6 +19,7 @@ from splice.app.hosts import hosts_of
 from splice.app.plugins import available, plugin
 from splice.app.providers import close as close_providers
 from splice.app.providers import providers as make_providers
+from splice.app.publishing import Outlets
 from splice.app.settings import Settings
 from splice.control.apply import Control
 from splice.control.permits import Permits
@@ -101,12 +102,14 @@ class Services(msgspec.Struct):
     meter: Meter
     features: FeatureStore | None
     tracer: Tracer | None
+    outlets: Outlets
     flags: Flags | None = None
     permits: Permits | None = None
 
     async def close(self) -> int:
         """Write what waits, then let go of everything. Returns how many records were lost."""
         await self.engine.rest()
+        await self.outlets.close()
         if self.engine.purse is not None:
             await self.engine.purse.close()
         lost = self.recorder.stop()
@@ -208,6 +211,7 @@ def services(settings: Settings) -> Services:
         meter=meter,
         features=features,
         tracer=tracer,
+        outlets=Outlets(settings, stores.queue, Ids().new),
         flags=flags,
         permits=permits_of(stores),
     )

@@ -15,6 +15,7 @@ from splice.cli import (
     calls,
     consume,
     endpoints,
+    event_publish,
     events,
     keys,
     models,
@@ -73,6 +74,7 @@ app.add_typer(retrain.app, name="retrain", help="Train a model anew, and release
 app.add_typer(rollout.app, name="rollout", help="A challenger's share of the calls.")
 app.add_typer(audit.app, name="audit", help="Who changed what, when and why.")
 app.add_typer(calls.app, name="calls", help="Recorded calls.")
+events.app.command()(event_publish.publish)
 app.add_typer(events.app, name="events", help="Events that could not be answered.")
 app.add_typer(relay.app, name="outbox", help="Outbox tables of your applications.")
 app.add_typer(outcomes.app, name="outcomes", help="What really happened.")

@@ -34,8 +34,7 @@ def may_enter(line: Line, recorder: Recorder, in_flight: int, max_in_flight: int
         Stopped: An operator switched the integration off.
         Overloaded: Too many calls are in flight, or too many wait to be recorded.
     """
-    if line.stopped:
-        raise Stopped(line.name, got=f"switched off: {line.stopped}", mend="ask its owner")
+    may_answer(line)
     if in_flight >= max_in_flight:
         raise Overloaded(
             line.name, got=f"{in_flight} calls in flight", mend="try again in a moment"
@@ -46,6 +45,16 @@ def may_enter(line: Line, recorder: Recorder, in_flight: int, max_in_flight: int
             got=f"{recorder.waiting} calls that wait to be recorded",
             mend="try again in a moment; /readyz tells why the ledger is behind",
         )
+
+
+def may_answer(line: Line) -> None:
+    """Passes an integration that is not switched off.
+
+    Raises:
+        Stopped: An operator switched it off.
+    """
+    if line.stopped:
+        raise Stopped(line.name, got=f"switched off: {line.stopped}", mend="ask its owner")
 
 
 def entity_of(line: Line, request: Any) -> str | None:

@@ -13,6 +13,7 @@ from splice.core.units import NANO
 from splice.engine.engine import Engine
 from splice.engine.observe import Snapshot
 from splice.ports.stores import OutcomeStore, RecordStore
+from splice.serve.events.publishing import Publisher
 
 
 class Desk(Protocol):
@@ -38,6 +39,11 @@ class Desk(Protocol):
     @property
     def outcomes(self) -> OutcomeStore:
         """The ledger's outcomes."""
+        ...
+
+    @property
+    def publisher(self) -> Publisher:
+        """Puts events into the streams of integrations."""
         ...
 
     async def start(self) -> None:

@@ -10,9 +10,10 @@ import msgspec
 from splice.core.release import Manifest
 from splice.serve.adopt import REF, adopt
 from splice.serve.http.desk import CallAnswer, CallShown, OutcomeIn, OutcomesTaken
+from splice.serve.http.events_page import EventTaken
 from splice.serve.http.problems import ProblemDetails
 
-_OWN = (CallAnswer, CallShown, OutcomeIn, OutcomesTaken, ProblemDetails)
+_OWN = (EventTaken, CallAnswer, CallShown, OutcomeIn, OutcomesTaken, ProblemDetails)
 _ONE_OF_TWO = {
     "oneOf": [
         {"required": [this], "properties": {this: {"type": "string"}, that: {"type": "null"}}}
@@ -28,8 +29,9 @@ def document(manifests: Sequence[Manifest], root_path: str = "") -> dict[str, An
     schemas["OutcomeIn"] = {**schemas["OutcomeIn"], **_ONE_OF_TWO}
     paths: dict[str, Any] = {}
     for manifest in sorted(manifests, key=lambda one: one.integration):
-        path = f"/v1/integrations/{manifest.integration}/calls"
-        paths[path] = {"post": _call(manifest, schemas)}
+        path = f"/v1/integrations/{manifest.integration}"
+        paths[f"{path}/calls"] = {"post": _call(manifest, schemas)}
+        paths[f"{path}/events"] = {"post": _publish(manifest)}
     paths.update(_fixed_paths())
     document: dict[str, Any] = {
         "openapi": "3.1.0",
@@ -37,7 +39,9 @@ def document(manifests: Sequence[Manifest], root_path: str = "") -> dict[str, An
             "title": "Splice",
             "version": "1",
             # Whoever speaks another protocol has its own description; two of one would differ.
-            "description": "Calls of the live integrations, their records and their outcomes. The "
+            "description": "Calls of the live integrations, events that they answer later, and "
+            "records and outcomes of both. Events may be CloudEvents as well (1.0, HTTP binding: "
+            "binary, structured and batched). The "
             "Open Inference Protocol (`/v2`), SageMaker's `/invocations`, and the APIs of OpenAI, "
             "Anthropic and MCP are served too, as those who made them describe them.",
         },
@@ -57,13 +61,7 @@ def _call(manifest: Manifest, schemas: dict[str, Any]) -> dict[str, Any]:
     answer["title"] = f"{prefix}Answer"
     answer["properties"]["reply"] = reply
     schemas[f"{prefix}Answer"] = answer
-    key = {
-        "name": "Idempotency-Key",
-        "in": "header",
-        "required": False,
-        "description": "The same key with the same body gets the first stored answer.",
-        "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$"},
-    }
+    key = _key("The same key with the same body gets the first stored answer.")
     first, _, _ = manifest.purpose.partition("\n")
     return {
         "operationId": f"call_{manifest.integration.replace('-', '_')}",
@@ -82,6 +80,33 @@ def _call(manifest: Manifest, schemas: dict[str, Any]) -> dict[str, Any]:
             },
             **_problems(400, 404, 409, 413, 415, 422, 500, 503),
         },
+    }
+
+
+def _publish(manifest: Manifest) -> dict[str, Any]:
+    prefix = "".join(part.capitalize() for part in manifest.integration.split("-"))
+    request = {"$ref": f"{REF}{prefix}Request"}
+    first, _, _ = manifest.purpose.partition("\n")
+    return {
+        "operationId": f"publish_{manifest.integration.replace('-', '_')}",
+        "summary": f"To be answered later: {first}",
+        "description": "Stored when this answers; `splice consume` then answers it.",
+        "parameters": [_key("Events with the same key are answered once.")],
+        "requestBody": {"required": True, "content": {"application/json": {"schema": request}}},
+        "responses": {
+            **_ok("The event is stored.", {"$ref": f"{REF}EventTaken"}, 202),
+            **_problems(400, 404, 413, 415, 422, 503),
+        },
+    }
+
+
+def _key(description: str) -> dict[str, Any]:
+    return {
+        "name": "Idempotency-Key",
+        "in": "header",
+        "required": False,
+        "description": description,
+        "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$"},
     }
 
 

@@ -32,6 +32,7 @@ from splice.declare.codec import codec
 from splice.engine import observe
 from splice.ports.stores import CallFilter
 from splice.serve.http.desk import Desk, OutcomeIn, OutcomesTaken, call_of, iso
+from splice.serve.http.events_page import EventsPage
 from splice.serve.http.openapi import document
 from splice.serve.http.problems import PROBLEM_JSON, ProblemDetails, problem, status_of
 
@@ -151,7 +152,7 @@ class _Pages:
             raise UnsupportedMediaType(
                 "outcomes", got=media[:100] or "nothing", promised="application/json"
             )
-        body = await self._body(request)
+        body = await self.body(request, "outcomes")
         read: OutcomeIn | list[OutcomeIn] = _outcomes.decode(body, "outcomes")
         given = read if isinstance(read, list) else [read]
         if len(given) > _MAX_OUTCOMES:
@@ -174,19 +175,20 @@ class _Pages:
             self._desk.engine.metrics.add(observe.OUTCOMES, (one.integration,))
         return _json(OutcomesTaken(len(told), new), 201)
 
-    async def _body(self, request: Request) -> bytes:
+    async def body(self, request: Request, where: str) -> bytes:
+        """The whole body, within the bounds of the server."""
         try:
             async with asyncio.timeout(self._body_seconds):
-                return await self._whole(request)
+                return await self._whole(request, where)
         except TimeoutError:
             raise MalformedBody(
-                "outcomes",
+                where,
                 got=f"no whole body within {self._body_seconds:g} s",
                 promised="the bytes that the headers announced",
                 mend="send them, or fewer",
             ) from None
 
-    async def _whole(self, request: Request) -> bytes:
+    async def _whole(self, request: Request, where: str) -> bytes:
         length = request.headers.get("content-length", "0")
         limit = self._max_body
         chunks, size = list[bytes](), 0
@@ -199,7 +201,7 @@ class _Pages:
             else:
                 return b"".join(chunks)
         raise BodyTooLarge(
-            "outcomes", got=f"{size or length} bytes", promised=f"at most {limit} bytes",
+            where, got=f"{size or length} bytes", promised=f"at most {limit} bytes",
             mend="send them in several requests",
         )  # fmt: skip
 
@@ -337,6 +339,7 @@ def pages(desk: Desk, max_body: int, body_seconds: float, currency: str) -> ASGI
         Route("/openapi.json", own.openapi),
         Route("/v1/integrations", own.integrations),
         Route("/v1/integrations/{name}/calls", _LaneOnly()),
+        Route("/v1/integrations/{name}/events", EventsPage(desk, own.body).post, methods=["POST"]),
         Route("/v1/calls", own.calls),
         Route("/v1/calls/{call_id}", own.call),
         Route("/v1/outcomes", own.outcome, methods=["POST"]),

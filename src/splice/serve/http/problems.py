@@ -32,6 +32,8 @@ STATUS: dict[type[errors.SpliceError], int] = {
     errors.RouteError: 502,
     errors.GatherError: 500,
     errors.DecisionError: 500,
+    errors.EventError: 422,
+    errors.BusError: 503,
     errors.Unstorable: 422,
     errors.StoreError: 503,
     errors.DeclarationError: 500,
