@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -11,16 +12,20 @@ from typing import Literal
 import msgspec
 
 from splice.app.application import App
-from splice.app.settings import load, named_variable, prepare_for_ray
+from splice.app.buses import KAFKA, kafka_bus, schema_source
+from splice.app.event_sections import ConsumeSettings
+from splice.app.settings import Settings, load, named_variable, prepare_for_ray
 from splice.core.errors import DeclarationError, SettingsError, UnknownRelease
 from splice.engine.line import Line
 from splice.serve.batch.asking import Answers, Asking, LocalAsking, Todo
 from splice.serve.batch.databases import place_of
 from splice.serve.batch.decisions import TableTarget
 from splice.serve.batch.files import FileRows
+from splice.serve.batch.kafka import KafkaRows, Span
 from splice.serve.batch.rows import Rows
 from splice.serve.batch.tables import TableRows
 from splice.serve.batch.targets import FileTarget, Target
+from splice.serve.events.envelope import Envelopes
 
 _POLL_S = 0.05
 
@@ -29,7 +34,9 @@ class Wanted(msgspec.Struct, frozen=True):
     """Where rows come from, and where their lines go.
 
     Both are the path of a file, the URL of a database (`sqlite:///shop.db?table=orders&key=id`), or
-    `env:NAME?table=…` with the URL in the environment variable NAME.
+    `env:NAME?table=…` with the URL in the environment variable NAME. Rows may come from
+    `kafka:TOPIC` as well: from an offset (of all partitions, or `PARTITION:OFFSET,…`) or a time, up
+    to another that is not read.
     """
 
     source: str
@@ -38,11 +45,20 @@ class Wanted(msgspec.Struct, frozen=True):
     ignore_extra: bool = False
     overwrite: bool = False
     append: bool = False
+    from_offset: str = ""
+    to_offset: str = ""
+    since: str = ""
+    until: str = ""
+
+    @property
+    def topic(self) -> str:
+        """The topic that rows come from; empty where they come from elsewhere."""
+        return self.source.removeprefix(KAFKA) if self.source.startswith(KAFKA) else ""
 
 
 def is_file(text: str) -> bool:
     """Whether it is the path of a file, and no URL."""
-    return "://" not in text and not text.startswith("env:")
+    return "://" not in text and not text.startswith(("env:", KAFKA))
 
 
 def shown(target: str) -> str:
@@ -57,6 +73,11 @@ def check(wanted: Wanted) -> None:
         SettingsError: The target is there already or is the input, or options do not fit.
     """
     source, target = Path(wanted.source), Path(wanted.target)
+    if wanted.target.startswith(KAFKA):
+        raise SettingsError(
+            "--out", got=wanted.target[:80], promised="a file or a table",
+            mend="splice consume sends decisions to topics",
+        )  # fmt: skip
     if is_file(wanted.target):
         if is_file(wanted.source) and target.resolve() == source.resolve():
             raise SettingsError(
@@ -74,11 +95,18 @@ def check(wanted: Wanted) -> None:
         raise SettingsError(
             "--overwrite", got="a table, whose rows of other jobs stay", mend="use --append"
         )
-    if wanted.query and is_file(wanted.source):
-        raise SettingsError("--query", got="a file", promised="a database as the source")
+    if wanted.query and (wanted.topic or is_file(wanted.source)):
+        raise SettingsError("--query", got=wanted.source[:80], promised="a database as the source")
+    if wanted.topic:
+        _span(wanted)
+    elif wanted.from_offset or wanted.to_offset or wanted.since or wanted.until:
+        raise SettingsError(
+            "--from-offset, --to-offset, --since, --until",
+            got="a source that is no topic", promised="kafka:TOPIC",
+        )  # fmt: skip
 
 
-def rows_of(wanted: Wanted, line: Line) -> Rows:
+def rows_of(wanted: Wanted, settings: Settings, line: Line) -> Rows:
     """The source.
 
     Raises:
@@ -86,6 +114,13 @@ def rows_of(wanted: Wanted, line: Line) -> Rows:
         StoreError: It cannot be reached.
     """
     where = f"{line.name}.input"
+    if wanted.topic:
+        consumed = settings.consume.get(line.name, ConsumeSettings())
+        return KafkaRows(
+            kafka_bus(settings).read, wanted.topic, _span(wanted),
+            envelopes=Envelopes(consumed.format, schema_source(settings)),
+            request=line.request, where=where, ignore_extra=wanted.ignore_extra,
+        )  # fmt: skip
     if is_file(wanted.source):
         file = Path(wanted.source)
         return FileRows(file, line.request, where, ignore_extra=wanted.ignore_extra)
@@ -186,6 +221,45 @@ async def line_of(app: App, integration: str, release: int | None) -> Line:
     if found is None:
         raise UnknownRelease(integration, got=f"no release {release}")
     return found
+
+
+def _span(wanted: Wanted) -> Span:
+    for offset, moment in (("from_offset", "since"), ("to_offset", "until")):
+        if getattr(wanted, offset) and getattr(wanted, moment):
+            option = f"--{offset.replace('_', '-')}"
+            raise SettingsError(option, got=f"--{moment} besides", promised="one of them")
+    return Span(
+        _offsets("--from-offset", wanted.from_offset), _offsets("--to-offset", wanted.to_offset),
+        _moment_us("--since", wanted.since), _moment_us("--until", wanted.until),
+    )  # fmt: skip
+
+
+def _offsets(option: str, text: str) -> dict[int, int] | None:
+    """Offsets by partition; -1 stands for all of them."""
+    if not text:
+        return None
+    try:
+        pairs = [one.rpartition(":") for one in text.split(",")]
+        found = {int(partition or -1) if colon else -1: int(at) for partition, colon, at in pairs}
+        if len(found) != len(pairs) or min(found.values()) < 0 or (-1 in found and len(pairs) > 1):
+            raise ValueError
+    except ValueError:
+        raise SettingsError(
+            option, got=text[:80], promised="an offset, or PARTITION:OFFSET with commas between"
+        ) from None
+    return found
+
+
+def _moment_us(option: str, text: str) -> int | None:
+    if not text:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise SettingsError(
+            option, got=text[:80], promised="a time such as 2026-03-01T06:00:00+00:00"
+        ) from None
+    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1e6)
 
 
 def _url(text: str) -> str:

@@ -11,6 +11,7 @@ from splice.app.settings import Settings
 from splice.core.errors import SettingsError
 from splice.ports.buses import Sink
 from splice.ports.events import QueueStore
+from splice.ports.schemas import RegistryAccess
 
 KAFKA, QUEUE, TABLE = "kafka:", "queue:", "table:"
 SCHEMES = (KAFKA, QUEUE, TABLE, "https:", "http:")
@@ -46,6 +47,21 @@ def kafka_bus(settings: Settings) -> Any:
         )  # fmt: skip
     bus = plugin("buses", "kafka", "splice-ai[kafka]")
     return bus(settings.kafka.servers, kafka_options(settings))
+
+
+def schema_source(settings: Settings) -> Any:
+    """The Schema Registry of `[kafka]`; None where none is named.
+
+    Raises:
+        SettingsError: Its library is not installed.
+    """
+    if not settings.kafka.schema_registry:
+        return None
+    kafka = settings.kafka
+    user = settings.secrets.get(kafka.registry_user_env, "")
+    password = settings.secrets.get(kafka.registry_password_env, "")
+    registry = plugin("schemas", "http", "splice-ai[avro]")
+    return registry(RegistryAccess(kafka.schema_registry, user, password))
 
 
 def checked_target(target: str, where: str) -> str:

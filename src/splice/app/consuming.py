@@ -11,21 +11,19 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from splice.app.application import App
-from splice.app.buses import KAFKA, QUEUE, Buses, checked_target
+from splice.app.buses import KAFKA, QUEUE, Buses, checked_target, schema_source
 from splice.app.event_sections import ConsumeSettings
 from splice.app.plugins import plugin
 from splice.app.process import leave_with_parent, log_to_stderr, say, settle_memory
 from splice.app.sending import sender_plan
-from splice.app.settings import Settings, load
+from splice.app.settings import load
 from splice.app.workers import SHARE_SECONDS, share
 from splice.core.errors import SettingsError, SpliceError
 from splice.core.units import seconds
 from splice.engine import observe
 from splice.ports.buses import Exchange, Source
-from splice.ports.schemas import RegistryAccess
 from splice.serve.events.consumer import Consumer
 from splice.serve.events.envelope import Envelopes
 from splice.serve.events.replies import Replies
@@ -127,7 +125,7 @@ class Consuming:
             services.engine,
             services.stores.events,
             services.stores.records,
-            Envelopes(one.format, _schemas(settings)),
+            Envelopes(one.format, schema_source(settings)),
             Replies(name, one.targets, one.reply_format),
             self._app.new_id,
             self._sender.wake,
@@ -256,13 +254,3 @@ def _retried(one: ConsumeSettings) -> list[str]:
 
 def _holder(number: int) -> str:
     return f"{socket.gethostname()}/{os.getpid()}/{number}"
-
-
-def _schemas(settings: Settings) -> Any:
-    if not settings.kafka.schema_registry:
-        return None
-    kafka = settings.kafka
-    user = settings.secrets.get(kafka.registry_user_env, "")
-    password = settings.secrets.get(kafka.registry_password_env, "")
-    registry = plugin("schemas", "http", "splice-ai[avro]")
-    return registry(RegistryAccess(kafka.schema_registry, user, password))

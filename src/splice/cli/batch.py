@@ -40,6 +40,10 @@ def batch(
     overwrite: options.Overwrite = False,
     append: options.Append = False,
     query: options.Query = "",
+    from_offset: options.FromOffset = "",
+    to_offset: options.ToOffset = "",
+    since: options.Since = "",
+    until: options.Until = "",
     engine: options.Engine = "local",
     workers: options.Workers = None,
     offline: options.Offline = False,
@@ -49,8 +53,10 @@ def batch(
     cancel: options.Cancel = False,
     json: options.Json = False,
 ) -> None:
-    """Answer every row of a file or a table. After a kill, the same command goes on."""
-    places = batching.Wanted(source, target, query, ignore_extra, overwrite, append)
+    """Answer every row of a file, a table or a topic. After a kill, the same command goes on."""
+    places = batching.Wanted(
+        source, target, query, ignore_extra, overwrite, append, from_offset, to_offset, since, until
+    )
     batching.check(places)
     if not offline and (wait or status or cancel or not fallback):
         raise SettingsError(
@@ -90,7 +96,7 @@ async def _run(settings: Settings, wanted: _Wanted) -> Result | list[Stand]:
     app = App(settings=settings, apply="never")  # asking makes no releases
     async with app:
         line = await batching.line_of(app, wanted.integration, wanted.release)
-        source = await asyncio.to_thread(batching.rows_of, wanted.places, line)
+        source = await asyncio.to_thread(batching.rows_of, wanted.places, settings, line)
         target = batching.target_of(wanted.places, line, numbered=source.keys_are_numbers)
         slow = any(step.route.kind == "llm" for step in line.steps)
         concurrency = wanted.concurrency or (_LLM_CONCURRENCY if slow else 64)
@@ -98,7 +104,7 @@ async def _run(settings: Settings, wanted: _Wanted) -> Result | list[Stand]:
             if wanted.engine != "local":
                 raise SettingsError("--offline", got="--engine ray", promised="one of them")
             if not isinstance(source, FileRows) or not isinstance(target, FileTarget):
-                raise SettingsError("--offline", got="a table", promised="a file, in and out")
+                raise SettingsError("--offline", got="no file", promised="a file, in and out")
             offline = OfflineJob(
                 app.engine, app.records, line, source, target, concurrency=concurrency
             )

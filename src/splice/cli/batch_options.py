@@ -8,9 +8,10 @@ import typer
 
 Name: TypeAlias = Annotated[str, typer.Argument(help="Name of the integration.")]
 Source: TypeAlias = Annotated[
-    str, typer.Argument(help="Requests: a .csv, .jsonl or .parquet; a table by its URL.")
+    str,
+    typer.Argument(help="Requests: a .csv, .jsonl or .parquet; a table by its URL; kafka:TOPIC."),
 ]
-Target: TypeAlias = Annotated[str, typer.Option("--out", "-o", help="Replies: any of these.")]
+Target: TypeAlias = Annotated[str, typer.Option("--out", "-o", help="Replies: a file or a table.")]
 Release: TypeAlias = Annotated[
     int | None, typer.Option(help="Release to ask; the live one if left out.")
 ]
@@ -29,6 +30,16 @@ Append: TypeAlias = Annotated[
 Query: TypeAlias = Annotated[
     str, typer.Option(help="A SELECT for the rows, instead of ?table= in the URL.")
 ]
+FromOffset: TypeAlias = Annotated[
+    str, typer.Option(help="Kafka: the first offset, of all partitions, or PARTITION:OFFSET,…")
+]
+ToOffset: TypeAlias = Annotated[
+    str, typer.Option(help="Kafka: the first offset that is not read; written as above.")
+]
+Since: TypeAlias = Annotated[
+    str, typer.Option(help="Kafka: events from this time on (ISO 8601; UTC if it names no zone).")
+]
+Until: TypeAlias = Annotated[str, typer.Option(help="Kafka: events before this time.")]
 Engine: TypeAlias = Annotated[
     Literal["local", "ray"], typer.Option(help="Who asks: this process, or workers of Ray Data.")
 ]

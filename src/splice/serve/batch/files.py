@@ -204,7 +204,7 @@ def _jsonl_rows(file: Path, request: Codec, where: str, known: set[str] | None) 
                     )
                 if known is not None:
                     refuse_duplicate_keys(body, at)
-                    body = _without_extra(body, known)
+                    body = without_extra(body, known)
                 request.decode(body, at)
             except (InputMismatch, MalformedBody) as error:
                 yield Row(number, b"", read / size, error)
@@ -224,7 +224,8 @@ def _json_lines(raw: BinaryIO) -> Iterator[tuple[int, bytes]]:
         yield length, line
 
 
-def _without_extra(body: bytes, known: set[str]) -> bytes:
+def without_extra(body: bytes, known: set[str]) -> bytes:
+    """A JSON object without the fields that are not known."""
     try:
         plain = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from splice.core.errors import InputMismatch, MalformedBody, SettingsError
+from splice.core.errors import EventError, RequestError, SettingsError
 from splice.declare.codec import Codec
 
 
@@ -22,7 +22,7 @@ class Row(msgspec.Struct, frozen=True):
     number: int
     body: bytes
     done: float
-    wrong: InputMismatch | MalformedBody | None = None
+    wrong: EventError | RequestError | None = None
     key: int | str | None = None
 
     @property
@@ -83,6 +83,7 @@ class Rows(Protocol):
         Raises:
             SettingsError: It cannot be read, or its columns are not the request's.
             StoreError: It cannot be read now.
+            BusError: The same of a stream.
         """
         ...
 
