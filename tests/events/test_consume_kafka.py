@@ -14,9 +14,8 @@ import pytest
 from broker import Broker
 from confluent_kafka import Consumer, Producer
 from kafka_house import Topics, reader
+from postgres_house import OwnPostgres
 from stream_house import Consume, StreamProject, order, until, wrong_order
-
-from conftest import OwnPostgres
 
 KILLS = int(os.environ.get("SPLICE_TEST_KILLS", "8"))
 KEYS = 50
