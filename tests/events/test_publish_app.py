@@ -184,10 +184,12 @@ def test_a_wrong_line_is_named_and_those_before_it_are_published(
 
     ran = orders("events", "publish", "order-screening", "in.jsonl")
     gone = orders("events", "publish", "order-screening", "nowhere.jsonl")
+    orders.write("bad.jsonl", '{"customer": "c"}\n')
+    as_it_is = orders("events", "publish", "order-screening", "bad.jsonl", "--unchecked")
 
     assert ran.code == 2
     assert "in.jsonl:4: order-screening.input" in ran.err
-    assert gone.code == 2
+    assert (gone.code, as_it_is.code) == (2, 0)
     stores = splice.App(settings=load(orders.folder, {}))._open()[0].stores
-    assert stores.queue.depth("order-screening") == 2
+    assert stores.queue.depth("order-screening") == 3
     stores.close()

@@ -29,6 +29,10 @@ def publish(
         bool,
         typer.Option("--once", help="The same line is answered once, whenever it comes again."),
     ] = False,
+    unchecked: Annotated[
+        bool,
+        typer.Option("--unchecked", help="As they are: a wrong line becomes a dead letter, later."),
+    ] = False,
 ) -> None:
     """Publish the lines of a file: each is JSON of a request, or a CloudEvent in structured mode.
 
@@ -36,10 +40,10 @@ def publish(
     and is named; the lines before it are published.
     """
     if str(file) == "-":
-        count = asyncio.run(_publish(integration, sys.stdin.buffer, "-", once=once))
+        count = asyncio.run(_publish(integration, sys.stdin.buffer, "-", once, not unchecked))
     else:
         with _opened(file) as lines:
-            count = asyncio.run(_publish(integration, lines, file.name, once=once))
+            count = asyncio.run(_publish(integration, lines, file.name, once, not unchecked))
     out.print(f"{count} events published")
 
 
@@ -50,7 +54,7 @@ def _opened(file: Path) -> BinaryIO:
         raise RequestError(str(file), got=error.strerror or str(error)) from None
 
 
-async def _publish(integration: str, lines: BinaryIO, name: str, *, once: bool) -> int:
+async def _publish(integration: str, lines: BinaryIO, name: str, once: bool, checked: bool) -> int:
     app = App(settings=Project.settings(), apply="never")
     async with app:
         line = app.engine.line(integration)
@@ -59,10 +63,10 @@ async def _publish(integration: str, lines: BinaryIO, name: str, *, once: bool) 
         seen = Counter[bytes]()
         for number, text in _numbered(lines):
             try:
-                letter = _letter(line, text)
+                letter = _letter(line, text) if checked else Letter(text)
             except SpliceError as error:
                 if some:
-                    await app.publisher.publish(line, some, source)
+                    await app.publisher.publish(line, some, source, checked=checked)
                 error.where = f"{name}:{number}: {error.where}"
                 raise
             if once and letter.id is None:
@@ -70,9 +74,9 @@ async def _publish(integration: str, lines: BinaryIO, name: str, *, once: bool) 
                 letter.id = hashlib.sha256(b"%d " % seen[text] + text).hexdigest()[:32]
             some.append(letter)
             if len(some) == _CHUNK:
-                done += len(await app.publisher.publish(line, some, source))
+                done += len(await app.publisher.publish(line, some, source, checked=checked))
                 some = []
-        return done + len(await app.publisher.publish(line, some, source))
+        return done + len(await app.publisher.publish(line, some, source, checked=checked))
 
 
 def _numbered(lines: BinaryIO) -> Iterator[tuple[int, bytes]]:

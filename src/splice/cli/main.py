@@ -15,6 +15,7 @@ from splice.cli import (
     calls,
     consume,
     endpoints,
+    event_outbox,
     event_publish,
     events,
     keys,
@@ -75,6 +76,7 @@ app.add_typer(rollout.app, name="rollout", help="A challenger's share of the cal
 app.add_typer(audit.app, name="audit", help="Who changed what, when and why.")
 app.add_typer(calls.app, name="calls", help="Recorded calls.")
 events.app.command()(event_publish.publish)
+events.app.add_typer(event_outbox.app, name="outbox", help="Decisions that are to be sent.")
 app.add_typer(events.app, name="events", help="Events that could not be answered.")
 app.add_typer(relay.app, name="outbox", help="Outbox tables of your applications.")
 app.add_typer(outcomes.app, name="outcomes", help="What really happened.")

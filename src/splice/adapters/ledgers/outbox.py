@@ -165,5 +165,5 @@ class SqlOutbox:
 def _waiting(row: Row) -> Waiting:
     kept = _decode(row.body)
     message = Message(kept.id, kept.target, kept.key, kept.value, kept.headers)
-    due_us = 0 if row.given_up else row.due_us
+    due_us = 0 if row.given_up else max(1, row.due_us)  # 0 says that it was given up
     return Waiting(row.number, message, row.tried, due_us, row.why)

@@ -39,7 +39,13 @@ class Publisher:
         self._new_id = new_id
 
     async def publish(
-        self, line: Line, letters: Sequence[Letter], source: str, key: str | None = None
+        self,
+        line: Line,
+        letters: Sequence[Letter],
+        source: str,
+        key: str | None = None,
+        *,
+        checked: bool = True,
     ) -> list[str]:
         """Store events; all are there for good on return, or none where the stream is a queue.
 
@@ -49,6 +55,8 @@ class Publisher:
             source: Where they come from, for CloudEvents. An id names an event of its source.
             key: Events of one key are answered in order; where left out the letter's own, or else
                 the entity of the request.
+            checked: Else they are stored as they are, and what cannot be answered becomes a dead
+                letter.
 
         Returns:
             The ids.
@@ -61,7 +69,9 @@ class Publisher:
         places = [line.where, *(f"{line.where}[{n}]" for n in range(1, len(letters)))]
         messages: list[Message] = []
         for letter, where in zip(letters, places, strict=False):
-            entity = entity_of(line, line.request.decode(letter.body, where))
+            entity = None
+            if checked:
+                entity = entity_of(line, line.request.decode(letter.body, where))
             keys = (one for one in (key, letter.key, entity) if one is not None)
             identity = letter.id or self._new_id()
             headers = _headers(letter, identity, letter.source or source, line.name)
