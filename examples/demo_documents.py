@@ -63,13 +63,15 @@ def run(project: Path, splice: Splice, console: Console) -> None:
     database = f"sqlite:///{project}/uploads.db"
     where = {"DOCUMENT_STORE": str(project / "documents"), "UPLOADS_DATABASE": database}
     os.environ.update(where)  # noqa: TID251 - for the processes that are started here
-    with _service(project, database) as address:
-        ids = {one.name: _upload(address, one) for one in given}
+    with service(project, database, f"sqlite:///{project}/.splice/ledger.db") as address:
+        ids = {one.name: upload(address, one) for one in given}
         splice("relay", "--until-empty")
         started = time.monotonic()
         splice("consume", "--until-empty")
         took = time.monotonic() - started
-        answers = {name: _get(address, one) for name, one in ids.items() if one}
+        answers = {name: decision(address, one) for name, one in ids.items() if one}
+    if missing := [name for name, answer in answers.items() if answer is None]:
+        raise SystemExit(f"nothing was decided on {', '.join(missing)}")
     console.print(_row(("  file", "type", "kind", "chance", "action", "")), style="bold")
     for one in given:
         console.print(_told(one, answers.get(one.name)), markup=False, soft_wrap=True)
@@ -77,11 +79,11 @@ def run(project: Path, splice: Splice, console: Console) -> None:
 
 
 @contextmanager
-def _service(project: Path, database: str) -> Iterator[tuple[str, int]]:
+def service(project: Path, database: str, results: str) -> Iterator[tuple[str, int]]:
     """The upload service on a free port, until the block ends."""
     command = [
         sys.executable, "-m", "document_intake.uploads", "--port", "0", "--store", "documents",
-        "--database", database, "--results", f"sqlite:///{project}/.splice/ledger.db",
+        "--database", database, "--results", results,
     ]  # fmt: skip
     log = project / "uploads.log"
     with log.open("w") as said:
@@ -99,7 +101,7 @@ def _service(project: Path, database: str) -> Iterator[tuple[str, int]]:
         process.wait(30)
 
 
-def _upload(address: tuple[str, int], one: samples.Sample) -> str:
+def upload(address: tuple[str, int], one: samples.Sample) -> str:
     """The document's id; empty where the service refused the file."""
     connection = HTTPConnection(*address, timeout=60)
     connection.request("POST", f"/documents?by=demo&name={quote(one.name)}", one.content)
@@ -111,14 +113,13 @@ def _upload(address: tuple[str, int], one: samples.Sample) -> str:
     return said.get("document", "")
 
 
-def _get(address: tuple[str, int], document: str) -> Any:
+def decision(address: tuple[str, int], document: str) -> Any:
+    """What was decided on a document; None where nothing was yet."""
     connection = HTTPConnection(*address, timeout=60)
     connection.request("GET", f"/documents/{document}")
-    decision = json.loads(connection.getresponse().read())["decision"]
+    found = json.loads(connection.getresponse().read())["decision"]
     connection.close()
-    if decision is None:
-        raise SystemExit(f"nothing was decided on {document}")
-    return decision
+    return found
 
 
 def _told(one: samples.Sample, answer: Any) -> str:
@@ -135,7 +136,7 @@ def _told(one: samples.Sample, answer: Any) -> str:
 
 
 def _row(cells: tuple[str, ...]) -> str:
-    widths = (22, 7, 15, 8, 8)
+    widths = (23, 7, 15, 8, 8)
     return "".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=False)) + cells[5]
 
 

@@ -2,6 +2,7 @@
 
     python -m document_intake.uploads --store documents --database sqlite:///uploads.db \
         --results sqlite:///.splice/ledger.db --port 8080
+    uvicorn --factory document_intake.uploads:create    # the same, as the environment says
 
 It is an application as any: it knows the columns of the outbox and nothing else of Splice. The row
 of the upload and its event are written in one transaction (`splice.outbox`), and the file is on the
@@ -15,6 +16,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import time
 from pathlib import Path
 from typing import Any, Final
@@ -156,6 +158,18 @@ def application(uploads: Uploads) -> Starlette:
 
 def _problem(status: int, detail: str) -> JSONResponse:
     return JSONResponse({"status": status, "detail": detail}, status)
+
+
+def create() -> Starlette:
+    """The service as the environment says: where its files, its rows and the decisions are."""
+    said = os.environ.get  # noqa: TID251
+    return application(
+        Uploads(
+            Store(Path(said("DOCUMENT_STORE", "documents"))),
+            said("UPLOADS_DATABASE", "sqlite:///uploads.db"),
+            said("DOCUMENT_RESULTS", "sqlite:///.splice/ledger.db"),
+        )
+    )
 
 
 def main() -> None:

@@ -9,7 +9,8 @@ A comment right above a block says what is to be done with it:
     <!-- not run: WHY -->  it cannot run here
 
 In what a command is shown to print, `…` stands for anything on its line, and a line of only `…` for
-any lines. `CALL_ID` in a command is the call id that was printed last; port 8000 is a free one.
+any lines. `CALL_ID` in a command is the call id that was printed last; port 8000 is a free one;
+`$EXAMPLES` is the folder of the examples.
 """
 
 from __future__ import annotations
@@ -139,6 +140,7 @@ class Reader:
             **{name: value for name, value in os.environ.items() if name not in keys},
             "PATH": f"{binaries}:{os.environ['PATH']}",
             "PYTHONPATH": str(folder),
+            "EXAMPLES": str(ROOT / "examples"),
             "PYTHONUNBUFFERED": "1",
             "SPLICE_SERVER_PORT": str(self._port),
             "USER": "you",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -84,6 +85,24 @@ def test_the_demo_shows_the_gateway_with_its_reasons_its_bill_and_masked_texts(
     assert "unknown" not in part
     assert part.count("I am [email].") == 3
     assert "anna@example.com" not in text
+
+
+@pytest.mark.model
+def test_the_demo_takes_documents_in_and_each_gets_its_decision(demo: tuple[str, Path]) -> None:
+    text, place = demo
+    part = text.partition("Document intake:")[2].partition("splice calls explain")[0]
+    plain = re.sub(r"\s+", " ", part)
+
+    assert re.search(r"21 events in [\d.]+ s: 12 accept, 6 reject, 3 review; 21 rows", plain)
+    assert "12 of 12 accepted documents are of the kind they were made as" in plain
+    assert re.search(
+        r"scanned\.pdf +pdf +invoice +0\.\d\d +accept +NO-2026-5326 EUR 2310\.33", part
+    )
+    assert re.search(r"huge\.txt +refused +by the upload service", part)
+    with sqlite3.connect(place / "project" / ".splice" / "ledger.db") as ledger:
+        rows = ledger.execute("SELECT key, count(*) FROM documents GROUP BY key").fetchall()
+    ledger.close()
+    assert [count for _, count in rows] == [1] * 21
 
 
 @pytest.mark.model
