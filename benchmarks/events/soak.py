@@ -37,6 +37,8 @@ EVENTS, RATE, EVERY = 5_000_000, 8000, 50_000
 VARIANT = "exactly-once"
 TICK_SECONDS = 0.1
 """Between two portions of events."""
+DRAIN_SECONDS = 1.0
+"""Between two looks once all are published."""
 KEPT = {"retention_bytes": str(1 << 29), "segment_bytes": str(1 << 26)}
 """What the topics keep: the disk need not hold five million events."""
 
@@ -122,7 +124,7 @@ def run(soak: Soak, stream: Stream, process: int, asked: Asked) -> list[Reading]
     last = _read(stream, process, published, began)
     moved, least = time.monotonic(), last.lag
     while last.lag:
-        time.sleep(TICK_SECONDS)
+        time.sleep(DRAIN_SECONDS)
         last = _read(stream, process, published, began)
         if last.lag < least:
             moved, least = time.monotonic(), last.lag
