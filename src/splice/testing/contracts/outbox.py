@@ -91,6 +91,18 @@ class OutboxStoreContract:
         (again,) = self.take(outbox, "two", schemes=("https",))
         assert (again.message.id, again.attempts) == ("0", 0)
 
+    def test_those_that_waited_for_one_that_was_given_up_are_sent(
+        self, events: EventStore, outbox: OutboxStore
+    ) -> None:
+        self.fill(events, *["https://h/x"] * 3)
+        (first,) = self.take(outbox, "one", schemes=("https",), limit=1)
+        before = self.take(outbox, "two", schemes=("https",))
+
+        outbox.give_up(first.number, why="410 Gone")
+
+        assert before == []
+        assert self.ids(self.take(outbox, "two", schemes=("https",))) == ["1", "2"]
+
     def test_a_message_that_waits_is_sent_again_at_once_when_told(
         self, events: EventStore, outbox: OutboxStore
     ) -> None:
