@@ -16,6 +16,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from splice.core.errors import InputMismatch, MalformedBody
+from splice.declare.bodies import refuse_duplicate_keys
 from splice.declare.codec import checked_entity, codec, entity_field, field_names
 from splice.declare.spec import Entity, Reply, Request
 
@@ -184,6 +185,75 @@ class Row(msgspec.Struct, array_like=True):
 def test_a_key_twice_is_refused_wherever_it_stands(kind: Any, body: str) -> None:
     with pytest.raises(MalformedBody, match="twice"):
         codec(kind).decode(body.encode(), WHERE)
+
+
+class Inner(msgspec.Struct):
+    x: int
+    names: list[str]
+
+
+class Nested(Request):
+    """All of it required: its texts have a fixed number of keys."""
+
+    inner: Inner
+    when: str
+    both: int | None
+
+
+KEYS = st.sampled_from(["a", "b", "", "x:y", 'quo"te', "back\\slash", "\u00e9"])
+TREES = st.recursive(
+    st.one_of(st.integers(-5, 5), st.text(':"\\{}[],a', max_size=6), st.none(), st.booleans()),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.lists(st.tuples(KEYS, inner), max_size=4).map(lambda pairs: ("object", pairs)),
+    ),
+    max_leaves=12,
+)
+
+
+def written(tree: Any) -> str:
+    """JSON of a tree, whose objects may have a key twice."""
+    if isinstance(tree, tuple):
+        return "{" + ", ".join(f"{json.dumps(k)} : {written(v)}" for k, v in tree[1]) + "}"
+    if isinstance(tree, list):
+        return "[" + ",".join(map(written, tree)) + "]"
+    return json.dumps(tree)
+
+
+def has_a_key_twice(tree: Any) -> bool:
+    if isinstance(tree, tuple):
+        keys = [key for key, _ in tree[1]]
+        return len(set(keys)) < len(keys) or any(has_a_key_twice(one) for _, one in tree[1])
+    return isinstance(tree, list) and any(map(has_a_key_twice, tree))
+
+
+@given(TREES)
+def test_a_key_twice_is_refused_and_nothing_else_is(tree: Any) -> None:
+    body = written(tree).encode()
+
+    if has_a_key_twice(tree):
+        with pytest.raises(MalformedBody, match="twice"):
+            refuse_duplicate_keys(body, WHERE)
+    else:
+        refuse_duplicate_keys(body, WHERE)
+
+
+@pytest.mark.parametrize(
+    ("body", "twice"),
+    [
+        ('{"inner":{"x":1,"names":["a:b"]},"when":"12:30:00","both":null}', False),
+        ('{"inner":{"x":1,"names":[]},"when":"12:30:00","both":1,"both":2}', True),
+        ('{"inner":{"x":1,"names":[],"x":2},"when":"t","both":null}', True),
+        ('{"inner":{"x":1,"names":[],"more":{"y":1,"y":2}},"when":"t","both":null}', True),
+        ('{"inner":{"x":1,"names":["\\"a\\":1"]},"when":"t","both":null}', False),
+    ],
+)
+def test_a_type_of_fixed_keys_is_looked_at_as_closely(body: str, twice: bool) -> None:
+    if twice:
+        with pytest.raises(MalformedBody, match="twice"):
+            codec(Nested).decode(body.encode(), WHERE)
+    else:
+        assert codec(Nested).decode(body.encode(), WHERE).inner.x == 1
 
 
 @pytest.mark.parametrize("depth", range(960, 1000, 4))

@@ -19,9 +19,11 @@ from splice.core.errors import (
     GatherError,
     ModelMismatch,
 )
+from splice.engine.engine import Answered
 from splice.engine.infer import total_cost
 from splice.engine.routing.ruled import Ruled
 from splice.ports.predictor import Question
+from splice.serve.drive import drive
 from splice.testing.fakes import After, ScriptedPredictor
 
 GOOD = Prediction(score=0.25, cost_nano=0)
@@ -223,6 +225,41 @@ async def test_the_deadline_holds_when_context_is_slow(house: House) -> None:
     assert "nothing within 0.1 s" in answered.error.got
     record = await house.recorded(answered.record.call_id)
     assert (record.status, record.reason) == (Status.FAILED, Reason.CONTEXT_FAILED)
+
+
+class HandsOn(Orders):
+    """A plain function that hands on what is still to be waited for."""
+
+    deadline = 0.1
+
+    def context(self, order: Order, look: splice.Lookup) -> Any:
+        return self.found(order)
+
+    async def found(self, order: Order) -> dict[str, Any]:
+        await asyncio.sleep(30 if order.customer == "slow" else 0.001)
+        return {"amount": 1.0}
+
+
+async def test_a_plain_context_that_must_be_waited_for_is_waited_for_without_a_task(
+    house: House,
+) -> None:
+    line = line_for(HandsOn, ScriptedPredictor(GOOD))
+    line.simple = line.steps[0].immediate = True
+    asker = asyncio.current_task()
+    answers: list[Answered] = []
+
+    async def ask(customer: str) -> None:
+        answers.append(await house.ask(line, {"customer": customer, "amount": 1.0}))
+
+    drive(ask("c"), asyncio.get_running_loop())  # from within a task, which is not its own
+    drive(ask("slow"), asyncio.get_running_loop())
+    while len(answers) < 2:
+        await asyncio.sleep(0.01)
+
+    assert answers[0].error is None
+    assert isinstance(answers[1].error, GatherError)
+    assert asker is not None
+    assert asker.cancelling() == 0
 
 
 CIRCLE: dict[str, Any] = {}

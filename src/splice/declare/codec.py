@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
+import enum
 import sys
+import types
+import uuid
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol, cast, get_args, get_type_hints
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    Protocol,
+    Union,
+    cast,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 import msgspec
 
 from splice.core.errors import InputMismatch
 from splice.declare.bodies import (
+    keys_written,
     malformed,
     mismatch,
     not_finite,
@@ -19,6 +34,10 @@ from splice.declare.bodies import (
     refuse_not_finite,
 )
 from splice.declare.spec import MAX_ENTITY, EntityMark
+
+_SCALARS = (
+    str, int, float, bool, bytes, datetime.date, datetime.time, uuid.UUID, enum.Enum, type(None),
+)  # fmt: skip
 
 
 class Codec(Protocol):
@@ -114,6 +133,39 @@ def checked_entity(value: Any, where: str) -> str | None:
     return value
 
 
+def _fixed_keys(kind: Any) -> int:
+    """How many keys each JSON text of a type has; 0 where they may be more or fewer."""
+    if not (isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
+        return 0
+    if cast("Any", kind).__struct_config__.array_like:
+        return 0
+    count = 0
+    for field in msgspec.structs.fields(kind):
+        inner: Any = field.type
+        while get_origin(inner) is Annotated:
+            inner = get_args(inner)[0]
+        if not field.required:
+            return 0
+        nested = 0
+        if not _has_no_keys(inner):
+            nested = _fixed_keys(inner)
+            if not nested:
+                return 0
+        count += 1 + nested
+    return count
+
+
+def _has_no_keys(kind: Any) -> bool:
+    """Whether no JSON text of a type has an object in it."""
+    while get_origin(kind) is Annotated:
+        kind = get_args(kind)[0]
+    if get_origin(kind) is Literal:
+        return True
+    if get_origin(kind) in (list, tuple, set, frozenset, Union, types.UnionType):
+        return all(one is ... or _has_no_keys(one) for one in get_args(kind))
+    return isinstance(kind, type) and issubclass(kind, _SCALARS)
+
+
 class _MsgspecCodec:
     """For structs, dataclasses, typed dicts and whatever else msgspec reads."""
 
@@ -125,17 +177,12 @@ class _MsgspecCodec:
         self._is_struct = isinstance(kind, type) and issubclass(kind, msgspec.Struct)
         self._names: tuple[str, ...] = ()
         self._closed = True
-        # A flat type of required scalars has exactly this many colons in its JSON: no need to look
-        # for duplicate keys unless there are more. 0 means: always look.
-        self._colons = 0
+        # A type whose fields are all required has exactly this many keys in its JSON: no need to
+        # look for duplicates unless there are more. 0 means: always look.
+        self._keys = _fixed_keys(kind)
         if self._is_struct:
             fields = msgspec.structs.fields(cast("type[msgspec.Struct]", kind))
             self._names = tuple(f.encode_name for f in fields)
-            if (
-                all(f.required for f in fields)
-                and not cast("Any", kind).__struct_config__.array_like
-            ):
-                self._colons = len(fields)
         elif dataclasses.is_dataclass(cast("object", kind)):
             self._names = tuple(f.name for f in dataclasses.fields(cast("Any", kind)))
             self._closed = False
@@ -153,7 +200,7 @@ class _MsgspecCodec:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise malformed(error, where) from None
         refuse_deep(body, where)
-        if body.count(b":") != self._colons:
+        if body.count(b":") != self._keys and keys_written(body) != self._keys:
             refuse_duplicate_keys(body, where)
         if not self._closed:
             self._refuse_extra(msgspec.json.decode(body), where)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from inspect import isawaitable
 from typing import Any, cast
 
@@ -60,6 +60,21 @@ class Look:
         return dict(found.values)
 
 
+class _Late(Exception):
+    """The deadline came first."""
+
+
+async def _in_time(found: Awaitable[Any], seconds: float) -> Any:
+    limit = asyncio.timeout(seconds)
+    try:
+        async with limit:
+            return await found
+    except TimeoutError:
+        if limit.expired():
+            raise _Late from None
+        raise
+
+
 async def gather(line: Line, ask: Ask, request: Any, look: Look) -> Mapping[str, Any]:
     """The context of a call: what `context()` (here `ask`) returns.
 
@@ -68,20 +83,20 @@ async def gather(line: Line, ask: Ask, request: Any, look: Look) -> Mapping[str,
     """
     seconds = line.deadline_s
     where = f"{line.name}.context"
-    limit = asyncio.timeout(seconds)
     try:
         found: Any = ask(request, look)
         if isawaitable(found):
-            async with limit:
-                found = await found
+            waiting = _in_time(found, seconds)
+            # A line that should not have to wait may run without a task, which a timeout needs.
+            found = await (asyncio.ensure_future(waiting) if line.simple else waiting)
+    except _Late:
+        raise GatherError(
+            where,
+            got=f"nothing within {seconds:.3g} s",
+            promised="a context before the deadline",
+            mend="look up less, or raise the deadline",
+        ) from None
     except Exception as error:
-        if limit.expired():
-            raise GatherError(
-                where,
-                got=f"nothing within {seconds:.3g} s",
-                promised="a context before the deadline",
-                mend="look up less, or raise the deadline",
-            ) from None
         raise GatherError(where, got=faults.told(where, error)) from error
     if not isinstance(found, Mapping):
         raise GatherError(where, got=type(found).__name__, promised="a mapping of names to values")

@@ -150,14 +150,17 @@ def line_of(
     )
 
 
+def _is_plain(context: Callable[..., Any]) -> bool:
+    """Whether calling it gives the context itself, and nothing to be awaited."""
+    return inspect.isfunction(context) and not inspect.iscoroutinefunction(context)
+
+
 def _is_simple(declaration: Declaration, steps: tuple[Step, ...], split: Picks | None) -> bool:
     options = declaration.options
     waits = options.exact_s is not None or options.coalesce
     if split is not None:
         waits = waits or split.waits
         steps = tuple(step for arm in split.arms for step in arm.steps)
-    return (
-        bool(steps)
-        and not (declaration.has_context or waits)
-        and all(step.immediate for step in steps)
-    )
+    if declaration.has_context:  # a plain function that gives what it has waits for nobody
+        waits = waits or not _is_plain(declaration.cls.context)
+    return bool(steps) and not waits and all(step.immediate for step in steps)
