@@ -18,7 +18,7 @@ def settle_memory() -> None:
     # At thousands of calls a second the collector's defaults would have it run on every few.
     gc.collect()
     gc.freeze()
-    gc.set_threshold(20_000, 20, 50)
+    gc.set_threshold(50_000, 20, 50)
 
 
 def log_to_stderr() -> None:

@@ -87,7 +87,7 @@ class Engine(Conversations):
                 return _repeated(first)
             picked = None if line.split is None else await self.picked(line, call, entity)
             reserved = NO_RESERVATION
-            if self.purse is not None:
+            if self.counts(line, call):
                 steps = line.steps if picked is None else picked.arm.steps
                 reserved = await self.reserve(line, call, *_estimate(steps, call, request))
         except SpliceError as error:
@@ -98,7 +98,7 @@ class Engine(Conversations):
         answered: Answered | None = None
         try:
             answered = await self._typed_reused(line, call, request, entity, picked)
-            if self.purse is not None:
+            if self.purse is not None and reserved:
                 await self.purse.settle(reserved, answered.record.cost_nano, _tokens(answered))
             answered = await self._kept(line, call, answered, recorded=recorded)
             if answered.context is not None and answered.error is None:

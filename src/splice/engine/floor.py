@@ -137,6 +137,12 @@ class Floor:
         facts = {"integration": line.name, "caller": call.caller, "surface": call.surface}
         return await split.flagged(who, facts)
 
+    def counts(self, line: Line, call: Call) -> bool:
+        """Whether this call falls under any budget or limit."""
+        if self.purse is None:
+            return False
+        return self.purse.counts(call.principal, line.name, line.declaration.options.budgets)
+
     async def reserve(
         self, line: Line, call: Call, estimate_nano: int | None, tokens: int
     ) -> Reservation:

@@ -85,7 +85,7 @@ async def gather(line: Line, ask: Ask, request: Any, look: Look) -> Mapping[str,
     where = f"{line.name}.context"
     try:
         found: Any = ask(request, look)
-        if isawaitable(found):
+        if type(found) is not dict and isawaitable(found):  # a dict is what most give, at once
             waiting = _in_time(found, seconds)
             # A line that should not have to wait may run without a task, which a timeout needs.
             found = await (asyncio.ensure_future(waiting) if line.simple else waiting)

@@ -112,13 +112,7 @@ class Purse:
             RateLimited: The key asked too much in this minute.
             MeterAway: Nobody can tell, and this process answers nothing unchecked.
         """
-        plan = self._plans.get((principal.caller, integration))
-        if (
-            plan is None
-            or (plan.principal is not principal and plan.principal != principal)
-            or (plan.declared is not declared and plan.declared != declared)
-        ):
-            plan = self._plan(principal, integration, declared)
+        plan = self._plan_of(principal, integration, declared)
         if plan.empty:
             return NO_RESERVATION
         try:
@@ -192,6 +186,20 @@ class Purse:
         """Tell the meter what is owed, as far as it can be reached now."""
         await self._restoring.close()
         await self._owed.close()
+
+    def counts(self, principal: Principal, integration: str, declared: Sequence[Budget]) -> bool:
+        """Whether any budget or limit applies: else nobody need estimate what a call may cost."""
+        return not self._plan_of(principal, integration, declared).empty
+
+    def _plan_of(self, principal: Principal, integration: str, declared: Sequence[Budget]) -> Plan:
+        plan = self._plans.get((principal.caller, integration))
+        if (
+            plan is None
+            or (plan.principal is not principal and plan.principal != principal)
+            or (plan.declared is not declared and plan.declared != declared)
+        ):
+            return self._plan(principal, integration, declared)
+        return plan
 
     def _plan(self, principal: Principal, integration: str, declared: Sequence[Budget]) -> Plan:
         if len(self._plans) >= _MOST_PLANS:

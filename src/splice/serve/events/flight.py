@@ -23,7 +23,7 @@ class Flight:
         self._lanes = Lanes()
         self._gone: set[Partition] = set()
         self._of: dict[Partition, int] = {}  # taken up and not settled, a partition each
-        self._doubles: dict[bytes, list[Taken]] = {}
+        self._doubles: dict[bytes, list[Taken] | None] = {}  # of each id that runs
 
     def take(self, one: Taken) -> bool:
         """Whether it is new here and its partition is ours."""
@@ -42,11 +42,11 @@ class Flight:
 
     def enter(self, one: Taken) -> bool:
         """Whether it may run now. Else its key's turn comes, or that of the event it doubles."""
-        doubles = self._doubles.get(one.id)
-        if doubles is not None:
-            doubles.append(one)
+        if one.id in self._doubles:
+            doubles = self._doubles[one.id] or []
+            self._doubles[one.id] = [*doubles, one]
             return False
-        self._doubles[one.id] = []
+        self._doubles[one.id] = None
         one.entered = True
         return self._lanes.enter(one)
 
@@ -67,13 +67,13 @@ class Flight:
         self._out(one)
         if one.started:
             self.started -= 1
-        return self._doubles.pop(one.id, []) if one.entered else []
+        return self._doubles.pop(one.id, None) or [] if one.entered else []
 
     def drop(self, partitions: Collection[Partition] | None) -> None:
         """Those of the partitions (of all where None) that wait for their turn are not run here."""
         for one in self._lanes.drop(partitions):
             self._out(one)
-            for double in self._doubles.pop(one.id, ()):
+            for double in self._doubles.pop(one.id, None) or ():
                 self._out(double)
                 double.dropped = True
             one.dropped = True

@@ -34,17 +34,19 @@ class Lanes:
     """Who waits for whom. An event without a key waits for nobody."""
 
     def __init__(self) -> None:
-        self._lanes: dict[bytes, deque[Taken]] = {}
+        self._lanes: dict[bytes, deque[Taken] | None] = {}  # None: it runs, and nobody waits
 
     def enter(self, one: Taken) -> bool:
         """Whether it may run now; else it comes out of `leave` in its turn."""
         key = one.event.key
         if key is None:
             return True
-        lane = self._lanes.get(key)
-        if lane is None:
-            self._lanes[key] = deque()
+        if key not in self._lanes:
+            self._lanes[key] = None
             return True
+        lane = self._lanes[key]
+        if lane is None:
+            lane = self._lanes[key] = deque()
         lane.append(one)
         return False
 
@@ -72,7 +74,7 @@ class Lanes:
     def drop(self, partitions: Collection[Partition] | None) -> list[Taken]:
         """Takes out all that wait and are of these partitions (of any where None)."""
         out: list[Taken] = []
-        for lane in self._lanes.values():
+        for lane in filter(None, self._lanes.values()):
             whole = list(lane)
             lane.clear()
             for one in whole:
