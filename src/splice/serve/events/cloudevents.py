@@ -12,7 +12,7 @@ from urllib.parse import unquote_to_bytes
 import msgspec
 
 from splice.core.errors import EventError, MalformedBody, UnsupportedMediaType
-from splice.declare.bodies import malformed, refuse_deep, refuse_duplicate_keys
+from splice.declare.bodies import malformed, refuse_duplicate_keys
 from splice.serve.events.letter import Letter, refuse_empty, trace_from
 
 STRUCTURED = b"application/cloudevents+json"
@@ -173,7 +173,6 @@ def refuse_other_charset(content_type: bytes, where: str) -> None:
 
 
 def _batch(body: bytes, parent: bytes | None) -> list[Letter]:
-    refuse_deep(body, "event.body")
     try:
         events = _MANY.decode(body)
     except msgspec.ValidationError:
@@ -191,7 +190,6 @@ def _batch(body: bytes, parent: bytes | None) -> list[Letter]:
 
 def _letter_of(value: bytes, where: str, parent: bytes | None) -> Letter:
     # Before anything else: the typed decoder takes the last of two ids, and others the first.
-    refuse_deep(value, where)
     refuse_duplicate_keys(value, where)
     try:
         event = _ONE.decode(value)
