@@ -246,6 +246,9 @@ def test_a_key_twice_is_refused_and_nothing_else_is(tree: Any) -> None:
         ('{"inner":{"x":1,"names":[],"x":2},"when":"t","both":null}', True),
         ('{"inner":{"x":1,"names":[],"more":{"y":1,"y":2}},"when":"t","both":null}', True),
         ('{"inner":{"x":1,"names":["\\"a\\":1"]},"when":"t","both":null}', False),
+        ('{"inner":{"x":1,"names":[]},"when":"a:b","both":1,"both" :2}', True),
+        ('{"inner":{"x":1,"names":[]},"when":"a:b","both" :1,"both"\t:2}', True),
+        ('{"inner":{"x":1,"names":["\\":"]},"when":"a:b","both"\n:2}', False),
     ],
 )
 def test_a_type_of_fixed_keys_is_looked_at_as_closely(body: str, twice: bool) -> None:

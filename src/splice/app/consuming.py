@@ -12,13 +12,15 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
+
 from splice.app.application import App
 from splice.app.buses import KAFKA, QUEUE, Buses, checked_target, schema_source
 from splice.app.event_sections import ConsumeSettings
 from splice.app.plugins import plugin
 from splice.app.process import leave_with_parent, log_to_stderr, say, settle_memory
 from splice.app.sending import sender_plan
-from splice.app.settings import load
+from splice.app.settings import Settings, load
 from splice.app.workers import SHARE_SECONDS, share
 from splice.core.errors import SettingsError, SpliceError
 from splice.core.units import seconds
@@ -233,11 +235,19 @@ async def _work(root: Path, names: Sequence[str], number: int, *, until_empty: b
     stopping = asyncio.Event()
     for one in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(one, stopping.set)
-    settings = load(root)
+    settings = _with_room(load(root))
     app = App(settings=settings, apply=settings.project.apply if number == 0 else "never")
     async with app:
         settle_memory()
         await Consuming(app, names, number).run(stopping, until_empty=until_empty)
+
+
+def _with_room(settings: Settings) -> Settings:
+    """The engine takes what its consumers may have in flight: it is they who hold back."""
+    room = sum(one.max_in_flight for one in settings.consume.values())
+    most = max(settings.server.max_in_flight, room + ConsumeSettings().max_in_flight)
+    server = msgspec.structs.replace(settings.server, max_in_flight=most)
+    return msgspec.structs.replace(settings, server=server)
 
 
 def _all(app: App) -> dict[str, ConsumeSettings]:

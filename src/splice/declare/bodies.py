@@ -19,6 +19,7 @@ _FIELD = re.compile(r"^Object (missing required|contains unknown) field `([^`]*)
 _TEXT = re.compile(rb'"(?:[^"\\]|\\.)*"')
 _BRACKET = re.compile(rb"[\[\]{}]")
 _OPEN = frozenset(b"[{")
+_SPACED = (b" :", b"\t:", b"\n:", b"\r:")
 _NESTED = frozenset({dict, list})
 
 MAX_DEPTH = 100
@@ -107,6 +108,16 @@ def refuse_duplicate_keys(body: bytes, where: str) -> None:
         ) from None
     except (ValueError, RecursionError) as error:
         raise malformed(error, where) from None
+
+
+def has_keys(body: bytes, count: int) -> bool:
+    """Whether the objects of a JSON text surely have so many keys in all, and no more."""
+    if body.count(b":") == count:
+        return True
+    # Each key is followed by `":`, unless there is space before its colon.
+    if body.count(b'":') == count and not any(space in body for space in _SPACED):
+        return True
+    return keys_written(body) == count
 
 
 def keys_written(body: bytes) -> int:

@@ -25,7 +25,7 @@ import msgspec
 
 from splice.core.errors import InputMismatch
 from splice.declare.bodies import (
-    keys_written,
+    has_keys,
     malformed,
     mismatch,
     not_finite,
@@ -200,7 +200,7 @@ class _MsgspecCodec:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise malformed(error, where) from None
         refuse_deep(body, where)
-        if body.count(b":") != self._keys and keys_written(body) != self._keys:
+        if not has_keys(body, self._keys):
             refuse_duplicate_keys(body, where)
         if not self._closed:
             self._refuse_extra(msgspec.json.decode(body), where)
