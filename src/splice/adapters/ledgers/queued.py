@@ -33,9 +33,16 @@ _BODIES = Into("queued_bodies", (("number", "bigint"), ("body", "bytea")))
 
 _MOST_LOOKED_AT = 20_000  # rows in one transaction, which others wait for
 
+# `when_us` of a free row is 0. It is asked for so, and sorted by, that PostgreSQL takes the index
+# by state: by stale statistics it would rather go through all rows by their numbers.
 _ANY = """
-SELECT 1 WHERE EXISTS (SELECT 1 FROM queued WHERE queue = :queue AND state = 0 AND when_us = 0)
-OR EXISTS (SELECT 1 FROM queued WHERE queue = :queue AND state IN (1, 2) AND when_us <= :now)
+SELECT coalesce(
+    (SELECT 1 FROM queued WHERE queue = :queue AND state = 0 AND when_us < 1
+     ORDER BY when_us LIMIT 1),
+    (SELECT 1 FROM queued WHERE queue = :queue AND state = 1 AND when_us <= :now
+     ORDER BY when_us LIMIT 1),
+    (SELECT 1 FROM queued WHERE queue = :queue AND state = 2 AND when_us <= :now
+     ORDER BY when_us LIMIT 1), 0)
 """
 _WAKE = """
 UPDATE queued SET state = 0, when_us = 0 WHERE number IN (
@@ -52,11 +59,13 @@ UPDATE queued SET token = token + 1, when_us = :now WHERE state = 1 AND number >
 AND held = (SELECT held FROM queued WHERE number = :number)
 """
 _EXPIRED = """
-SELECT number FROM queued WHERE queue = :queue AND state = 1 AND when_us <= :now LIMIT :limit
+SELECT number FROM queued WHERE queue = :queue AND state = 1 AND when_us <= :now
+ORDER BY when_us LIMIT :limit
 """
 _FREE_ROWS = """
 SELECT number, lane, size FROM queued
-WHERE queue = :queue AND state = 0 AND when_us = 0 AND number > :after ORDER BY number LIMIT :limit
+WHERE queue = :queue AND state = 0 AND when_us < 1 AND number > :after
+ORDER BY when_us, number LIMIT :limit
 """
 # Of each lane the first row that is in the way of those behind it.
 _IN_THE_WAY = """
@@ -220,7 +229,8 @@ class Queued:
     def any(self, connection: Connection, queue: str, now_us: int) -> bool:
         """Whether it is worth a transaction to look for rows that may be taken."""
         params = {"queue": queue, "now": now_us}
-        return bool(self._database.rows(connection, self._any, params, "v"))
+        ((found,),) = self._database.rows(connection, self._any, params, "v")
+        return bool(found)
 
     def suspect(self, connection: Connection, queue: str, now_us: int) -> int | None:
         """The first row whose lease ran out, and that waits for no other.
