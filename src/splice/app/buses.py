@@ -60,7 +60,7 @@ def schema_source(settings: Settings) -> Any:
     kafka = settings.kafka
     user = settings.secrets.get(kafka.registry_user_env, "")
     password = settings.secrets.get(kafka.registry_password_env, "")
-    registry = plugin("schemas", "http", "splice-ai[avro]")
+    registry = plugin("schemas", kafka.schema_registry.partition(":")[0])
     return registry(RegistryAccess(kafka.schema_registry, user, password))
 
 

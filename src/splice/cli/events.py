@@ -10,10 +10,13 @@ import msgspec
 import typer
 from rich.table import Table
 
+from splice.app.event_sections import ConsumeSettings
 from splice.app.settings import user_name
 from splice.cli.common import REFUSED, as_json, confirm, out, stores, talk
 from splice.core.errors import RequestError
 from splice.core.events import DeadLetter
+from splice.core.release import Manifest
+from splice.serve.events.asyncapi import Consumed, asyncapi_document
 from splice.serve.http.desk import iso
 
 app = typer.Typer(no_args_is_help=True)
@@ -23,12 +26,6 @@ Numbers = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
-
-
-class UnknownEvent(RequestError):
-    """There is no dead letter of that number."""
-
-    code = "unknown_event"
 
 
 @app.command("list")
@@ -71,7 +68,7 @@ def show(number: Annotated[int, typer.Argument(help="Number of a dead letter.")]
     with stores() as (_, opened):
         letter = opened.dead_letters.dead_letter(number)
     if letter is None:
-        raise UnknownEvent(f"event {number}", got="no such dead letter", mend="splice events list")
+        raise RequestError(f"event {number}", got="no such dead letter", mend="splice events list")
     as_json(_plain(letter) | _content(letter))
 
 
@@ -98,6 +95,34 @@ def drop(
     with stores() as (_, opened):
         done = opened.dead_letters.drop(numbers, by=user_name(), why=why, now_us=now_us)
     _said("dropped", done, numbers)
+
+
+@app.command()
+def asyncapi() -> None:
+    """Print an AsyncAPI 3 document of what is consumed: streams, targets, and their messages."""
+    with stores() as (settings, opened):
+        live = {one.integration: one.number for one in opened.releases.live()}
+        manifests = [
+            release.manifest
+            for name in sorted(settings.consume)
+            if name in live and (release := opened.releases.release(name, live[name]))
+        ]
+    kafka = settings.kafka
+    tls = str(kafka.options.get("security.protocol", "")).upper().endswith("SSL")
+    as_json(
+        asyncapi_document(
+            [_consumed(manifest, settings.consume[manifest.integration]) for manifest in manifests],
+            kafka.servers, kafka.schema_registry, tls=tls,
+        )
+    )  # fmt: skip
+
+
+def _consumed(manifest: Manifest, one: ConsumeSettings) -> Consumed:
+    name = manifest.integration
+    return Consumed(
+        manifest, one.source or f"queue:{name}", one.targets, one.group or f"splice-{name}",
+        one.format, one.reply_format, one.dead,
+    )  # fmt: skip
 
 
 def _said(what: str, done: list[int], numbers: list[int]) -> None:
