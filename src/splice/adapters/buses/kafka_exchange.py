@@ -59,7 +59,13 @@ class KafkaExchange:
         patience_s: float = 20.0,
     ) -> None:
         self._given, self._source = given, source
-        self._own = {"transactional.id": transaction_id, "enable.idempotence": True}
+        self._own = {
+            "transactional.id": transaction_id,
+            "enable.idempotence": True,
+            # With "rebootstrap", the default since librdkafka 2.11, a producer whose only broker
+            # was away asks a group coordinator that it has thrown away, and waits for ever.
+            "metadata.recovery.strategy": "none",
+        }
         self._where = f"kafka transaction {transaction_id}"
         self._patience_s = patience_s
         self._timeout_s = int(given.get("transaction.timeout.ms", _TIMEOUT_MS)) / 1000
@@ -120,9 +126,7 @@ class KafkaExchange:
             producer.begin_transaction()
             _fill(producer, messages, reports, until)
             if positions:
-                places = places_of(positions)
-                for place in places:
-                    place.metadata = opened.tag
+                places = places_of(positions, opened.tag)
                 _again(
                     until,
                     lambda left: producer.send_offsets_to_transaction(places, membership, left),

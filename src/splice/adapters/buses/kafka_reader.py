@@ -265,7 +265,7 @@ class Reader:
         with self.changed:
             self.ours.update(partitions)
         try:
-            self._ask(consumer, self._assigned(partitions), None)
+            self._ask(consumer, lambda: self._assigned(partitions), None)
         except Exception as error:  # noqa: BLE001 - the loop is told
             told = error if isinstance(error, SpliceError) else BusError(
                 self._plan.stream, got=f"{type(error).__name__} as partitions came"
@@ -290,7 +290,9 @@ class Reader:
             return
         positions: Positions | None = None
         try:
-            positions = self._ask(consumer, self._revoked(partitions, lost), self._plan.drain_s)
+            positions = self._ask(
+                consumer, lambda: self._revoked(partitions, lost), self._plan.drain_s
+            )
         except Exception as error:  # noqa: BLE001 - they go all the same, and their events come again
             log.warning("%s: partitions go without a word: %s", self._plan.stream, error)
         if positions and not lost and (error := self._teller.tell_now(consumer, positions)):
@@ -298,13 +300,20 @@ class Reader:
         with self.changed:
             self.ours.difference_update(partitions)
 
-    def _ask(self, consumer: Consumer, question: Awaitable[T], seconds: float | None) -> T | None:
+    def _ask(
+        self, consumer: Consumer, question: Callable[[], Awaitable[T]], seconds: float | None
+    ) -> T | None:
         """What the event loop answers, or None where it does not in time, or we close.
 
         What it tells meanwhile is told at once: it may wait for that before it answers.
         """
         until = None if seconds is None else time.monotonic() + seconds
-        answer = asyncio.run_coroutine_threadsafe(_answered(question), self._line.loop)
+        asked = _answered(question)
+        try:
+            answer = asyncio.run_coroutine_threadsafe(asked, self._line.loop)
+        except RuntimeError:  # the loop has ended, and whoever would answer with it
+            asked.close()
+            return None
         answer.add_done_callback(self._notify)
         try:
             while not answer.done():
@@ -349,8 +358,8 @@ class Reader:
         self._line.call(self._arrived)
 
 
-async def _answered(question: Awaitable[T]) -> T:
-    return await question
+async def _answered(question: Callable[[], Awaitable[T]]) -> T:
+    return await question()
 
 
 def _places(partitions: set[Partition]) -> list[TopicPartition]:

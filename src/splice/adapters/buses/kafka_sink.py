@@ -84,7 +84,7 @@ class _Sending:
     def __init__(self, make: Callable[[dict[str, Any]], Producer]) -> None:
         self.is_dead = False
         self._ending = False
-        self.producer = make({"error_cb": self._on_error})
+        self.producer = make({})
         self._thread = threading.Thread(target=self._run, name="sent to kafka", daemon=True)
         self._thread.start()
 
@@ -95,18 +95,20 @@ class _Sending:
 
     def _run(self) -> None:
         while not self._ending:
-            self.producer.poll(_POLL_S)
+            self._poll(_POLL_S)
         give_up = time.monotonic() + (0.0 if self.is_dead else _END_S)
         while len(self.producer) and time.monotonic() < give_up:
-            self.producer.poll(0.1)
+            self._poll(0.1)
         if len(self.producer):
             self.producer.purge()
-            self.producer.flush(1.0)
+            self._poll(1.0)
 
-    def _on_error(self, error: KafkaError) -> None:
-        if error.fatal():
+    def _poll(self, seconds: float) -> None:
+        try:
+            self.producer.poll(seconds)
+        except KafkaException as error:  # it is at an end, and has said so
             self.is_dead = True
-            log.warning("kafka: a new producer is made: %s", error)
+            log.warning("kafka: a new producer is made: %s", fault_of(error))
 
 
 class _Delivery:

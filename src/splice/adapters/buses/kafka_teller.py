@@ -135,9 +135,9 @@ class Teller:
         self._line.answer(told.done, failed)
 
 
-def places_of(positions: Positions) -> list[TopicPartition]:
-    """As the client takes them."""
-    return [TopicPartition(topic_of(url), n, at) for (url, n), at in positions.items()]
+def places_of(positions: Positions, tag: str = "") -> list[TopicPartition]:
+    """As the client takes them; the broker keeps a tag beside the offsets."""
+    return [TopicPartition(topic_of(url), n, at, tag) for (url, n), at in positions.items()]
 
 
 def _fault_in(places: Sequence[TopicPartition]) -> KafkaError | None:
