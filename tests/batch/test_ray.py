@@ -253,6 +253,7 @@ class HereAlone(ray.RayAsking):
             yield ray._found(self._worker(asked)["found"][0])
 
     def _stop(self) -> None:
+        self.left = self._worker._worker._app.engine.in_flight  # Ray would end it here
         self._worker._wait(self._worker._worker._app.stop())
         end_loop(self._worker)
 
@@ -311,6 +312,7 @@ def test_a_run_that_is_ended_lets_its_calls_end_and_the_other_engine_goes_on(
 
     assert ran.code != 0
     assert said in ran.err
+    assert here[0].left == 0
     assert len(asked_in(orders.folder)) == 1064
     orders("start", "order-screening")
     last = orders(*command)

@@ -149,13 +149,29 @@ def test_a_query_gives_rows_too(project, database: Database) -> None:
     assert [one["key"] for one in lines(project)] == ["a:x", "c"]
 
 
-def test_a_query_cannot_write(project, database: Database) -> None:
+def test_a_query_is_a_select(project, database: Database) -> None:
     database.orders(["a"])
 
     ran = ask(project, database.keyed("id"), "--query", "DELETE FROM shop RETURNING *")
 
     assert ran.code == 2
+    assert "--query" in ran.err
     assert database.rows("SELECT id FROM shop") == [("a",)]
+
+
+@pytest.mark.postgres
+def test_a_query_cannot_write(project, tmp_path: Path) -> None:
+    with database_of("postgresql", tmp_path) as database:
+        database.orders(["a"])
+        database.run("CREATE SEQUENCE numbers")
+        query = "SELECT id, customer, nextval('numbers')::float AS amount_eur FROM shop"
+
+        ran = ask(project, database.keyed("id"), "--query", query)
+
+        assert ran.code != 0
+        assert "read-only" in ran.err
+        assert database.rows("SELECT is_called FROM numbers") == [(False,)]
+    assert calls(project) == 0
 
 
 @pytest.mark.parametrize(
