@@ -64,6 +64,7 @@ class Consuming:
             for name, one in self._wanted.items()
             for target in (*one.targets, *filter(None, [one.dead]), *_retried(one))
         )
+        stores.events.prepare(sorted(targets))
         sinks = self._buses.sinks(targets)
         self._sender = Sender(stores.outbox, sinks, sender_plan(app.settings), _holder(number))
         self._consumers: dict[str, Consumer] = {}

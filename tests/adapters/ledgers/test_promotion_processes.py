@@ -106,6 +106,6 @@ def test_a_killed_process_leaves_all_of_a_promotion_or_nothing(
 
     events = shared.audit.events(limit=100_000)
     promoted = [one for one in events if one.action == "model.promote"]
-    assert len(promoted) > KILLS  # each had done one, and was at the next
+    assert len(promoted) >= KILLS  # each had done one, and was at the next
     assert promoted[-1].subject == f"credit@{stage.state()[0]}"
     assert first_broken(events) is None
