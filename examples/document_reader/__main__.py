@@ -16,7 +16,7 @@ from typing import Any
 from document_reader.reading import Reader
 
 MEMORY = 4 << 30
-"""Address space, in bytes: the models and their libraries map some 2 GB, and use 0.5."""
+"""Address space, in bytes. 0.8 GB is used at most with the samples; threads map more than that."""
 
 
 def confine() -> None:
