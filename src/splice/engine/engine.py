@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
-from splice.core.call import Attempt, Call, Gathered, Problem, Reason, Record, Status
+from splice.core.call import Attempt, Call, Problem, Reason, Record, Status
 from splice.core.chat import Asked
 from splice.core.errors import (
     DecisionError,
@@ -24,43 +23,19 @@ from splice.engine.admit import entity_of, not_kept
 from splice.engine.converse import Conversations, Spoken
 from splice.engine.decide import decide
 from splice.engine.gather import Look, gather, recorded
-from splice.engine.infer import infer, total_cost
+from splice.engine.infer import infer
 from splice.engine.line import Line, Picked, Step
 from splice.engine.record import not_recorded
 from splice.engine.reuse import Asker
-from splice.engine.routing.prompted import Prompted, output_plain
+from splice.engine.routing.prompted import Prompted
 from splice.engine.routing.relayed import Relayed
+from splice.engine.run import Answered, Kept, Run, encode, plain
 from splice.engine.spend import NO_RESERVATION, Reservation
 from splice.engine.tokens import BYTES_A_TOKEN
 from splice.engine.typed_chat import completion_of, request_of
 from splice.ports.predictor import Question
 
-_encode = msgspec.json.Encoder(enc_hook=str).encode
-
-
-class Answered(msgspec.Struct):
-    """What a surface hands back: the record, and the error where there is no reply.
-
-    `context` is there where a shadow wants it, and `kept` (the record as it is to be stored) where
-    the surface stores it.
-    """
-
-    record: Record
-    error: SpliceError | None = None
-    context: Mapping[str, Any] | None = None  # of whatever types the routes read
-    kept: Record | None = None
-
-
-class _Kept(msgspec.Struct, gc=False):
-    """What a cache keeps of an answer."""
-
-    route: str
-    version: str
-    reply: bytes
-    prediction: bytes
-
-
-_KEPT = msgspec.json.Decoder(_Kept)
+_KEPT = msgspec.json.Decoder(Kept)
 
 
 class Engine(Conversations):
@@ -162,13 +137,13 @@ class Engine(Conversations):
         if kept is not None:
             # What cannot be read was kept by another version, or by another hand: no answer.
             with contextlib.suppress(msgspec.DecodeError):
-                run = _Run(line, call, entity, time.monotonic(), picked)
+                run = Run(line, call, entity, time.monotonic(), picked)
                 return run.kept(_KEPT.decode(kept))
         answered = await self.run(line, call, request, look, entity, picked)
         record = answered.record
         if key is not None and answered.error is None and record.reply is not None:
-            value = _Kept(record.route, record.version, record.reply, record.prediction or b"")
-            await self.reuse.keep_bytes(key, _encode(value), options.exact_s)
+            value = Kept(record.route, record.version, record.reply, record.prediction or b"")
+            await self.reuse.keep_bytes(key, encode(value), options.exact_s)
         return answered
 
     async def run(
@@ -182,7 +157,7 @@ class Engine(Conversations):
     ) -> Answered:
         """Gather, infer, decide: the part of a call that a replay repeats. Records nothing."""
         started = time.monotonic()
-        run = _Run(line, call, entity, started, picked)
+        run = Run(line, call, entity, started, picked)
         if line.context is None:
             context = line.request.fields(request)
         else:
@@ -200,7 +175,7 @@ class Engine(Conversations):
         prediction, step = inferred.prediction, inferred.step
         if prediction is None or step is None:
             return run.failed(_exhausted(line, inferred.attempts), Reason.EXHAUSTED)
-        run.prediction = _encode(_plain(prediction))
+        run.prediction = encode(plain(prediction))
         run.route, run.version = step.route.label, step.route.version
 
         try:
@@ -210,80 +185,6 @@ class Engine(Conversations):
         reason = Reason.FIRST if step is steps[0] else Reason.FALLBACK
         shadowed = None if line.shadow is None else context
         return Answered(run.record(Status.ANSWERED, reason, reply), context=shadowed)
-
-
-class _Run:
-    """What is known of a call so far; becomes its record."""
-
-    __slots__ = (
-        "attempts", "call", "context", "entity", "gathered", "line", "notes", "prediction",
-        "route", "started", "variant", "version",
-    )  # fmt: skip
-
-    def __init__(
-        self,
-        line: Line,
-        call: Call,
-        entity: str | None,
-        started: float,
-        picked: Picked | None = None,
-    ) -> None:
-        self.line, self.call, self.entity, self.started = line, call, entity, started
-        self.variant = "" if picked is None else picked.arm.name
-        self.notes: tuple[str, ...] = (picked.note,) if picked is not None and picked.note else ()
-        self.gathered: list[Gathered] = []
-        self.attempts: list[Attempt] = []
-        self.context: bytes | None = None
-        self.prediction: bytes | None = None
-        self.route = self.version = ""
-
-    def record(
-        self, status: Status, reason: Reason, reply: bytes | None, problem: Problem | None = None
-    ) -> Record:
-        """The record, as of now."""
-        call = self.call
-        return Record(
-            call.id,
-            call.integration,
-            self.line.release.number,
-            call.asked_us,
-            int((time.monotonic() - self.started) * 1e6),
-            status,
-            reason,
-            call.surface,
-            call.caller,
-            self.entity,
-            call.key if status is Status.ANSWERED else None,
-            self.route,
-            self.variant,
-            self.version,
-            cost_nano=total_cost(self.attempts),
-            input=call.body,
-            gathered=tuple(self.gathered),
-            context=self.context,
-            attempts=tuple(self.attempts),
-            prediction=self.prediction,
-            reply=reply,
-            problem=problem,
-            trace=call.trace,
-            notes=self.notes,
-        )
-
-    def kept(self, kept: _Kept) -> Answered:
-        """The call is answered by what was kept of an earlier one."""
-        self.route, self.version, self.prediction = kept.route, kept.version, kept.prediction
-        return Answered(self.record(Status.ANSWERED, Reason.CACHED, kept.reply))
-
-    def failed(self, error: SpliceError, reason: Reason) -> Answered:
-        """The call ended without a reply."""
-        problem = Problem(error.code, error.where, error.detail)
-        return Answered(self.record(Status.FAILED, reason, None, problem), error)
-
-
-def _plain(prediction: Any) -> Any:
-    if prediction.value is not None and not isinstance(prediction.value, (str, int, float, bool)):
-        return msgspec.structs.replace(prediction, value=output_plain(prediction.value))
-    return prediction
 
 
 def _exhausted(line: Line, attempts: list[Attempt]) -> ExhaustedError:
@@ -296,7 +197,7 @@ def _exhausted(line: Line, attempts: list[Attempt]) -> ExhaustedError:
 
 
 def _cancelled(line: Line, call: Call, entity: str | None, picked: Picked | None) -> Record:
-    run = _Run(line, call, entity, time.monotonic(), picked)
+    run = Run(line, call, entity, time.monotonic(), picked)
     problem = Problem("cancelled", line.name, "the caller in this process went away")
     return run.record(Status.FAILED, Reason.CANCELLED, None, problem)
 

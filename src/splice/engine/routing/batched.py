@@ -89,6 +89,22 @@ class Batched:
             loop.call_soon(self._run_waiting, loop)
         return future
 
+    def run_now(
+        self, contexts: Sequence[Mapping[str, Any]]
+    ) -> tuple[list[Prediction | RouteError], float, int | None]:
+        """One result a context, the seconds it took, and what each cost; for who has them all."""
+        results: list[Prediction | RouteError] = []
+        took = 0.0
+        for start in range(0, len(contexts), self._max_batch):
+            some, seconds = self._run(contexts[start : start + self._max_batch])
+            results += some
+            took += seconds
+        return results, took, self._cost(took, len(contexts))
+
+    def _cost(self, took: float, rows: int) -> int | None:
+        rate = self._nano_per_second
+        return None if rate is None else int(took * rate / rows)
+
     def _looks_again(self, waiting: int) -> bool:
         """Whether to wait one more tick, because the batch before this one had company.
 
@@ -110,7 +126,7 @@ class Batched:
             self._waiting, self._scheduled = [], False
             for start in range(0, len(waiting), self._max_batch):
                 batch = waiting[start : start + self._max_batch]
-                self._settle(batch, *self._run([question for question, _ in batch]))
+                self._settle(batch, *self._run([question.context for question, _ in batch]))
             return
         # Nobody waits for these any more: leave them out before a slow model is asked.
         waiting = [pair for pair in waiting if not pair[1].done()]
@@ -118,7 +134,9 @@ class Batched:
         if not batch:
             self._scheduled = False
             return
-        running = loop.run_in_executor(self._thread, self._run, [question for question, _ in batch])
+        running = loop.run_in_executor(
+            self._thread, self._run, [question.context for question, _ in batch]
+        )
 
         def finished(done: asyncio.Future[tuple[Sequence[Prediction | RouteError], float]]) -> None:
             if not done.cancelled():
@@ -128,11 +146,10 @@ class Batched:
         running.add_done_callback(finished)
 
     def _run(
-        self, questions: Sequence[Question]
+        self, rows: Sequence[Mapping[str, Any]]
     ) -> tuple[Sequence[Prediction | RouteError], float]:
-        """One result a question, and the seconds it took. A bad row spoils only its own answer."""
+        """One result a row, and the seconds it took. A bad row spoils only its own answer."""
         started = time.perf_counter()
-        rows = [question.context for question in questions]
         results = self._run_rows(rows)
         if len(results) != len(rows):  # all of them were refused because of one
             results = [self._run_rows([row])[0] for row in rows]
@@ -159,8 +176,7 @@ class Batched:
         results: Sequence[Prediction | RouteError],
         took: float,
     ) -> None:
-        rate = self._nano_per_second
-        cost = None if rate is None else int(took * rate / len(batch))
+        cost = self._cost(took, len(batch))
         for (_, future), result in zip(batch, results, strict=True):
             if future.done():
                 continue

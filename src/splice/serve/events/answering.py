@@ -13,8 +13,10 @@ from splice.core.call import Call, Record
 from splice.core.errors import AttemptsExhausted, DecisionError, SpliceError, StoreError
 from splice.core.events import DeadLetter, Inbox, Message, Partition, Settled
 from splice.engine import observe
-from splice.engine.engine import Answered
+from splice.engine.abreast import answer_abreast, fits
 from splice.engine.faults import faults
+from splice.engine.line import Line
+from splice.engine.run import Answered
 from splice.ports.buses import Source
 from splice.serve.drive import drive
 from splice.serve.events.dead import dead_message
@@ -27,6 +29,8 @@ from splice.serve.events.verdicts import Verdict, verdict
 log = logging.getLogger("splice.events")
 
 _HOLD_S = 0.5
+_FEW = 4  # so few gain nothing by going together
+_TOGETHER = 256  # a few milliseconds of the event loop at most, as a rule
 _AGAIN_S = 0.5
 
 Put = Callable[[Taken, Settled, Sequence[Message]], None]
@@ -78,6 +82,35 @@ class Answering:
             drive(self._answer(one), self._loop)
         else:
             self.aside(self._answer(one))
+
+    def begin_all(self, taken: Sequence[Taken]) -> None:
+        """Run them, together where their model can."""
+        line = self._kit.engine.lines.get(self._terms.integration)
+        if len(taken) < _FEW or line is None or line.stopped or not fits(self._kit.engine, line):
+            for one in taken:
+                self.begin(one)
+            return
+        for start in range(0, len(taken), _TOGETHER):
+            self._begin_together(line, taken[start : start + _TOGETHER])
+
+    def _begin_together(self, line: Line, taken: Sequence[Taken]) -> None:
+        """What did not go together goes alone, and is told what was wrong."""
+        now_us = time.time_ns() // 1000
+        ready: list[Taken] = []
+        for one in taken:
+            if self._flight.runs(one) and not (one.event.headers and due_us(one.event) > now_us):
+                ready.append(one)
+            else:
+                self.begin(one)
+        calls = [self._call(one, now_us) for one in ready]
+        for one, answered in zip(ready, answer_abreast(self._kit.engine, line, calls), strict=True):
+            if answered is None:
+                self.begin(one)
+                continue
+            one.started = True
+            self._flight.started += 1
+            one.tries += 1
+            self._answered(one, answered)
 
     def dead(self, one: Taken, error: SpliceError, record: Record | None = None) -> None:
         """It cannot be answered: keep it as it came, with why."""
@@ -152,32 +185,37 @@ class Answering:
         self.trouble = str(error)
 
     async def _answer(self, one: Taken) -> None:
-        letter = one.letter
-        assert letter is not None  # noqa: S101 - it was opened
         one.tries += 1
-        call = Call(
-            self._kit.new_id(), self._terms.integration, letter.body, time.time_ns() // 1000,
-            "events", self._terms.consumer, None, letter.trace,
-        )  # fmt: skip
-        answered: Answered | None = None
-        error: SpliceError | None
+        call = self._call(one, time.time_ns() // 1000)
+        error: SpliceError
         try:
-            answered = await self._kit.engine.answer(call, recorded=False)
-            error = answered.error
+            self._answered(one, await self._kit.engine.answer(call, recorded=False))
+            return
         except SpliceError as failure:
             error = failure
         except Exception as failure:  # noqa: BLE001 - the event is told, and the loop goes on
             got = faults.told(str(one.event.origin), failure)
             error = DecisionError(self._terms.integration, got=got)
-        if answered is None or error is not None:
-            self._failed(one, error or _silent(one), None if answered is None else answered.kept)
+        self._failed(one, error, None)
+
+    def _call(self, one: Taken, now_us: int) -> Call:
+        letter = one.letter
+        assert letter is not None  # noqa: S101 - it was opened
+        return Call(
+            self._kit.new_id(), self._terms.integration, letter.body, now_us,
+            "events", self._terms.consumer, None, letter.trace,
+        )  # fmt: skip
+
+    def _answered(self, one: Taken, answered: Answered) -> None:
+        record, kept = answered.record, answered.kept
+        if answered.error is not None:
+            self._failed(one, answered.error, kept)
             return
-        messages = self._kit.replies.messages(answered.record, one.event, letter, answered.kept)
-        sent, stored = self.split(messages)
-        inbox = Inbox(one.id, one.digest, call.id)
+        sent, stored = self.split(self._kit.replies.messages(record, one.event, one.letter, kept))
+        inbox = Inbox(one.id, one.digest, record.call_id)
         self.trouble = ""
         self._count("answered")
-        self._over(one, Settled(one.event, answered.kept, inbox, stored), sent)
+        self._over(one, Settled(one.event, kept, inbox, stored), sent)
 
     def _over(self, one: Taken, settled: Settled, sent: Sequence[Message]) -> None:
         """It ran: what became of it is stored, and the one behind it runs."""
@@ -279,7 +317,3 @@ def died(one: Taken) -> AttemptsExhausted:
         promised="a call that ends",
         mend="the process that ran it died each time: look for it in its log",
     )
-
-
-def _silent(one: Taken) -> SpliceError:
-    return DecisionError(str(one.event.origin), got="a call without an answer")

@@ -162,14 +162,21 @@ class Consumer:
         if known and self._kit.exchange is not None:  # what was stored may not have been sent
             ids = [inbox.call_id for inbox in known.values()]
             records = await self._until_stored(lambda: self._kit.records.get_many(ids))
+        ready: list[Taken] = []
         for one in opened:
             inbox = known.get(one.id)
-            if inbox is None:
-                await self._enter(one)
+            if inbox is None and one.suspect and one.tries < self._terms.attempts:
+                self._answering.begin_all(ready)
+                ready = []
+                await self._run_alone(one)
+            elif inbox is None:
+                if self._enters(one):
+                    ready.append(one)
             elif inbox.body != one.digest:
                 self._answering.dead(one, _reused(one, inbox))
             else:
                 self._answering.repeated(one, records.get(inbox.call_id))
+        self._answering.begin_all(ready)
 
     async def _opened(self, one: Taken) -> bool:
         event, envelopes = one.event, self._kit.envelopes
@@ -217,20 +224,19 @@ class Consumer:
 
     # Run.
 
-    async def _enter(self, one: Taken) -> None:
+    def _enters(self, one: Taken) -> bool:
+        """Whether it may run now; one that was tried too often may not at all."""
         if one.tries >= self._terms.attempts:
             self._answering.dead(one, died(one))
-        elif one.suspect:
-            await self._run_alone(one)
-        elif self._flight.enter(one):
-            self._answering.begin(one)
+            return False
+        return self._flight.enter(one)
 
     async def _run_alone(self, one: Taken) -> None:
         """Nothing runs beside it, and its attempt is counted before: it may kill the process."""
         await self._quiet(lambda: not self._flight.started)
         if not one.event.token:  # a queue has counted it
             await self._answering.counted(one)
-        if self._flight.enter(one):
+        if self._enters(one):
             self._answering.begin(one)
             await self._quiet(lambda: not self._flight.started)
 
