@@ -9,12 +9,12 @@ FROM python:3.13-slim AS build
 WORKDIR /build
 COPY pyproject.toml README.md LICENSE ./
 COPY src ./src
-RUN pip wheel --no-cache-dir --wheel-dir /wheels ".[onnx,postgres,parquet,redis,masking,otel,grpc]"
+RUN pip wheel --no-cache-dir --wheel-dir /wheels ".[onnx,postgres,parquet,redis,masking,otel,grpc,kafka]"
 
 FROM python:3.13-slim
 RUN --mount=type=bind,from=build,source=/wheels,target=/wheels \
     pip install --no-cache-dir --no-index --find-links /wheels \
-        "splice-ai[onnx,postgres,parquet,redis,masking,otel,grpc]" \
+        "splice-ai[onnx,postgres,parquet,redis,masking,otel,grpc,kafka]" \
     && useradd --create-home --uid 10001 splice \
     && mkdir -p /srv/splice && chown splice /srv/splice
 WORKDIR /srv/splice

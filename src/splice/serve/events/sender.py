@@ -39,7 +39,7 @@ class SenderPlan(msgspec.Struct, frozen=True):
     attempts: int = 300
     backoff_s: float = 5.0
     max_backoff_s: float = 900.0
-    lease_s: float = 180.0
+    lease_s: float = 90.0
     send_s: float = 45.0  # no sink takes longer for one message
     poll_s: float = 1.0
 
