@@ -79,6 +79,34 @@ async def test_members_that_come_and_go_have_each_event_once_and_in_order(
         assert_in_order(one.came)
 
 
+async def test_what_was_read_ahead_of_partitions_that_went_is_not_given(
+    kafka: str, topics: Topics
+) -> None:
+    topic, group = topics.make(2), new_group()
+    write(kafka, topic, range(10), 2)
+    bus = KafkaBus(kafka, QUICK)
+    first, second = (Member(bus.source([topic], group, batch=50)) for _ in range(2))
+    await first.source.start(first._assigned, first._revoked)
+    await until(lambda: len(first.ours) == 2)
+    reader = first.source._reader
+    assert reader is not None
+    await first.source.poll(1, 60)
+
+    def ahead() -> set[int]:
+        return {one.origin.partition for one in [*reader.buffer._now, *reader.buffer._next]}
+
+    await until(lambda: ahead() == {0, 1})
+
+    await second.start()
+    await until(lambda: second.ours)
+    came = await first.source.poll(1000, 0.2)
+    await first.source.close()
+    await second.stop()
+
+    assert came
+    assert {(one.origin.stream, one.origin.partition) for one in came} <= first.ours
+
+
 async def test_members_that_stay_keep_their_partitions_while_another_joins(
     kafka: str, topics: Topics
 ) -> None:
@@ -163,6 +191,8 @@ async def test_a_loop_that_is_busy_for_long_keeps_its_partitions(
 
     time.sleep(5)  # nothing of the loop runs, and a batch waits to be taken
     await until(lambda: member.ours)
+    buffer = member.source._reader.buffer  # type: ignore[union-attr]
+    assert len(buffer._now) + len(buffer._next) <= 20  # a batch, and one ahead
     came += await more(member.source, 100 - len(came))
     await member.source.commit({(came[0].origin.stream, 0): 100})
     await member.source.close()

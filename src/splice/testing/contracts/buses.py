@@ -315,15 +315,15 @@ class SinkContract:
     async def test_sends_that_overlap_keep_the_order_they_began_in(self, place: Place) -> None:
         sink = place.sink()
         batches = [
-            [Message(f"{n}-{m}", place.target, b"k", b"%d" % (n * 10 + m)) for m in range(10)]
-            for n in range(20)
+            [Message(f"{n}-{m}", place.target, b"k", b"%d" % (n * 600 + m)) for m in range(600)]
+            for n in range(4)
         ]
 
         await asyncio.gather(*[sink.send(batch) for batch in batches])
         await sink.close()
 
-        assert [value for _, value, _ in await place.arrived(200)] == [
-            b"%d" % number for number in range(200)
+        assert [value for _, value, _ in await place.arrived(2400)] == [
+            b"%d" % number for number in range(2400)
         ]
 
     async def test_nothing_to_send_is_nothing_wrong(self, place: Place) -> None:
