@@ -15,7 +15,7 @@ from consumer_house import STREAM, MemoryExchange, MemorySource, MemoryStream, c
 import splice
 from splice.core.call import Status
 from splice.core.errors import BusError, Fenced, StoreError
-from splice.core.events import DeadLetter, Mark
+from splice.core.events import DeadLetter, Inbox, Mark, Settled, body_digest, place_id
 from splice.ports.stores import CallFilter
 
 PARTITION = (STREAM, 0)
@@ -408,6 +408,31 @@ async def test_a_decision_that_was_stored_and_not_sent_is_sent_when_its_event_co
     assert first.messages == []
     assert [json.loads(one.value or b"")["number"] for one in second.messages] == list(range(10))
     assert World.calls == list(range(10))
+
+
+async def test_what_another_decided_meanwhile_is_sent_by_who_has_the_partition(
+    tmp_path: Path,
+) -> None:
+    topic = stream(3)
+    event = topic.events[0][1]
+    exchange = MemoryExchange(topic)
+    async with consuming(
+        tmp_path, Slow, MemorySource(topic, []), exchange=exchange, targets=["kafka:decisions"]
+    ) as running:
+        theirs = (await running.app.ask("slow", {"number": 1})).record.call_id
+        await running.app.services.recorder.flush()
+        World.gate = asyncio.Event()
+        await running.source.give([PARTITION])
+        while len(World.running) < 3:
+            await asyncio.sleep(0.01)
+        # The reader before us, which has lost the partition, stores what it decided.
+        row = Inbox(place_id("slow", event.origin), body_digest(event.value or b""), theirs)
+        running.stores.events.settle([Settled(event, None, row)], now_us=1)
+        World.gate.set()
+        await running.until_committed({0: 3})
+
+    assert [json.loads(one.value or b"")["number"] for one in exchange.messages] == [0, 1, 2]
+    assert dict(exchange.messages[1].headers)["ce_id"] == theirs.encode()
 
 
 async def test_who_was_fenced_ends_with_that_word(tmp_path: Path) -> None:

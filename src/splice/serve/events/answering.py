@@ -128,11 +128,12 @@ class Answering:
 
     def repeated(self, one: Taken, record: Record | None) -> None:
         """It was answered before; `record` where its decision may not have been sent."""
-        messages: tuple[Message, ...] = ()
-        if record is not None and record.reply is not None:
-            messages = self._kit.replies.messages(record, one.event, one.letter)
         self._count("repeated")
-        self._over(one, Settled(one.event), self.split(messages)[0])
+        self._over(one, Settled(one.event), () if record is None else self.decided(one, record))
+
+    def decided(self, one: Taken, record: Record) -> tuple[Message, ...]:
+        """What goes with the position of an event that a stored call answered."""
+        return self.split(self._kit.replies.messages(record, one.event, one.letter))[0]
 
     def leave(self, one: Taken) -> None:
         """It is not answered here: another reader gets it, or this one later."""

@@ -248,9 +248,9 @@ class Consumer:
 
     async def _settled(self, batch: Sequence[Finished], late: Sequence[Settled]) -> None:
         metrics, name = self._kit.engine.metrics, self._terms.integration
-        for lost in late:
-            self._mover.drop(lost.event)
-            metrics.add(observe.EVENTS, (name, "late"))
+        if late:
+            metrics.add(observe.EVENTS, (name, "late"), len(late))
+            await self._overtaken([one for one in batch if one.settled in late])
         again: list[Taken] = []
         wake = False
         for one in batch:
@@ -267,6 +267,25 @@ class Consumer:
         self._mover.wake()
         if again:  # doubles of what was answered just now
             self._answering.aside(self._take_up(again))
+
+    async def _overtaken(self, late: Sequence[Finished]) -> None:
+        """Another answered these meanwhile: what it decided counts, and not what we did.
+
+        Whoever that was may have lost the partition before it could send: we, who have it, do.
+        """
+        for one in late:
+            self._mover.drop(one.taken.event)
+        if self._kit.exchange is None:
+            return
+        ids = [one.taken.id for one in late]
+        known = await self._until_stored(lambda: self._kit.events.answered(ids))
+        calls = [inbox.call_id for inbox in known.values()]
+        records = await self._until_stored(lambda: self._kit.records.get_many(calls))
+        for one in late:
+            inbox = known.get(one.taken.id)
+            record = None if inbox is None else records.get(inbox.call_id)
+            if record is not None:
+                self._mover.hold(one.taken.event, self._answering.decided(one.taken, record))
 
     # Partitions come and go.
 
