@@ -99,7 +99,9 @@ async def test_what_was_read_ahead_of_partitions_that_went_is_not_given(
 
     await second.start()
     await until(lambda: second.ours)
-    came = await first.source.poll(1000, 0.2)
+    came: list[Event] = []
+    while batch := await first.source.poll(1000, 0.5):
+        came += batch
     await first.source.close()
     await second.stop()
 
