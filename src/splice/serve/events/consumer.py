@@ -250,7 +250,8 @@ class Consumer:
         metrics, name = self._kit.engine.metrics, self._terms.integration
         if late:
             metrics.add(observe.EVENTS, (name, "late"), len(late))
-            await self._overtaken([one for one in batch if one.settled in late])
+            lost = {id(one) for one in late}
+            await self._overtaken([one for one in batch if id(one.settled) in lost])
         again: list[Taken] = []
         wake = False
         for one in batch:
