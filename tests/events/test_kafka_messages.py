@@ -136,6 +136,27 @@ async def test_a_producer_that_is_broken_for_good_is_replaced(
     assert read_all(kafka, topic, 2) == [b"1", b"2"]
 
 
+@pytest.mark.parametrize("after_s", [0, 0.001, 0.005])
+async def test_messages_that_are_on_their_way_as_it_breaks_are_there_or_told(
+    sink: KafkaSink, topic: str, kafka: str, after_s: float
+) -> None:
+    await sink.send([message(topic, b"first")])
+    sending = sink._sending
+    assert sending is not None
+
+    on_their_way = asyncio.create_task(sink.send([message(topic)] * 3000))
+    await asyncio.sleep(after_s)
+    break_for_good(sending.producer)
+    async with asyncio.timeout(60):
+        (ended,) = await asyncio.gather(on_their_way, return_exceptions=True)
+    await until(lambda: sending.is_dead)
+    await sink.send([message(topic, b"last")])
+
+    assert ended is None or (isinstance(ended, BusError) and ended.retryable)
+    if ended is None:
+        assert read_all(kafka, topic, 3002)[-1] == b"last"
+
+
 async def test_a_message_for_a_broker_that_is_away_fails_in_its_time() -> None:
     sink = KafkaBus("127.0.0.1:1", delivery_s=1.0).sink()
 

@@ -50,11 +50,15 @@ class KafkaSink:
         delivery = _Delivery(loop)
         async with self._turn:  # or two batches would be mixed, and the order of calls be lost
             sending = await self._current()
+            sending.open.add(delivery)
             try:
                 await _put_all(sending.producer, messages, delivery)
             finally:
                 delivery.seal()
-        await delivery.done
+        try:
+            await delivery.done
+        finally:
+            sending.open.discard(delivery)
         if delivery.error is not None:
             raise bus_error(delivery.error, delivery.where or "kafka")
 
@@ -83,6 +87,7 @@ class _Sending:
 
     def __init__(self, make: Callable[[dict[str, Any]], Producer]) -> None:
         self.is_dead = False
+        self.open: set[_Delivery] = set()
         self._ending = False
         self.producer = make({})
         self._thread = threading.Thread(target=self._run, name="sent to kafka", daemon=True)
@@ -94,19 +99,22 @@ class _Sending:
         self._thread.join()
 
     def _run(self) -> None:
-        while not self._ending:
+        while not (self._ending or self.is_dead):
             self._poll(_POLL_S)
-        give_up = time.monotonic() + (0.0 if self.is_dead else _END_S)
+        give_up = time.monotonic() + _END_S
         while len(self.producer) and time.monotonic() < give_up:
             self._poll(0.1)
         if len(self.producer):
             self.producer.purge()
             self._poll(1.0)
+        for delivery in list(self.open):
+            delivery.give_up()
 
     def _poll(self, seconds: float) -> None:
         try:
             self.producer.poll(seconds)
-        except KafkaException as error:  # it is at an end, and has said so
+        except (KafkaException, SystemError) as error:
+            # It is at an end, and has said so; reports that came with it may be lost.
             self.is_dead = True
             log.warning("kafka: a new producer is made: %s", fault_of(error))
 
@@ -135,11 +143,17 @@ class _Delivery:
         """It was not even put into the queue."""
         self.where, self.error = where, error
 
+    def give_up(self) -> None:
+        """No more reports come."""
+        if self.error is None:
+            self.error = KafkaError(KafkaError._FATAL, "the producer came to an end")
+        self._line.answer(self.done)
+
     def seal(self) -> None:
         """No more are put."""
         self._sealed = True
-        if self._came == self.put and not self.done.done():
-            self.done.set_result(None)
+        if self._came == self.put:
+            self._line.answer(self.done)
 
 
 async def _put_all(producer: Producer, messages: Sequence[Message], delivery: _Delivery) -> None:
