@@ -130,6 +130,12 @@ class MemoryExchange:
         self.messages: list[Message] = []
         self.failures: list[BusError] = []
 
+    async def start(self) -> None:
+        pass
+
+    async def close(self) -> None:
+        pass
+
     async def exchange(self, messages: Sequence[Message], positions: Positions) -> None:
         if self.failures:
             raise self.failures.pop(0)

@@ -20,9 +20,9 @@ class Topics:
         self._admin = AdminClient({"bootstrap.servers": servers})
         self._made: list[str] = []
 
-    def make(self, partitions: int = 1, **settings: str) -> str:
+    def make(self, partitions: int = 1, name: str = "", **settings: str) -> str:
         """A new topic; settings by Kafka's names, with _ for each point."""
-        name = f"splice-test-{uuid.uuid4().hex}"
+        name = name or f"splice-test-{uuid.uuid4().hex}"
         config = {key.replace("_", "."): value for key, value in settings.items()}
         wanted = NewTopic(name, partitions, 1, config=config)
         self._admin.create_topics([wanted])[name].result(PATIENCE_S)

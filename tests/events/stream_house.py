@@ -82,7 +82,11 @@ class Consume:
 
     def ready(self, workers: int = 1) -> Consume:
         """Wait until so many workers consume."""
-        until(lambda: self.text.count(" consumes\n") >= workers, f"consumes: {self.text}")
+        until(
+            lambda: self.text.count(" consumes\n") >= workers or self.process.poll() is not None,
+            "workers that consume",
+        )
+        assert self.process.poll() is None, self.text
         return self
 
     @property

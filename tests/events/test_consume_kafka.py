@@ -15,10 +15,16 @@ from broker import Broker
 from confluent_kafka import Consumer, Producer
 from kafka_house import Topics, reader
 from postgres_house import OwnPostgres
-from stream_house import Consume, StreamProject, order, until, wrong_order
+from stream_house import DECLARED, Consume, StreamProject, order, until, wrong_order
 
 KILLS = int(os.environ.get("SPLICE_TEST_KILLS", "8"))
 KEYS = 50
+FAILING = """
+    def context(self, order: Order, look: splice.Lookup) -> dict:
+        if order.does == "fail" and not os.path.exists("mended"):
+            raise OSError("not yet")
+        return {"number": order.number, "does": ""}
+"""
 
 
 def toml(servers: str, source: str, target: str, *, ledger: str = "", more: str = "") -> str:
@@ -142,6 +148,33 @@ def test_an_event_that_kills_its_process_is_kept_and_published_as_a_dead_letter(
     assert headers["splice-error"] == b"attempts_exhausted"
     assert headers["splice-attempts"] == b"2"
     assert headers["splice-origin"] == f"kafka:{source}/0@11".encode()
+
+
+def test_a_failing_event_comes_again_from_its_delayed_topic_and_the_next_one_goes_on(
+    kafka: str, topics: Topics, decisions: tuple[str, Decisions], tmp_path: Path
+) -> None:
+    source, (target, seen) = topics.make(), decisions
+    for delay in ("1s", "2s"):
+        topics.make(name=f"{source}.retry-{delay}")
+    more = 'exactly_once = true\nretry_delays = ["1 s", "2 s"]\n'
+    project = StreamProject(tmp_path / "p", toml(kafka, source, target, more=more))
+    project.declare(DECLARED + FAILING)
+    assert project.run("release", "apply", "--yes").returncode == 0
+    producer = Producer({"bootstrap.servers": kafka})
+    for number in range(10):
+        producer.produce(source, order("k", number, "fail" if number == 3 else ""), key="k")
+    producer.flush()
+    with project.consume() as running:
+        until(lambda: seen.read() >= 9, "the others are answered")
+        without = seen.numbers()
+        (project.folder / "mended").touch()
+        until(lambda: seen.read() >= 10, "and the one that failed, later")
+        running.stop()
+
+    assert without == [n for n in range(10) if n != 3]
+    assert seen.seen[-1] == ("k", 3)
+    with project.stores() as stores:
+        assert stores.dead_letters.dead_letters() == []
 
 
 def test_workers_that_come_and_go_under_load_lose_double_and_reorder_nothing(

@@ -62,7 +62,7 @@ class Consuming:
         targets = frozenset(
             checked_target(target, f"consume.{name}.targets")
             for name, one in self._wanted.items()
-            for target in (*one.targets, *filter(None, [one.dead]), *_retried(one))
+            for target in (*one.targets, *filter(None, [one.dead]), *_retried(name, one))
         )
         stores.events.prepare(sorted(targets))
         sinks = self._buses.sinks(targets)
@@ -259,8 +259,10 @@ def _source(name: str, one: ConsumeSettings) -> str:
     return one.source or QUEUE + name
 
 
-def _retried(one: ConsumeSettings) -> list[str]:
-    return [KAFKA] if one.retry_delays else []
+def _retried(name: str, one: ConsumeSettings) -> list[str]:
+    """The streams that failing events move to."""
+    topic = _source(name, one).removeprefix(KAFKA)
+    return [stream for stream, _ in retry_topics(topic, [seconds(t) for t in one.retry_delays])]
 
 
 def _holder(number: int) -> str:

@@ -100,6 +100,18 @@ class Sink(Protocol):
 class Exchange(Protocol):
     """A bus that takes messages and the position of its source in one transaction."""
 
+    async def start(self) -> None:
+        """Take the place of whoever was here before: what he left open is gone.
+
+        Raises:
+            BusError: The bus cannot be reached.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Let go of the connection."""
+        ...
+
     async def exchange(self, messages: Sequence[Message], positions: Positions) -> None:
         """All messages can be read and the positions are committed, or neither.
 

@@ -91,6 +91,8 @@ class Consumer:
         """
         inner = (self._settler.start(), self._mover.start())
         try:
+            if self._kit.exchange is not None:
+                await self._kit.exchange.start()
             await self._source.start(self._assigned, self._revoked)
             while not self._flight.stopping.is_set():
                 for task in inner:
@@ -108,6 +110,8 @@ class Consumer:
             await self._settler.stop()
             await self._mover.stop()
             await self._source.close()
+            if self._kit.exchange is not None:
+                await self._kit.exchange.close()
             self._threads.shutdown(wait=False, cancel_futures=True)
 
     def stop(self) -> None:
