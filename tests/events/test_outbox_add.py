@@ -9,6 +9,7 @@ import subprocess
 import sys
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -16,7 +17,7 @@ import psycopg
 import pydantic
 import pytest
 import sqlalchemy
-from outbox_house import Shop, postgres_shop, postgres_url, shop
+from outbox_house import Shop, postgres_shop, postgres_url, shop, sqlite_shop
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
 
@@ -78,24 +79,26 @@ def test_the_columns_are_those_that_debezium_reads(shop: Shop) -> None:
     assert row[5] == "traceparent=00-ab-cd-01\n"
 
 
-@pytest.mark.parametrize("autocommit", ["isolation_level", "autocommit"])
 def test_a_connection_without_a_transaction_is_refused_and_nothing_is_stored(
-    shop: Shop, autocommit: str
+    shop: Shop,
 ) -> None:
-    if shop.kind == "sqlite" and autocommit == "autocommit" and sys.version_info < (3, 12):
-        pytest.skip("sqlite3 has no attribute autocommit before 3.12")
-    if shop.kind == "postgresql" and autocommit != "autocommit":
-        pytest.skip("psycopg has one way")
-    value = None if autocommit == "isolation_level" else True
+    ways: list[dict[str, Any]] = [{"autocommit": True}]
+    if shop.kind == "sqlite":  # which has its attribute autocommit since Python 3.12
+        ways = [{"isolation_level": None}, *(ways if sys.version_info >= (3, 12) else [])]
 
-    with closing(shop.connect(**{autocommit: value})) as connection:
+    for number, way in enumerate(ways, 1):
+        _refused_outside_of_a_transaction(shop, way)
+
+        assert shop.waiting == number
+
+
+def _refused_outside_of_a_transaction(shop: Shop, way: dict[str, Any]) -> None:
+    with closing(shop.connect(**way)) as connection:
         with pytest.raises(InputMismatch, match="autocommit mode, without a transaction"):
             outbox.add(connection, **placed())
         connection.execute("BEGIN")
         outbox.add(connection, **placed())
         connection.execute("COMMIT")
-
-    assert shop.waiting == 1
 
 
 def engine_of(shop: Shop) -> sqlalchemy.Engine:
@@ -135,9 +138,10 @@ def test_sqlalchemy_in_autocommit_is_refused(shop: Shop) -> None:
     engine.dispose()
 
 
-def test_sqlalchemy_that_begins_by_its_own_hand_is_not_taken_for_autocommit(shop: Shop) -> None:
-    if shop.kind != "sqlite":
-        pytest.skip("the recipe is of sqlite3 alone")
+def test_sqlalchemy_that_begins_by_its_own_hand_is_not_taken_for_autocommit(
+    tmp_path: Path,
+) -> None:
+    shop = sqlite_shop(tmp_path)  # the recipe is of sqlite3 alone
     engine = engine_of(shop)
 
     @sqlalchemy.event.listens_for(engine, "connect")

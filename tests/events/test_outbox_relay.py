@@ -148,11 +148,11 @@ async def test_rows_can_be_marked_in_place_of_deleted(shop: Shop) -> None:
     await relay.close()
 
 
+@pytest.mark.postgres
 async def test_a_row_that_is_committed_late_is_sent_though_later_ones_are_gone(
-    shop: Shop,
+    postgres_shop: Shop,
 ) -> None:
-    if shop.kind == "sqlite":
-        pytest.skip("SQLite has one writer: numbers and commits have one order")
+    shop = postgres_shop  # SQLite has one writer: numbers and commits have one order
     place = Place()
     relay = relay_of(shop, place)
 
@@ -302,9 +302,9 @@ async def test_a_row_stays_until_each_of_its_targets_has_it(shop: Shop) -> None:
     await relay.close()
 
 
-async def test_a_database_that_was_away_is_read_on_when_it_is_back(shop: Shop) -> None:
-    if shop.kind == "sqlite":
-        pytest.skip("a file is not away")
+@pytest.mark.postgres
+async def test_a_database_that_was_away_is_read_on_when_it_is_back(postgres_shop: Shop) -> None:
+    shop = postgres_shop  # a file is not away
     place = Place()
     relay = relay_of(shop, place)
     stop = asyncio.Event()

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import socket
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from mcp.client.streamable_http import streamable_http_client
 
 from splice.app.application import App
 from splice.control.keys import KeyRequest, Keys
+from splice.core.access import Key
 from splice.core.call import Record
 from splice.ports.stores import CallFilter
 from splice.serve.http.body import BodyReader
@@ -39,6 +40,7 @@ INTEGRATIONS = '''
 import asyncio
 from typing import Any, Literal
 import splice
+from splice.core.access import Key
 
 
 class Order(splice.Request):
@@ -124,6 +126,14 @@ class House:
         self.app, self.surface, self.vendor = app, surface, vendor
         self.port = port
         self.url = f"http://127.0.0.1:{port}/mcp"
+        self._replace, self._known = app.engine.keyring.replace, 0
+        app.engine.keyring.replace = self._newest
+
+    def _newest(self, keys: Sequence[Key]) -> None:
+        """What the watcher read before a key was made must not take it away again."""
+        if len(keys) >= self._known:
+            self._known = len(keys)
+            self._replace(keys)
 
     def key(self, name: str, *integrations: str, **more: Any) -> str:
         """A key that is known at once."""

@@ -236,7 +236,8 @@ class SourceContract:
             due_us = time.time_ns() // 1000 + 400_000
 
             if not await source.postpone(first, due_us):
-                pytest.skip("it cannot: whoever reads holds the event")
+                assert not first.token  # whoever reads holds the event
+                return
             (again,) = await take(source, 1)
 
         assert time.time_ns() // 1000 >= due_us
