@@ -98,6 +98,7 @@ source = "kafka:{wiring.source}"
 targets = ["kafka:{wiring.target}"]
 group = "{wiring.group}"
 exactly_once = {exactly_once}
+reply_format = "json"
 """
 ON_QUEUE = """\
 [project]

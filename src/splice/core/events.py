@@ -6,6 +6,7 @@ None of these holds a way back to itself, so the collector need not walk them (`
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 from typing import TypeAlias
 
 import msgspec
@@ -123,9 +124,17 @@ def place_id(integration: str, origin: Origin) -> bytes:
 
     Neighbours have neighbouring ids, which an index takes in faster than scattered ones.
     """
-    text = f"{integration}\0{origin.stream}".encode("utf-8", "surrogatepass")
-    stream = hashlib.blake2b(text, digest_size=5).digest()
-    return stream + origin.partition.to_bytes(3) + origin.offset.to_bytes(8)
+    return (
+        _stream_id(integration, origin.stream)
+        + origin.partition.to_bytes(3)
+        + origin.offset.to_bytes(8)
+    )
+
+
+@lru_cache(maxsize=1024)
+def _stream_id(integration: str, stream: str) -> bytes:
+    text = f"{integration}\0{stream}".encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(text, digest_size=5).digest()
 
 
 def body_digest(value: bytes) -> bytes:

@@ -44,16 +44,22 @@ def fits(engine: Engine, line: Line) -> bool:
 
 
 def answer_abreast(engine: Engine, line: Line, calls: Sequence[Call]) -> list[Answered | None]:
-    """Answers calls that have no idempotency key; None for those that must go their way alone.
+    """Answers calls of one caller, without idempotency keys; None for those that must go alone.
 
     As `Engine.answer` with `recorded=False`: `kept` is what the surface stores.
     """
     answers: list[Answered | None] = [None] * len(calls)
     step = line.steps[0]
     model = step.predictor
-    if not isinstance(model, Batched) or step.unavailable or step.withdrawn:
+    if not isinstance(model, Batched) or step.unavailable or step.withdrawn or not calls:
         return answers
-    ready = [one for place, call in enumerate(calls) if (one := _ready(engine, line, place, call))]
+    try:
+        engine.admit(line, calls[0])  # they are of one caller: what holds for one holds for all
+    except SpliceError:
+        return answers
+    if engine.counts(line, calls[0]):
+        return answers
+    ready = [one for place, call in enumerate(calls) if (one := _ready(line, place, call))]
     if not ready:
         return answers
     began = time.monotonic()
@@ -82,11 +88,8 @@ def answer_abreast(engine: Engine, line: Line, calls: Sequence[Call]) -> list[An
     return answers
 
 
-def _ready(engine: Engine, line: Line, place: int, call: Call) -> _Ready | None:
+def _ready(line: Line, place: int, call: Call) -> _Ready | None:
     try:
-        engine.admit(line, call)
-        if engine.counts(line, call):
-            return None
         request = line.request.decode(call.body, line.where)
         run = Run(line, call, entity_of(line, request), time.monotonic())
         if line.context is None:

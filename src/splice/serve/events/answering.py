@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Collection, Coroutine, Sequence
 from concurrent.futures import Executor
+from itertools import compress
 from typing import Any
 
 from splice.core.call import Call, Record
@@ -63,6 +64,8 @@ class Answering:
         self._tasks: set[asyncio.Task[None]] = set()
         self._naps: dict[asyncio.Future[None], Partition] = {}
         self._loop = asyncio.get_running_loop()
+        self._all_stored = kit.exchange is None
+        self._all_sent = not self._all_stored and kit.replies.only("kafka:")
         self.trouble = ""
 
     def begin(self, one: Taken) -> None:
@@ -103,6 +106,7 @@ class Answering:
             else:
                 self.begin(one)
         calls = [self._call(one, now_us) for one in ready]
+        count = 0
         for one, answered in zip(ready, answer_abreast(self._kit.engine, line, calls), strict=True):
             if answered is None:
                 self.begin(one)
@@ -110,7 +114,9 @@ class Answering:
             one.started = True
             self._flight.started += 1
             one.tries += 1
-            self._answered(one, answered)
+            count += self._answered(one, answered)
+        if count:
+            self._count("answered", count)
 
     def dead(self, one: Taken, error: SpliceError, record: Record | None = None) -> None:
         """It cannot be answered: keep it as it came, with why."""
@@ -146,11 +152,13 @@ class Answering:
 
     def split(self, messages: Sequence[Message]) -> tuple[tuple[Message, ...], tuple[Message, ...]]:
         """Those that go with the position, and those that are stored with the record."""
-        if self._kit.exchange is None:
+        if self._all_stored:
             return (), tuple(messages)
-        return (
-            tuple(one for one in messages if one.target.startswith("kafka:")),
-            tuple(one for one in messages if not one.target.startswith("kafka:")),
+        if self._all_sent:
+            return tuple(messages), ()
+        sent = [one.target.startswith("kafka:") for one in messages]
+        return tuple(compress(messages, sent)), tuple(
+            one for one, goes in zip(messages, sent, strict=True) if not goes
         )
 
     def aside(self, work: Coroutine[Any, Any, None]) -> None:
@@ -190,7 +198,8 @@ class Answering:
         call = self._call(one, time.time_ns() // 1000)
         error: SpliceError
         try:
-            self._answered(one, await self._kit.engine.answer(call, recorded=False))
+            if self._answered(one, await self._kit.engine.answer(call, recorded=False)):
+                self._count("answered")
             return
         except SpliceError as failure:
             error = failure
@@ -207,16 +216,17 @@ class Answering:
             "events", self._terms.consumer, None, letter.trace,
         )  # fmt: skip
 
-    def _answered(self, one: Taken, answered: Answered) -> None:
+    def _answered(self, one: Taken, answered: Answered) -> bool:
+        """Whether it was answered, and not failed."""
         record, kept = answered.record, answered.kept
         if answered.error is not None:
             self._failed(one, answered.error, kept)
-            return
+            return False
         sent, stored = self.split(self._kit.replies.messages(record, one.event, one.letter, kept))
         inbox = Inbox(one.id, one.digest, record.call_id)
         self.trouble = ""
-        self._count("answered")
         self._over(one, Settled(one.event, kept, inbox, stored), sent)
+        return True
 
     def _over(self, one: Taken, settled: Settled, sent: Sequence[Message]) -> None:
         """It ran: what became of it is stored, and the one behind it runs."""
@@ -306,8 +316,8 @@ class Answering:
             if not nap.done() and (partitions is None or partition in partitions):
                 nap.set_result(None)
 
-    def _count(self, ended: str) -> None:
-        self._kit.engine.metrics.add(observe.EVENTS, (self._terms.integration, ended))
+    def _count(self, ended: str, count: int = 1) -> None:
+        self._kit.engine.metrics.add(observe.EVENTS, (self._terms.integration, ended), count)
 
 
 def died(one: Taken) -> AttemptsExhausted:

@@ -158,7 +158,11 @@ class Consumer:
     # Open, and look up.
 
     async def _take_up(self, taken: Sequence[Taken]) -> None:
-        opened = [one for one in taken if await self._opened(one)]
+        missing = self._kit.envelopes.missing
+        for one in taken:
+            if missing(one.event) is not None:
+                await self._fetch(one)
+        opened = [one for one in taken if not one.dropped and self._opened(one)]
         if not opened:
             return
         known = await self._looked_up(opened)
@@ -182,23 +186,29 @@ class Consumer:
                 self._answering.repeated(one, records.get(inbox.call_id))
         self._answering.begin_all(ready)
 
-    async def _opened(self, one: Taken) -> bool:
-        event, envelopes = one.event, self._kit.envelopes
+    async def _fetch(self, one: Taken) -> None:
+        """Waits for its schema; `_opened` says what is wrong where there is none."""
+        envelopes = self._kit.envelopes
+        while (schema := envelopes.missing(one.event)) is not None:
+            try:
+                await envelopes.fetch(schema)
+            except SpliceError as error:
+                if not error.retryable:
+                    self._answering.dead(one, error)
+                    one.dropped = True
+                    return
+                if self._flight.stopping.is_set():  # it comes again
+                    self._answering.leave(one)
+                    return
+                self._answering.say(error)
+                await asyncio.sleep(_AGAIN_S)
+
+    def _opened(self, one: Taken) -> bool:
+        event = one.event
         try:
-            while (schema := envelopes.missing(event)) is not None:
-                try:
-                    await envelopes.fetch(schema)
-                except SpliceError as error:
-                    if not error.retryable or self._flight.stopping.is_set():
-                        raise
-                    self._answering.say(error)
-                    await asyncio.sleep(_AGAIN_S)
-            one.letter = letter = envelopes.open(event)
+            one.letter = letter = self._kit.envelopes.open(event)
         except SpliceError as error:
-            if error.retryable:  # we are told to stop: it comes again
-                self._answering.leave(one)
-            else:
-                self._answering.dead(one, error)
+            self._answering.dead(one, error)
             return False
         if event.headers and self._terms.retry_topics:
             one.tries = max(one.tries, tries_of(event))

@@ -82,6 +82,10 @@ class Replies:
         self._starts: dict[_Start, tuple[Headers, Headers]] = {}
         self._second, self._second_text = -1, ""
 
+    def only(self, scheme: str) -> bool:
+        """Whether every target is of this scheme, as `kafka:`."""
+        return all(target.startswith(scheme) for _, target, _ in self._targets)
+
     def messages(
         self, record: Record, event: Event, letter: Letter | None, kept: Record | None = None
     ) -> tuple[Message, ...]:
@@ -109,6 +113,10 @@ class Replies:
             start = self._start(record)
             named = self._named(record, event, letter, entity)
             traced = _traced(record.trace, event)
+            if len(self._targets) == 1:  # as most have: no table of what goes where
+                number, target, over_http = self._targets[0]
+                own = start[over_http] + _attributes(named, over_http=over_http) + traced
+                return (Message(record.call_id + number, target, event.key, value, own),)
             headers = {
                 kind: start[kind] + _attributes(named, over_http=kind) + traced
                 for kind in self._kinds
