@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from stream_house import StreamProject, order, until, wrong_order
+from stream_house import DECLARED, StreamProject, order, until, wrong_order
 
 TOML = """
 [consume.orders]
@@ -142,3 +142,29 @@ def test_a_consumer_ends_well_when_it_is_told_to_and_goes_on_where_it_was(
     got = answers(project)
     assert wrong_order(got) == []
     assert len(got) == 400
+
+
+FLAKY = """
+    failed = {}
+
+    def context(self, order: Order, look: splice.Lookup) -> dict:
+        if order.number % 7 == 3 and self.failed.setdefault(order.number, 0) < 2:
+            self.failed[order.number] += 1
+            raise OSError("not yet")
+        return {"number": order.number, "does": ""}
+"""
+
+
+def test_events_that_fail_for_a_while_keep_the_order_of_their_keys(
+    project: StreamProject,
+) -> None:
+    project.declare(DECLARED + FLAKY)
+    assert project.run("release", "apply", "--yes").returncode == 0
+    project.put(*events(600, 12))
+    assert project.run("consume", "--until-empty").returncode == 0
+
+    with project.stores() as stores:
+        assert stores.dead_letters.dead_letters() == []
+    got = answers(project)
+    assert wrong_order(got) == []
+    assert sorted(number for _, number in got) == list(range(600))

@@ -150,6 +150,20 @@ async def test_one_id_is_answered_once_wherever_it_stands(tmp_path: Path) -> Non
     assert World.calls == [7]
 
 
+async def test_doubles_of_what_cannot_be_answered_are_dead_letters_each(tmp_path: Path) -> None:
+    topic = MemoryStream(2)
+    headers = tuple(
+        (f"ce_{name}", value.encode())
+        for name, value in {"specversion": "1.0", "id": "e", "source": "/s", "type": "t"}.items()
+    )
+    for partition in (0, 1, 0):
+        topic.put(b'{"number": "x"}', headers=headers, partition=partition)
+    async with consuming(tmp_path, Quick, MemorySource(topic)) as running:
+        await running.until_committed({0: 2, 1: 1})
+
+        assert len(running.stores.dead_letters.dead_letters()) == 3
+
+
 async def test_an_id_with_another_body_is_a_dead_letter_that_says_so(tmp_path: Path) -> None:
     topic = MemoryStream()
     headers = tuple(

@@ -48,7 +48,7 @@ async def test_a_double_waits_for_the_first_and_is_then_looked_up_again() -> Non
 
     assert flight.enter(first)
     assert not flight.enter(double)
-    assert flight.settled(first) == [double]
+    assert flight.settled(first, answered=True) == [double]
     assert flight.taken == 1
 
 
@@ -82,3 +82,48 @@ async def test_a_double_of_what_was_dropped_is_dropped_too() -> None:
     assert waits.dropped
     assert double.dropped
     assert flight.taken == 1
+
+
+async def test_a_double_of_another_partition_outlives_what_was_dropped() -> None:
+    flight = Flight()
+    head, waits, double = taken(0, b"k"), taken(1, b"k"), taken(2, b"x", OTHERS)
+    double.id = waits.id
+    for one in (head, waits, double):
+        flight.take(one)
+        flight.enter(one)
+
+    again = flight.gone([ORDERS])
+
+    assert again == [double]
+    assert not double.dropped
+    assert flight.of([OTHERS]) == 1
+
+
+async def test_an_id_that_was_settled_since_it_was_looked_up_is_looked_up_again() -> None:
+    flight = Flight()
+    first, second, other = taken(0, None), taken(1, None), taken(2, None)
+    second.id = first.id
+    for one in (first, second, other):
+        flight.take(one)
+
+    assert flight.enter(first)
+    assert not flight.is_stale(second)
+    flight.settled(first, answered=True)
+
+    assert flight.is_stale(second)
+    assert not flight.is_stale(other)
+
+
+async def test_what_is_behind_an_event_that_went_back_to_its_queue_goes_back_too() -> None:
+    flight = Flight()
+    first, behind, other, later = (taken(n, key) for n, key in enumerate([b"k", b"k", b"o", b"k"]))
+    for one in (first, behind, other):
+        flight.take(one)
+    flight.enter(first)
+
+    flight.give_back(first.event.key)
+    flight.take(later)
+
+    assert flight.goes_back(behind)
+    assert not flight.goes_back(other)
+    assert not flight.goes_back(later)

@@ -64,6 +64,7 @@ class Answering:
         self._tasks: set[asyncio.Task[None]] = set()
         self._naps: dict[asyncio.Future[None], Partition] = {}
         self._loop = asyncio.get_running_loop()
+        self.take_up: Callable[[Sequence[Taken]], Coroutine[Any, Any, None]] = _nothing
         self._all_stored = kit.exchange is None
         self._all_sent = not self._all_stored and kit.replies.only("kafka:")
         self.trouble = ""
@@ -145,10 +146,25 @@ class Answering:
         """It is not answered here: another reader gets it, or this one later."""
         one.dropped = True
         behind = self._flight.ran(one) if one.entered else None
-        for double in self._flight.settled(one):
-            self.leave(double)
+        self.again(self._flight.settled(one, answered=False))
         if behind is not None:
             self._loop.call_soon(self.begin, behind)
+
+    def again(self, doubles: Sequence[Taken]) -> None:
+        """What they double is over: they are looked up again."""
+        if doubles:
+            self.aside(self.take_up(doubles))
+
+    def release(self, one: Taken) -> None:
+        """One before it went back to the queue, and so does this one, unharmed."""
+        self.aside(self._released(one))
+
+    async def _released(self, one: Taken) -> None:
+        try:
+            await self._source.release([one.event])
+        except SpliceError as error:  # its lease ends it
+            self.say(error)
+        self.leave(one)
 
     def split(self, messages: Sequence[Message]) -> tuple[tuple[Message, ...], tuple[Message, ...]]:
         """Those that go with the position, and those that are stored with the record."""
@@ -280,15 +296,21 @@ class Answering:
     async def _give_back(self, one: Taken, delay_s: float) -> None:
         """A queue keeps it until its time; those of its key that wait here go back unharmed."""
         at_us = time.time_ns() // 1000 + int(delay_s * 1e6)
-        behind = self._flight.behind(one)
+        behind: list[Taken] = []
         try:
             await self._source.postpone(one.event, at_us)
-            await self._source.release([each.event for each in behind])
-        except SpliceError as error:  # their leases end them
+            # All of its key that was taken up until now was taken before the queue knew of this.
+            self._flight.give_back(one.event.key)
+            behind = self._flight.behind(one)
+        except SpliceError as error:  # its lease ends it
             self.say(error)
-        self.leave(one)
-        for each in behind:
+        # Out of the way before the queue lets them out again, which it may do at once.
+        for each in (one, *behind):
             self.leave(each)
+        try:
+            await self._source.release([each.event for each in behind])
+        except SpliceError as error:
+            self.say(error)
 
     async def _later(self, one: Taken, delay_s: float) -> None:
         """Its partition waits with it: what is behind it must not overtake it."""
@@ -318,6 +340,10 @@ class Answering:
 
     def _count(self, ended: str, count: int = 1) -> None:
         self._kit.engine.metrics.add(observe.EVENTS, (self._terms.integration, ended), count)
+
+
+async def _nothing(_: Sequence[Taken]) -> None:
+    """Until the consumer says how."""
 
 
 def died(one: Taken) -> AttemptsExhausted:

@@ -63,6 +63,7 @@ class Consumer:
         self._threads = ThreadPoolExecutor(3, "events")
         self._flight = Flight()
         self._answering = Answering(terms, kit, source, self._flight, self._threads, self._put)
+        self._answering.take_up = self._take_up
         self._settler = Settler(kit.events, self._threads, self._settled)
         self._mover = Mover(source, self._flight.progress, kit.exchange)
         self._suspects = Suspects(kit.events, terms.consumer)
@@ -98,12 +99,10 @@ class Consumer:
                 for task in inner:
                     if task.done():
                         task.result()  # what ended it ends us
-                if not await self._has_room():
-                    continue
-                events = await self._polled()
+                events = await self._polled() if await self._has_room() else ()
                 if events:
                     self._last = time.monotonic()
-                    await self._take(events)
+                    await self._take_up(self._taken(events))
             await self._drain()
         finally:
             await self._answering.close()
@@ -146,14 +145,14 @@ class Consumer:
             await asyncio.sleep(_AGAIN_S)
             return ()
 
-    async def _take(self, events: Sequence[Event]) -> None:
+    def _taken(self, events: Sequence[Event]) -> list[Taken]:
         taken: list[Taken] = []
         for event in events:
             one = Taken(event, (event.origin.stream, event.origin.partition))
             if self._flight.take(one):
                 taken.append(one)
         self._suspects.look_at(taken)
-        await self._take_up(taken)
+        return taken
 
     # Open, and look up.
 
@@ -173,6 +172,9 @@ class Consumer:
         ready: list[Taken] = []
         for one in opened:
             inbox = known.get(one.id)
+            if inbox is None and self._flight.is_stale(one):
+                self._answering.again([one])
+                continue
             if inbox is None and one.suspect and one.tries < self._terms.attempts:
                 self._answering.begin_all(ready)
                 ready = []
@@ -236,12 +238,13 @@ class Consumer:
 
         return await self._until_stored(look_up)
 
-    # Run.
-
     def _enters(self, one: Taken) -> bool:
         """Whether it may run now; one that was tried too often may not at all."""
         if one.tries >= self._terms.attempts:
             self._answering.dead(one, died(one))
+            return False
+        if one.event.token and self._flight.goes_back(one):
+            self._answering.release(one)
             return False
         return self._flight.enter(one)
 
@@ -269,7 +272,7 @@ class Consumer:
         again: list[Taken] = []
         wake = False
         for one in batch:
-            again += self._flight.settled(one.taken)
+            again += self._flight.settled(one.taken, answered=one.settled.inbox is not None)
             if not one.taken.event.token:
                 self._flight.progress.done(one.taken.event.origin)
             wake = wake or bool(one.settled.messages)
@@ -280,8 +283,7 @@ class Consumer:
             self._kit.wake()
         await self._source.finished([one.taken.event for one in batch])
         self._mover.wake()
-        if again:  # doubles of what was answered just now
-            self._answering.aside(self._take_up(again))
+        self._answering.again(again)
 
     async def _overtaken(self, late: Sequence[Finished]) -> None:
         """Another answered these meanwhile: what it decided counts, and not what we did.
@@ -312,7 +314,7 @@ class Consumer:
     async def _revoked(self, partitions: Sequence[Partition], lost: bool) -> Positions:
         gone = set(partitions)
         progress = self._flight.progress
-        self._flight.gone(gone)
+        self._answering.again(self._flight.gone(gone))
         self._answering.wake(gone)
         done = False
         if not lost:

@@ -9,6 +9,10 @@ from splice.core.events import Partition
 from splice.serve.events.lanes import Lanes, Taken
 from splice.serve.events.progress import Progress
 
+_RECENT = 20_000
+"""Ids that are remembered after they were settled: more than can be settled while one look-up of
+the inbox is under way, which would not see them."""
+
 
 class Flight:
     """Counts and places; nothing here waits."""
@@ -23,6 +27,10 @@ class Flight:
         self._lanes = Lanes()
         self._gone: set[Partition] = set()
         self._of: dict[Partition, int] = {}  # taken up and not settled, a partition each
+        self._count = 0
+        self._given_back: dict[bytes, int] = {}  # of a key, what was taken up so far goes back too
+        self._recent: set[bytes] = set()  # ids that were settled, and those before them
+        self._older: set[bytes] = set()
         self._doubles: dict[bytes, list[Taken] | None] = {}  # of each id that runs
 
     def take(self, one: Taken) -> bool:
@@ -33,12 +41,33 @@ class Flight:
         if not one.event.token and not self.progress.begin(one.partition, offset):
             return False
         self.taken += 1
+        self._count += 1
+        one.number = self._count
         self._of[one.partition] = self._of.get(one.partition, 0) + 1
         return True
 
     def of(self, partitions: Collection[Partition]) -> int:
         """How many of these are taken up and not settled."""
         return sum(self._of.get(partition, 0) for partition in partitions)
+
+    def is_stale(self, one: Taken) -> bool:
+        """Whether its id was settled since it was looked up: then it must be looked up again."""
+        return one.id in self._recent or one.id in self._older
+
+    def give_back(self, key: bytes | None) -> None:
+        """An event of the key goes back to its queue: those behind it that are here must, too."""
+        if key is not None:
+            self._given_back[key] = self._count
+
+    def goes_back(self, one: Taken) -> bool:
+        """Whether an event before it went back to the queue after this one was taken up."""
+        key = one.event.key
+        if not self._given_back or key is None or key not in self._given_back:
+            return False
+        if one.number <= self._given_back[key]:
+            return True
+        del self._given_back[key]  # it came after that: the queue has let the first one out again
+        return False
 
     def enter(self, one: Taken) -> bool:
         """Whether it may run now. Else its key's turn comes, or that of the event it doubles."""
@@ -62,31 +91,43 @@ class Flight:
         """Takes out those that wait behind it."""
         return self._lanes.behind(one)
 
-    def settled(self, one: Taken) -> list[Taken]:
+    def settled(self, one: Taken, *, answered: bool) -> list[Taken]:
         """It is over. Gives its doubles, which are to be looked up again."""
         self._out(one)
         if one.started:
             self.started -= 1
+        if answered:
+            if len(self._recent) >= _RECENT:
+                self._recent, self._older = set(), self._recent
+            self._recent.add(one.id)
         return self._doubles.pop(one.id, None) or [] if one.entered else []
 
-    def drop(self, partitions: Collection[Partition] | None) -> None:
-        """Those of the partitions (of all where None) that wait for their turn are not run here."""
+    def drop(self, partitions: Collection[Partition] | None) -> list[Taken]:
+        """Those of the partitions (of all where None) that wait for their turn are not run here.
+
+        Gives the doubles of these that are of other partitions: they are to be looked up again.
+        """
+        again: list[Taken] = []
         for one in self._lanes.drop(partitions):
             self._out(one)
-            for double in self._doubles.pop(one.id, None) or ():
-                self._out(double)
-                double.dropped = True
             one.dropped = True
+            for double in self._doubles.pop(one.id, None) or ():
+                if partitions is None or double.partition in partitions:
+                    self._out(double)
+                    double.dropped = True
+                else:
+                    again.append(double)
+        return again
 
     def _out(self, one: Taken) -> None:
         self.taken -= 1
         self._of[one.partition] -= 1
         self.changed.set()
 
-    def gone(self, partitions: Collection[Partition]) -> None:
-        """They are taken away."""
+    def gone(self, partitions: Collection[Partition]) -> list[Taken]:
+        """They are taken away; gives what `drop` gives."""
         self._gone |= set(partitions)
-        self.drop(partitions)
+        return self.drop(partitions)
 
     def ours(self, partitions: Sequence[Partition]) -> None:
         """They are given to this process."""

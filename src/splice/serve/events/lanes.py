@@ -24,6 +24,7 @@ class Taken(msgspec.Struct, gc=False):
     id: bytes = b""
     digest: bytes = b""
     tries: int = 0
+    number: int = 0  # in the order in which events are taken up here
     suspect: bool = False
     entered: bool = False  # it has the place of its id
     started: bool = False
