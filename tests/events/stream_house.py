@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from splice.app import wiring
@@ -60,7 +60,7 @@ def order(key: str, number: int, does: str = "") -> bytes:
     return json.dumps({"key": key, "number": number, "does": does}).encode()
 
 
-def until(done: Callable[[], object], what: str, seconds: float = 120.0) -> None:
+def until(done: Callable[[], object], what: str, seconds: float = 300.0) -> None:
     """Wait for something that comes to be; the time is only there to end a test that hangs."""
     limit = time.monotonic() + seconds
     while not done():
@@ -120,6 +120,12 @@ class StreamProject(Project):
         self.declare(DECLARED)
         done = self.run("release", "apply", "--yes")
         assert done.returncode == 0, done.stderr
+
+    def run(
+        self, *command: str, env: Mapping[str, str] | None = None, seconds: float = 300.0
+    ) -> subprocess.CompletedProcess[str]:
+        """The same, with patience for a busy machine."""
+        return super().run(*command, env=env, seconds=seconds)
 
     @contextlib.contextmanager
     def stores(self) -> Iterator[wiring.Stores]:
