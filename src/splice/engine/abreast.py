@@ -11,7 +11,9 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from splice.core.call import Attempt, Call, Prediction, Reason, Status
+import msgspec
+
+from splice.core.call import Attempt, Call, Prediction, Problem, Reason, Record, Status
 from splice.core.errors import DecisionError, SpliceError
 from splice.engine.admit import entity_of
 from splice.engine.decide import decide
@@ -20,16 +22,18 @@ from splice.engine.gather import Look, recorded
 from splice.engine.infer import ANSWERED
 from splice.engine.line import Line
 from splice.engine.routing.batched import Batched
-from splice.engine.run import Answered, Run, encode, plain
+from splice.engine.run import Answered, encode, plain
 
 
-class _Ready:
+class _Ready(msgspec.Struct, gc=False):
     """A call whose context is there."""
 
-    __slots__ = ("context", "place", "request", "run")
-
-    def __init__(self, place: int, run: Run, request: Any, context: Mapping[str, Any]) -> None:
-        self.place, self.run, self.request, self.context = place, run, request, context
+    place: int
+    call: Call
+    entity: str | None
+    request: Any  # of the declared type
+    context: Mapping[str, Any]
+    recorded: bytes | None
 
 
 def fits(engine: Engine, line: Line) -> bool:
@@ -59,49 +63,64 @@ def answer_abreast(engine: Engine, line: Line, calls: Sequence[Call]) -> list[An
         return answers
     if engine.counts(line, calls[0]):
         return answers
-    ready = [one for place, call in enumerate(calls) if (one := _ready(line, place, call))]
+    started = time.monotonic()
+    look = Look(calls[0].asked_us, None)  # a context that gives what it has looks nothing up
+    ready = [one for place, call in enumerate(calls) if (one := _ready(line, place, call, look))]
     if not ready:
         return answers
     began = time.monotonic()
     predictions, took, cost = model.run_now([one.context for one in ready])
-    latency_us = int(took * 1e6)
+    route = step.route
+    # One run is the attempt of all of them.
+    attempts = (
+        Attempt(
+            route.label, ANSWERED, int((began - started) * 1e6), int(took * 1e6), route.version,
+            "", None, cost,
+        ),
+    )  # fmt: skip
+    duration_us = int((time.monotonic() - started) * 1e6)
+    records: list[Record] = []
     for one, prediction in zip(ready, predictions, strict=True):
-        if not isinstance(prediction, Prediction):
+        if not isinstance(prediction, Prediction) or prediction.usage is not None:
             continue
         prediction.cost_nano = cost
-        run = one.run
-        started_us = int((began - run.started) * 1e6)
-        label, version = step.route.label, step.route.version
-        run.attempts = [
-            Attempt(label, ANSWERED, started_us, latency_us, version, "", prediction.usage, cost)
-        ]
-        run.prediction, run.route, run.version = encode(plain(prediction)), label, version
+        call = one.call
+        record = Record(
+            call.id, call.integration, line.release.number, call.asked_us, duration_us,
+            Status.ANSWERED, Reason.FIRST, call.surface, call.caller, one.entity, None,
+            route.label, "", route.version, cost, call.body, (), one.recorded, attempts,
+            encode(plain(prediction)), None, None, call.trace,
+        )  # fmt: skip
         try:
-            reply = decide(line, one.request, prediction, one.context)
+            record.reply = decide(line, one.request, prediction, one.context)
         except DecisionError as error:
-            answered = run.failed(error, Reason.DECISION_FAILED)
-        else:
-            answered = Answered(run.record(Status.ANSWERED, Reason.FIRST, reply))
-        answered.kept = answered.record
-        engine.told(answered.record)
-        answers[one.place] = answered
+            answers[one.place] = _undecided(engine, record, error)
+            continue
+        records.append(record)
+        answers[one.place] = Answered(record, kept=record)
+    if records:
+        engine.told(*records)
     return answers
 
 
-def _ready(line: Line, place: int, call: Call) -> _Ready | None:
+def _undecided(engine: Engine, record: Record, error: DecisionError) -> Answered:
+    record.status, record.reason = Status.FAILED, Reason.DECISION_FAILED
+    record.problem = Problem(error.code, error.where, error.detail)
+    engine.told(record)
+    return Answered(record, error, kept=record)
+
+
+def _ready(line: Line, place: int, call: Call, look: Look) -> _Ready | None:
     try:
         request = line.request.decode(call.body, line.where)
-        run = Run(line, call, entity_of(line, request), time.monotonic())
+        entity = entity_of(line, request)
         if line.context is None:
-            return _Ready(place, run, request, line.request.fields(request))
-        look = Look(call.asked_us, None)
+            return _Ready(place, call, entity, request, line.request.fields(request), None)
         context: Any = line.context(request, look)
         if type(context) is not dict:
             return None
         context = cast("dict[str, Any]", context)
-        run.gathered = look.gathered
-        run.context = recorded(line, context)
-        return _Ready(place, run, request, context)
+        return _Ready(place, call, entity, request, context, recorded(line, context))
     except SpliceError:
         return None
     except Exception:  # noqa: BLE001 - the user's own code: the way of one call says what it raised

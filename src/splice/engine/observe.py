@@ -160,11 +160,13 @@ class Metrics:
         self._singles: dict[Labels, list[float]] = {}
         self._routes: set[str] = set()
 
-    def called(self, record: Record) -> None:
-        """Count a call that ended."""
+    def called(self, record: Record, times: int = 1) -> None:
+        """Count a call that ended, or several that ended the same way in the same time."""
         if len(record.attempts) == 1 and record.attempts[0].usage is None:
-            self._called_once(record, record.attempts[0])
+            self._called_once(record, record.attempts[0], times)
             return
+        for _ in range(times - 1):
+            self.called(record)
         name = record.integration
         _add(self._calls, (name, record.surface, record.status, record.reason))
         _observe(self._durations, (name,), record.duration_us / 1e6)
@@ -180,7 +182,7 @@ class Metrics:
                 self.add(TOKENS, (name, route, "input"), attempt.usage.input_tokens or 0)
                 self.add(TOKENS, (name, route, "output"), attempt.usage.output_tokens or 0)
 
-    def _called_once(self, record: Record, attempt: Attempt) -> None:
+    def _called_once(self, record: Record, attempt: Attempt, times: int) -> None:
         key = (
             record.integration,
             record.surface,
@@ -194,13 +196,13 @@ class Metrics:
             key = (*key[:4], self._bounded(attempt.route), attempt.ended)
             cell = self._singles.setdefault(key, [0.0] * (2 + 2 * _HISTOGRAM))
         seconds = record.duration_us / 1e6
-        cell[0] += 1
-        cell[1] += attempt.cost_nano or 0
-        cell[2 + bisect_left(SECONDS, seconds)] += 1
-        cell[1 + _HISTOGRAM] += seconds
+        cell[0] += times
+        cell[1] += (attempt.cost_nano or 0) * times
+        cell[2 + bisect_left(SECONDS, seconds)] += times
+        cell[1 + _HISTOGRAM] += seconds * times
         seconds = attempt.latency_us / 1e6
-        cell[2 + _HISTOGRAM + bisect_left(SECONDS, seconds)] += 1
-        cell[1 + 2 * _HISTOGRAM] += seconds
+        cell[2 + _HISTOGRAM + bisect_left(SECONDS, seconds)] += times
+        cell[1 + 2 * _HISTOGRAM] += seconds * times
 
     def _bounded(self, route: str) -> str:
         """The route as a label: callers may name models themselves, and so as many as they like."""

@@ -18,6 +18,7 @@ ReplyFormat = Literal["cloudevents", "structured", "json"]
 
 # What the HTTP binding leaves as it is (section 3.1.3.2): printable ASCII but space, " and %.
 _HTTP_SAFE = "".join(map(chr, range(0x21, 0x7F))).replace('"', "").replace("%", "")
+_PLAIN = re.compile(r"[!#$&-~]+")  # the same, as a pattern
 _JSON: Headers = (("content-type", b"application/json"),)
 _STRUCTURED: Headers = (("content-type", b"application/cloudevents+json; charset=UTF-8"),)
 _STATE = re.compile(rb"[\x20-\x7e]{1,512}")  # as long as everybody must be able to pass on
@@ -209,7 +210,7 @@ class Replies:
             ("splice-integration", self._name.encode()),
             ("splice-call-id", record.call_id.encode()),
             ("splice-release", str(record.release).encode()),
-            ("splice-event-id", quote(cause, safe=_HTTP_SAFE).encode()),
+            ("splice-event-id", _quoted(cause).encode()),
             *_traced(record.trace, event),
         )
 
@@ -220,6 +221,11 @@ class Replies:
             self._second_text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
             self._second = second
         return f"{self._second_text}.{micros:06d}Z"
+
+
+def _quoted(text: str) -> str:
+    """As a header of HTTP can have it; most texts are so already."""
+    return text if _PLAIN.fullmatch(text) else quote(text, safe=_HTTP_SAFE)
 
 
 def _cause(event: Event, letter: Letter | None) -> tuple[str, str]:
