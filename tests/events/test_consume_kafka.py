@@ -17,7 +17,7 @@ from kafka_house import Topics, reader
 from postgres_house import OwnPostgres
 from stream_house import DECLARED, Consume, StreamProject, order, until, wrong_order
 
-KILLS = int(os.environ.get("SPLICE_TEST_KILLS", "8"))
+KILLS = int(os.environ.get("SPLICE_TEST_KILLS", "4"))
 KEYS = 50
 FAILING = """
     def context(self, order: Order, look: splice.Lookup) -> dict:

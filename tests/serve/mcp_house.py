@@ -17,7 +17,7 @@ from mcp.client.streamable_http import streamable_http_client
 
 from splice.app.application import App
 from splice.control.keys import KeyRequest, Keys
-from splice.core.access import Key
+from splice.core.access import Budget, Key
 from splice.core.call import Record
 from splice.ports.stores import CallFilter
 from splice.serve.http.body import BodyReader
@@ -40,7 +40,7 @@ INTEGRATIONS = '''
 import asyncio
 from typing import Any, Literal
 import splice
-from splice.core.access import Key
+from splice.core.access import Budget, Key
 
 
 class Order(splice.Request):
@@ -128,12 +128,20 @@ class House:
         self.url = f"http://127.0.0.1:{port}/mcp"
         self._replace, self._known = app.engine.keyring.replace, 0
         app.engine.keyring.replace = self._newest
+        if app.engine.purse is not None:
+            self._replace_budgets, self._budgets = app.engine.purse.replace, 0
+            app.engine.purse.replace = self._newest_budgets
 
     def _newest(self, keys: Sequence[Key]) -> None:
         """What the watcher read before a key was made must not take it away again."""
         if len(keys) >= self._known:
             self._known = len(keys)
             self._replace(keys)
+
+    def _newest_budgets(self, budgets: Sequence[Budget]) -> None:
+        if len(budgets) >= self._budgets:
+            self._budgets = len(budgets)
+            self._replace_budgets(budgets)
 
     def key(self, name: str, *integrations: str, **more: Any) -> str:
         """A key that is known at once."""
