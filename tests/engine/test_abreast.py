@@ -66,7 +66,7 @@ async def test_each_gets_what_it_would_have_got_alone(
         if one is not None
     ]
 
-    assert fits(house.engine, line)
+    assert fits(line)
     answered = [one for one in together if one is not None]
     assert [plain(one.record) for one in answered] == [plain(one.record) for one in alone]
     assert [plain(one.kept) for one in answered] == [plain(one.kept) for one in alone]
@@ -99,10 +99,10 @@ async def test_lines_on_which_something_waits_do_not_go_abreast(house: House) ->
 
     fast = ScriptedModel(score)
 
-    assert not fits(house.engine, line_for(Orders, ScriptedPredictor(Prediction(score=0.1))))
-    assert not fits(house.engine, line_for(Waits, Batched(fast, "m")))
+    assert not fits(line_for(Orders, ScriptedPredictor(Prediction(score=0.1))))
+    assert not fits(line_for(Waits, Batched(fast, "m")))
     slow = line_for(Orders, Batched(ScriptedModel(score, row_seconds=0.01), "m"))
-    assert not fits(house.engine, slow)
+    assert not fits(slow)
 
 
 async def test_a_stopped_line_and_a_withdrawn_model_leave_every_call_to_its_own_way(

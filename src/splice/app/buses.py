@@ -10,7 +10,6 @@ from splice.app.sending import webhook_sink
 from splice.app.settings import Settings
 from splice.core.errors import SettingsError
 from splice.ports.buses import Sink
-from splice.ports.events import QueueStore
 from splice.ports.schemas import RegistryAccess
 
 KAFKA, QUEUE, TABLE = "kafka:", "queue:", "table:"
@@ -83,11 +82,10 @@ class Buses:
 
     Args:
         settings: Of the process.
-        queue: The ledger's own.
     """
 
-    def __init__(self, settings: Settings, queue: QueueStore) -> None:
-        self._settings, self._queue = settings, queue
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
         self._kafka: Any = None
         self._sinks: dict[str, Sink] = {}
 
@@ -103,12 +101,9 @@ class Buses:
         for scheme in {target.partition(":")[0] for target in targets} - {"queue", "table"}:
             if scheme not in self._sinks:
                 self._sinks[scheme] = (
-                    self.kafka.sink() if scheme == "kafka" else self._webhook(scheme)
+                    self.kafka.sink() if scheme == "kafka" else webhook_sink(self._settings, scheme)
                 )
         return self._sinks
-
-    def _webhook(self, scheme: str) -> Sink:
-        return webhook_sink(self._settings, scheme)
 
     async def close(self) -> None:
         """Let go of connections."""

@@ -52,7 +52,7 @@ class Consuming:
         self._app, self._number = app, number
         self._services = app.services
         stores = self._services.stores
-        self._buses = Buses(app.settings, stores.queue)
+        self._buses = Buses(app.settings)
         wanted = {name: app.settings.consume.get(name, ConsumeSettings()) for name in names}
         self._wanted = wanted or app.settings.consume or _all(app)
         if not self._wanted:
@@ -118,8 +118,6 @@ class Consuming:
             prefix = one.transaction_id or group
             identity = f"{prefix}-{socket.gethostname()}-{self._number}"
             exchange = self._buses.kafka.exchange(source, identity)
-        for target in one.targets:
-            checked_target(target, f"consume.{name}.targets")
         terms = Terms(
             name, group, one.max_in_flight, one.max_batch, one.attempts, one.backoff_seconds,
             one.max_backoff_seconds, tuple(topics), one.dead, one.drain_seconds,

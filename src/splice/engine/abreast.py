@@ -36,7 +36,7 @@ class _Ready(msgspec.Struct, gc=False):
     recorded: bytes | None
 
 
-def fits(engine: Engine, line: Line) -> bool:
+def fits(line: Line) -> bool:
     """Whether calls of a line may go abreast."""
     return (
         line.simple
@@ -121,7 +121,5 @@ def _ready(line: Line, place: int, call: Call, look: Look) -> _Ready | None:
             return None
         context = cast("dict[str, Any]", context)
         return _Ready(place, call, entity, request, context, recorded(line, context))
-    except SpliceError:
-        return None
     except Exception:  # noqa: BLE001 - the user's own code: the way of one call says what it raised
         return None

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Collection, Coroutine, Sequence
 from concurrent.futures import Executor
 from itertools import compress
-from typing import Any
+from typing import Any, TypeVar
 
 from splice.core.call import Call, Record
 from splice.core.errors import AttemptsExhausted, DecisionError, SpliceError, StoreError
@@ -28,6 +28,8 @@ from splice.serve.events.terms import Kit, Terms
 from splice.serve.events.verdicts import Verdict, verdict
 
 log = logging.getLogger("splice.events")
+
+T = TypeVar("T")
 
 _HOLD_S = 0.5
 _FEW = 4  # so few gain nothing by going together
@@ -90,7 +92,7 @@ class Answering:
     def begin_all(self, taken: Sequence[Taken]) -> None:
         """Run them, together where their model can."""
         line = self._kit.engine.lines.get(self._terms.integration)
-        if len(taken) < _FEW or line is None or line.stopped or not fits(self._kit.engine, line):
+        if len(taken) < _FEW or line is None or line.stopped or not fits(line):
             for one in taken:
                 self.begin(one)
             return
@@ -192,16 +194,16 @@ class Answering:
     async def counted(self, one: Taken) -> None:
         """Its next attempt is counted durably, before it is made."""
         store, consumer = self._kit.events, self._terms.consumer
+        await self.until_stored(lambda: store.count_attempt(consumer, [one.event]))
+
+    async def until_stored(self, work: Callable[[], T]) -> T:
+        """What the ledger says, as soon as it says something."""
         while True:
             try:
-                await self._loop.run_in_executor(
-                    self._threads, store.count_attempt, consumer, [one.event]
-                )
+                return await self._loop.run_in_executor(self._threads, work)
             except StoreError as error:
                 self.say(error)
                 await asyncio.sleep(_AGAIN_S)
-            else:
-                return
 
     def say(self, error: SpliceError) -> None:
         """Why events wait: told once."""

@@ -12,7 +12,6 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
 
 from splice.core.call import Record
 from splice.core.errors import BusError, EventReused, SpliceError, StoreError
@@ -39,8 +38,6 @@ from splice.serve.events.suspects import Suspects
 from splice.serve.events.terms import Kit, Terms
 
 log = logging.getLogger("splice.events")
-
-T = TypeVar("T")
 
 _POLL_S = 0.2
 _AGAIN_S = 0.5
@@ -168,7 +165,7 @@ class Consumer:
         records: dict[str, Record] = {}
         if known and self._kit.exchange is not None:  # what was stored may not have been sent
             ids = [inbox.call_id for inbox in known.values()]
-            records = await self._until_stored(lambda: self._kit.records.get_many(ids))
+            records = await self._answering.until_stored(lambda: self._kit.records.get_many(ids))
         ready: list[Taken] = []
         for one in opened:
             inbox = known.get(one.id)
@@ -189,7 +186,7 @@ class Consumer:
         self._answering.begin_all(ready)
 
     async def _fetch(self, one: Taken) -> None:
-        """Waits for its schema; `_opened` says what is wrong where there is none."""
+        """Waits for its schema; where there is none, it is a dead letter."""
         envelopes = self._kit.envelopes
         while (schema := envelopes.missing(one.event)) is not None:
             try:
@@ -236,7 +233,7 @@ class Consumer:
                 store.begin(consumer, marks)
             return known
 
-        return await self._until_stored(look_up)
+        return await self._answering.until_stored(look_up)
 
     def _enters(self, one: Taken) -> bool:
         """Whether it may run now; one that was tried too often may not at all."""
@@ -295,9 +292,9 @@ class Consumer:
         if self._kit.exchange is None:
             return
         ids = [one.taken.id for one in late]
-        known = await self._until_stored(lambda: self._kit.events.answered(ids))
+        known = await self._answering.until_stored(lambda: self._kit.events.answered(ids))
         calls = [inbox.call_id for inbox in known.values()]
-        records = await self._until_stored(lambda: self._kit.records.get_many(calls))
+        records = await self._answering.until_stored(lambda: self._kit.records.get_many(calls))
         for one in late:
             inbox = known.get(one.taken.id)
             record = None if inbox is None else records.get(inbox.call_id)
@@ -309,7 +306,7 @@ class Consumer:
     async def _assigned(self, partitions: Sequence[Partition]) -> None:
         self._flight.ours(partitions)
         self._last = time.monotonic()
-        await self._until_stored(lambda: self._suspects.learn(partitions))
+        await self._answering.until_stored(lambda: self._suspects.learn(partitions))
 
     async def _revoked(self, partitions: Sequence[Partition], lost: bool) -> Positions:
         gone = set(partitions)
@@ -344,7 +341,9 @@ class Consumer:
     async def _end(self, partitions: Sequence[Partition]) -> None:
         """Nothing of these runs any more: their next reader need not suspect what was begun."""
         try:
-            await self._blocking(lambda: self._kit.events.end(self._terms.consumer, partitions))
+            await asyncio.get_running_loop().run_in_executor(
+                self._threads, self._kit.events.end, self._terms.consumer, partitions
+            )
         except StoreError as error:
             log.warning("marks stay: %s", error)
 
@@ -357,18 +356,6 @@ class Consumer:
                 return False
             await asyncio.sleep(_LOOK_S)
         return True
-
-    async def _until_stored(self, work: Callable[[], T]) -> T:
-        """What the ledger says, as soon as it says something."""
-        while True:
-            try:
-                return await self._blocking(work)
-            except StoreError as error:
-                self._answering.say(error)
-                await asyncio.sleep(_AGAIN_S)
-
-    async def _blocking(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
 
 def _reused(one: Taken, inbox: Inbox) -> EventReused:
