@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from splice.app import health, wiring
+from splice.app.background import Background
 from splice.app.clock import Ids, now_us
 from splice.app.drain import Drain
 from splice.app.pipelines import ask_live
@@ -20,7 +21,6 @@ from splice.app.publishing import publish
 from splice.app.replay import replay
 from splice.app.settings import Settings, load
 from splice.app.starting import Apply, apply_found, declared, tolerate
-from splice.app.steward import StewardTask
 from splice.app.surfaces import http_surface
 from splice.app.watch import Watcher
 from splice.app.workers import SHARE_SECONDS, others, share
@@ -74,7 +74,7 @@ class App:
         self.new_id = Ids().new
         self._services: wiring.Services | None = None
         self._watcher: Watcher | None = None
-        self._steward: StewardTask | None = None
+        self._beside: Background | None = None
         self._starting: asyncio.Lock | None = None
         self._replies: dict[str, Codec] = {}
         self._surface: HttpSurface | None = None
@@ -139,8 +139,8 @@ class App:
                 services.recorder.start()
                 await self._restore(services)
                 watcher.start()
-                self._steward = StewardTask(services)
-                self._steward.start()
+                self._beside = Background(services)
+                self._beside.start()
                 self._watcher, self._services = watcher, services
                 if self._shared:
                     self._sharing = asyncio.get_running_loop().create_task(self._share())
@@ -192,8 +192,8 @@ class App:
         await self._drain.run_down(services.engine)
         if self._surface is not None:
             await self._surface.close()
-        if self._steward is not None:
-            await self._steward.stop()
+        if self._beside is not None:
+            await self._beside.stop()
         await watcher.stop()
         if self._sharing is not None:
             self._sharing.cancel()

@@ -33,6 +33,7 @@ from splice.engine.record import Recorder
 from splice.engine.reuse import Reuse
 from splice.engine.routing.balanced import Balanced
 from splice.engine.spend import Purse
+from splice.ports.alerts import AlertStore
 from splice.ports.audit import AuditLog
 from splice.ports.caches import Cache, SemanticCache
 from splice.ports.events import DeadLetterStore, EventStore, OutboxStore, QueueStore
@@ -40,13 +41,16 @@ from splice.ports.features import FeatureStore
 from splice.ports.figures import FigureStore
 from splice.ports.flags import Flags
 from splice.ports.keys import KeyStore, Spending
+from splice.ports.labels import LabelStore
 from splice.ports.leases import LeaseStore
 from splice.ports.masking import Masker
 from splice.ports.meters import Meter
 from splice.ports.pipelines import PipelineStore
 from splice.ports.promotions import PromotionStore
+from splice.ports.rollups import RollupStore
 from splice.ports.runtimes import ModelRuntime
 from splice.ports.stores import ModelStore, OutcomeStore, RecordStore, ReleaseStore
+from splice.ports.studies import StudyStore
 from splice.ports.telemetry import Tracer
 from splice.ports.validations import ValidationStore
 
@@ -77,6 +81,10 @@ class Stores:
         self.outbox: OutboxStore = self._ledger.outbox
         self.dead_letters: DeadLetterStore = self._ledger.dead_letters
         self.queue: QueueStore = self._ledger.queue
+        self.rollups: RollupStore = self._ledger.rollups
+        self.labels: LabelStore = self._ledger.labels
+        self.studies: StudyStore = self._ledger.studies
+        self.alerts: AlertStore = self._ledger.alerts
 
     def check(self) -> str:
         """Empty where the ledger can be reached, else what is wrong."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
+from splice.adapters.ledgers.alerts import SqlAlerts
 from splice.adapters.ledgers.audit import SqlAudit
 from splice.adapters.ledgers.blobs import Blobs
 from splice.adapters.ledgers.database import Database
@@ -14,6 +15,7 @@ from splice.adapters.ledgers.dead_letters import SqlDeadLetters
 from splice.adapters.ledgers.events import SqlEvents
 from splice.adapters.ledgers.figures import SqlFigures
 from splice.adapters.ledgers.keys import SqlKeys
+from splice.adapters.ledgers.labels import SqlLabels
 from splice.adapters.ledgers.leases import SqlLeases
 from splice.adapters.ledgers.migrate import HEAD, migrate, schema_version
 from splice.adapters.ledgers.models import SqlModels
@@ -24,6 +26,8 @@ from splice.adapters.ledgers.promotions import SqlPromotions
 from splice.adapters.ledgers.queue import SqlQueue
 from splice.adapters.ledgers.records import SqlRecords
 from splice.adapters.ledgers.releases import SqlReleases
+from splice.adapters.ledgers.rollups import SqlRollups
+from splice.adapters.ledgers.studies import SqlStudies
 from splice.adapters.ledgers.validations import SqlValidations
 from splice.core.errors import SettingsError, StoreError
 
@@ -48,6 +52,10 @@ class Ledger:
         self.outbox = SqlOutbox(database)
         self.dead_letters = SqlDeadLetters(database)
         self.queue = SqlQueue(database)
+        self.rollups = SqlRollups(database)
+        self.labels = SqlLabels(database)
+        self.studies = SqlStudies(database)
+        self.alerts = SqlAlerts(database)
 
     def migrate(self) -> None:
         """Bring the schema up to date, one process at a time."""

@@ -1,0 +1,12 @@
+"""Which chores a process that serves has: a line for each part of the house that needs one."""
+
+from __future__ import annotations
+
+from splice.app.chores import Chore
+from splice.app.wiring import Services
+
+
+def chores_of(services: Services) -> list[Chore]:
+    """The chores, in no particular order; those of an extra that is not installed are left out."""
+    del services
+    return []

@@ -1,0 +1,1 @@
+"""The web pages on which an owner sees what an integration does, costs and is worth."""

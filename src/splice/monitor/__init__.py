@@ -1,0 +1,1 @@
+"""What watches: rollups, profiles, drift, accuracy, experiments, value, alerts."""
