@@ -23,6 +23,7 @@ class CallFilter(msgspec.Struct, frozen=True):
     reason: Reason | None = None
     release: int | None = None
     since_us: int | None = None
+    until_us: int | None = None  # asked before
     before_id: str | None = None  # page: calls older than this one
     limit: int = 50
 

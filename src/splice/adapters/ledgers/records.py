@@ -197,6 +197,8 @@ class SqlRecords:
             query = query.where(calls.c.entity == wanted.entity)
         if wanted.since_us is not None:
             query = query.where(calls.c.asked_us >= wanted.since_us)
+        if wanted.until_us is not None:
+            query = query.where(calls.c.asked_us < wanted.until_us)
         if wanted.before_id is not None and _is_id(wanted.before_id):
             asked_us = self._asked_us(wanted.before_id)
             query = query.where(

@@ -202,6 +202,7 @@ class RecordStoreContract:
                 route=rng.choice((None, "model:credit", "")),
                 release=rng.choice((None, None, 2)),
                 since_us=rng.choice((None, (NOON_MS + 2500) * 1000)),
+                until_us=rng.choice((None, None, some[7].asked_us)),
                 limit=rng.choice((1, 10, 1000)),
             )
 
@@ -213,6 +214,7 @@ class RecordStoreContract:
                 for record in _newest_first(some)
                 if all(getattr(wanted, f) in (None, getattr(record, f)) for f in fields)
                 and (wanted.since_us is None or record.asked_us >= wanted.since_us)
+                and (wanted.until_us is None or record.asked_us < wanted.until_us)
             ]
             assert found == expected[: wanted.limit], wanted
 
