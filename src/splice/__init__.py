@@ -27,6 +27,7 @@ from splice.declare.gates import (
     Size,
     Slices,
 )
+from splice.declare.monitors import Monitor, retrain
 from splice.declare.retraining import Pipeline, Retraining, Trained
 from splice.declare.spec import (
     LLM,
@@ -75,6 +76,7 @@ __all__ = [
     "Log",
     "Lookup",
     "Model",
+    "Monitor",
     "NotWorse",
     "Objective",
     "Pipeline",
@@ -94,6 +96,7 @@ __all__ = [
     "SpliceError",
     "Trained",
     "register",
+    "retrain",
     "training",
 ]
 

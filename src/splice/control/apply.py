@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from splice.control.registry import Registration, Registry, split_ref
-from splice.control.rollout_plans import pinned_rollout
+from splice.control.rollout_plans import pinned_holdout, pinned_rollout
 from splice.control.validate import Validator
 from splice.core.errors import (
     DeclarationError,
@@ -245,6 +245,8 @@ class Control:
             objective=dict(objective_plain(declaration.objective)),
             gates=self._gates(found, before),
             rollout=pinned_rollout(declaration.name, declaration.plan, pin, running, routes),
+            holdout=pinned_holdout(declaration.name, declaration.plan, pin),
+            monitors=declaration.options.monitors,
         )
         changes = () if running is None else tuple(manifest_diff(running, manifest))
         return Plan(found, manifest, before, changes, tuple(new_models))

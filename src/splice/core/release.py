@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from splice.core.monitors import PinnedMonitor
 from splice.core.versions import Card, Lineage
 
 RouteKind = Literal["model", "llm", "rule"]
@@ -133,6 +134,18 @@ class PinnedRollout(msgspec.Struct, frozen=True, omit_defaults=True):
     shadowed: str = ""  # `command` where a command started the shadows; empty where declared
 
 
+class PinnedHoldout(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Which share of the entities gets business as usual, and what that is: rules, never the AI.
+
+    Its `salt` is its own: who is held out has nothing to do with who gets a challenger. `share`
+    counts in ten-thousandths; who is held out stays so while it only grows.
+    """
+
+    salt: str
+    share: int
+    routes: tuple[PinnedRoute, ...]
+
+
 class PinnedGates(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a version of a model must have passed before the release may run it.
 
@@ -162,6 +175,8 @@ class Manifest(msgspec.Struct, frozen=True, omit_defaults=True):
     objective: dict[str, Any] = {}
     rollout: PinnedRollout | None = None
     gates: tuple[PinnedGates, ...] = ()
+    holdout: PinnedHoldout | None = None
+    monitors: tuple[PinnedMonitor, ...] = ()
 
     @property
     def digest(self) -> str:

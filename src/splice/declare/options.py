@@ -10,9 +10,11 @@ import msgspec
 
 from splice.core.access import Budget, BudgetScope, Period
 from splice.core.errors import DeclarationError
+from splice.core.monitors import PinnedMonitor
 from splice.core.units import money, seconds
 from splice.declare.gate_reading import read_gates
 from splice.declare.gates import ReadGates
+from splice.declare.monitor_reading import read_monitors
 from splice.declare.spec import LLM, Cache, Cheapest, Conversation, Integration, Log, Risk, Spend
 
 Wrong = Callable[[str, str, str, str], None]
@@ -44,7 +46,7 @@ class Options(msgspec.Struct, frozen=True):
     across_tenants: bool = False
     log: Log | None = None
     budgets: tuple[Budget, ...] = ()
-    currency: str = ""  # of the budgets; empty where there are none
+    currency: str = ""  # of budgets and bounds; empty where there are none
     cheapest: bool = False
     within_s: float | None = None
     quality: float | None = None
@@ -52,6 +54,7 @@ class Options(msgspec.Struct, frozen=True):
     aliases: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
     gates: tuple[ReadGates, ...] = ()
+    monitors: tuple[PinnedMonitor, ...] = ()
 
 
 def read_patience(route: LLM, wrong: Wrong, *, conversation: bool) -> Patience:
@@ -100,7 +103,13 @@ def read_options(cls: type[Integration], name: str, risk: Risk, wrong: Wrong) ->
         wrong("cache", f"cosine={cache.cosine!r}", "a number above 0, at most 1", "write 0.9")
     if log is not None and not 0 <= log.keep <= 1:
         wrong("log", f"keep={log.keep!r}", "a share from 0 to 1", "write keep=0.1 for a tenth")
-    budgets, currency = _budgets(cls, name, wrong)
+    budgets, currencies = _budgets(cls, name, wrong)
+    retrains = cls.retrain is not Integration.retrain
+    watched = read_monitors(cls.monitors, retrains=retrains, wrong=wrong)
+    currencies = list(dict.fromkeys([*currencies, *watched.currencies]))
+    if len(currencies) > 1:
+        field = "monitors" if watched.currencies else "budget"
+        wrong(field, " and ".join(currencies), "one currency", "use the account's")
     models = _names(cls, "models", _PATTERN, "provider/model, or a pattern of it", wrong)
     return Options(
         conversation=conversation,
@@ -110,7 +119,7 @@ def read_options(cls: type[Integration], name: str, risk: Risk, wrong: Wrong) ->
         across_tenants=cache.across_tenants,
         log=log,
         budgets=budgets,
-        currency=currency,
+        currency=currencies[0] if currencies else "",
         cheapest=choose is not None,
         within_s=None if choose is None else _seconds(choose.within, "choose", "within", wrong),
         quality=None if choose is None else choose.quality,
@@ -118,6 +127,7 @@ def read_options(cls: type[Integration], name: str, risk: Risk, wrong: Wrong) ->
         aliases=_names(cls, "aliases", _ALIAS, "a name such as triage-fast", wrong),
         models=models,
         gates=read_gates(cls.gates, high_risk=risk is Risk.HIGH, wrong=wrong),
+        monitors=watched.monitors,
     )
 
 
@@ -166,12 +176,14 @@ def _names(
     return tuple(names)
 
 
-def _budgets(cls: type[Integration], name: str, wrong: Wrong) -> tuple[tuple[Budget, ...], str]:
+def _budgets(
+    cls: type[Integration], name: str, wrong: Wrong
+) -> tuple[tuple[Budget, ...], list[str]]:
     given: Any = cls.budget
     spends = (given,) if isinstance(given, Spend) else given
     if not isinstance(spends, (list, tuple)):
         wrong("budget", type(given).__name__, "a splice.Spend, or several", 'Spend("EUR 50")')
-        return (), ""
+        return (), []
     budgets: list[Budget] = []
     currencies: list[str] = []
     for one in cast("Sequence[Any]", spends):
@@ -186,8 +198,4 @@ def _budgets(cls: type[Integration], name: str, wrong: Wrong) -> tuple[tuple[Bud
             wrong("budget", error.got, error.promised, error.mend)
         except ValueError:
             wrong("budget", f"per={one.per!r}", f"one of {', '.join(Period)}", 'write per="month"')
-    if len(set(currencies)) > 1:
-        wrong(
-            "budget", " and ".join(dict.fromkeys(currencies)), "one currency", "use the account's"
-        )
-    return tuple(budgets), currencies[0] if currencies else ""
+    return tuple(budgets), currencies

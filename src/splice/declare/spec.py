@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Protocol
 import msgspec
 
 from splice.declare.gates import Gates
+from splice.declare.monitors import Monitor
 from splice.declare.retraining import Pipeline
 
 
@@ -243,6 +244,20 @@ class Shadow(msgspec.Struct, frozen=True):
     share: str | float = 1.0
 
 
+class Holdout(msgspec.Struct, frozen=True):
+    """A share of the entities that gets business as usual: a rule, and never the AI.
+
+    How everybody else does beside them is what the integration is worth; without them that is an
+    estimate (see `splice value`). `route` is the rule; the last rule of `routes` where it is left
+    out. Whoever is held out stays so while the share only grows, whatever rollouts do. Another
+    `season` ("2027") holds out others. A call without an entity is never held out.
+    """
+
+    share: str | float
+    route: Rule | None = None
+    season: str = ""
+
+
 class Integration:
     """One AI capability inside one business workflow. Subclass it; the docstring is its purpose.
 
@@ -262,7 +277,9 @@ class Integration:
         aliases: Further names under which OpenAI and Anthropic clients find it as a model.
         rollout: How a challenger gets its share of the calls; none where it is left out.
         shadow: Routes that only repeat calls; none where it is left out.
+        holdout: Who gets business as usual, to measure by; nobody where it is left out.
         gates: What a version of a model must pass before it answers; nothing where left out.
+        monitors: What of its calls is watched, and what is done when it is bad.
     """
 
     name: ClassVar[str] = ""
@@ -281,7 +298,9 @@ class Integration:
     aliases: ClassVar[tuple[str, ...] | list[str]] = ()
     rollout: ClassVar[Rollout | None] = None
     shadow: ClassVar[Shadow | None] = None
+    holdout: ClassVar[Holdout | None] = None
     gates: ClassVar[Gates | tuple[Gates, ...] | list[Gates] | None] = None
+    monitors: ClassVar[tuple[Monitor, ...] | list[Monitor]] = ()
 
     def context(self, request: Any, look: Lookup, /) -> Any:
         """What the routes see: a mapping. May be `async`. Left out, it is the request's fields."""
