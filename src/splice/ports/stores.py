@@ -108,6 +108,10 @@ class OutcomeStore(Protocol):
         """Outcomes that name this call, or its entity after it was asked; oldest first."""
         ...
 
+    def outcomes_of_many(self, records: Sequence[Record]) -> dict[str, list[Outcome]]:
+        """The same of several calls, by call id; those without any are left out."""
+        ...
+
     def joined(
         self, integration: str, name: str | None = None, since_us: int = 0
     ) -> Iterator[tuple[Record, Outcome]]:

@@ -60,6 +60,35 @@ class SqlOutcomes:
             rows = connection.execute(select(outcomes).where(about).order_by(*_OLDEST)).all()
         return [_outcome(row) for row in rows]
 
+    def outcomes_of_many(self, records: Sequence[Record]) -> dict[str, list[Outcome]]:
+        """The same of several calls, by call id; those without any are left out."""
+        found: dict[str, list[Outcome]] = {}
+        for start in range(0, len(records), _PAGE):
+            some = records[start : start + _PAGE]
+            of_entities = and_(
+                _OF_ENTITY,
+                outcomes.c.entity.in_({one.entity for one in some if one.entity is not None}),
+                outcomes.c.integration.in_({one.integration for one in some}),
+            )
+            by_call = outcomes.c.call_id.in_([one.call_id for one in some])
+            with self._database.read() as connection:
+                # Two statements: of an OR of them a database may make a scan.
+                rows = [
+                    *connection.execute(select(outcomes).where(by_call)),
+                    *connection.execute(select(outcomes).where(of_entities)),
+                ]
+            about: dict[tuple[str, str | None], list[Record]] = {}
+            for one in some:
+                about.setdefault((one.integration, one.entity), []).append(one)
+            for row in sorted(rows, key=lambda row: (row.at_us, row.id)):
+                ids = [row.call_id]
+                if row.call_id is None:
+                    calls_about = about.get((row.integration, row.entity), ())
+                    ids = [one.call_id for one in calls_about if row.at_us >= one.asked_us]
+                for call_id in ids:
+                    found.setdefault(call_id, []).append(_outcome(row))
+        return found
+
     def joined(
         self, integration: str, name: str | None = None, since_us: int = 0
     ) -> Iterator[tuple[Record, Outcome]]:

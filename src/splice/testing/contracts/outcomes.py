@@ -109,6 +109,36 @@ class OutcomeStoreContract:
         assert outcomes.outcomes_of(two) == []
         assert list(outcomes.joined("credit")) == [(one, named)]
 
+    def test_the_outcomes_of_many_calls_are_those_of_each(
+        self, records: RecordStore, outcomes: OutcomeStore
+    ) -> None:
+        rng = random.Random(3)
+        some = [
+            msgspec.structs.replace(
+                simple_record(rng),
+                entity=rng.choice(("anna", "ben", None)),
+                integration=rng.choice(("credit", "triage")),
+                asked_us=NOON_US + rng.randrange(100),
+            )
+            for _ in range(300)
+        ]
+        records.append(some)
+        told = [outcome_of(record) for record in rng.sample(some, 60)]
+        told += [
+            Outcome(
+                rng.choice(("credit", "triage")), rng.choice(("paid", "back")), at / 2,
+                NOON_US + at, entity=rng.choice(("anna", "ben", "carl")),
+            )
+            for at in range(0, 120, 9)
+        ]  # fmt: skip
+        outcomes.append_outcomes(told, NOON_US)
+
+        found = outcomes.outcomes_of_many(some)
+
+        each = {record.call_id: outcomes.outcomes_of(record) for record in some}
+        assert found == {call_id: of for call_id, of in each.items() if of}
+        assert outcomes.outcomes_of_many([]) == {}
+
     def test_an_outcome_may_come_before_its_call_is_stored(
         self, records: RecordStore, outcomes: OutcomeStore
     ) -> None:
