@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import importlib
 import pkgutil
 import re
@@ -19,13 +20,11 @@ from splice.core.errors import SpliceError
 
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted((ROOT / "src/splice").rglob("*.py"))
-TREES = {file: ast.parse(file.read_text("utf-8")) for file in SOURCES}
-FUNCTIONS = [
-    (file, node)
-    for file, tree in TREES.items()
-    for node in ast.walk(tree)
-    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
-]
+
+
+@functools.cache  # each worker collects these tests, and few of them run one
+def trees() -> dict[Path, ast.Module]:
+    return {file: ast.parse(file.read_text("utf-8")) for file in SOURCES}
 
 
 def test_no_file_has_more_than_400_lines() -> None:
@@ -37,8 +36,10 @@ def test_no_file_has_more_than_400_lines() -> None:
 def test_no_function_has_more_than_60_lines() -> None:
     long = {
         f"{file.relative_to(ROOT)}:{node.name}": length
-        for file, node in FUNCTIONS
-        if (length := (node.end_lineno or 0) - node.lineno + 1) > 60
+        for file, tree in trees().items()
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+        and (length := (node.end_lineno or 0) - node.lineno + 1) > 60
     }
 
     assert long == {}
@@ -47,7 +48,7 @@ def test_no_function_has_more_than_60_lines() -> None:
 def test_every_file_says_its_purpose_in_one_line() -> None:
     silent = [
         str(file.relative_to(ROOT))
-        for file, tree in TREES.items()
+        for file, tree in trees().items()
         if not (ast.get_docstring(tree) or "").partition("\n")[0].endswith(".")
         and not (ast.get_docstring(tree) or "").partition("\n")[0].endswith(":")
     ]
@@ -57,7 +58,7 @@ def test_every_file_says_its_purpose_in_one_line() -> None:
 
 def test_only_the_settings_read_the_environment() -> None:
     # What starts a process for a test hands it an environment.
-    product = {file: tree for file, tree in TREES.items() if "testing" not in file.parts}
+    product = {file: tree for file, tree in trees().items() if "testing" not in file.parts}
     readers = {
         str(file.relative_to(ROOT))
         for file, tree in product.items()
