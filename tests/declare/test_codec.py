@@ -259,6 +259,60 @@ def test_a_type_of_fixed_keys_is_looked_at_as_closely(body: str, twice: bool) ->
         assert codec(Nested).decode(body.encode(), WHERE).inner.x == 1
 
 
+class Shop(msgspec.Struct):
+    name: str
+    open: bool
+
+
+class Fixed(Request):
+    """As many keys and as many texts each time: counted by their quotation marks."""
+
+    id: str
+    currency: Literal["EUR", "CHF"]
+    at: datetime.datetime
+    shop: Shop
+    sizes: list[float]
+
+
+FIXED = {
+    "id": st.text('ab:"\\{[', max_size=4).map(json.dumps),
+    "currency": st.sampled_from(['"EUR"', '"CHF"']),
+    "at": st.just('"2026-11-28T12:00:00Z"'),
+    "shop": st.lists(
+        st.sampled_from(['"name":"x"', '"open" : true', '"more":{"y":1}', '"more":"\\"z\\""']),
+        min_size=2, max_size=4,
+    ).map(lambda pairs: "{" + ",".join(pairs) + "}"),
+    "sizes": st.sampled_from(["[]", "[1, 2.5]"]),
+}  # fmt: skip
+
+
+@given(
+    st.lists(st.sampled_from(sorted(FIXED)), max_size=3).flatmap(
+        lambda more: st.tuples(
+            *(FIXED[name].map(lambda text, name=name: (name, text)) for name in [*FIXED, *more])
+        )
+    )
+)
+def test_counting_quotation_marks_finds_what_looking_at_each_key_finds(
+    pairs: tuple[tuple[str, str], ...],
+) -> None:
+    body = ("{" + ",".join(f'"{name}":{text}' for name, text in pairs) + "}").encode()
+    shops = [text for name, text in pairs if name == "shop"]
+    twice = len(pairs) > len(FIXED) or any(
+        text.count(f'"{name}"') > 1 for text in shops for name in ("name", "open", "more")
+    )
+    lacking = any(f'"{name}"' not in text for text in shops for name in ("name", "open"))
+
+    if twice:
+        with pytest.raises(MalformedBody, match="twice"):
+            codec(Fixed).decode(body, WHERE)
+    elif lacking:
+        with pytest.raises(InputMismatch):
+            codec(Fixed).decode(body, WHERE)
+    else:
+        assert codec(Fixed).decode(body, WHERE).shop.name == "x"
+
+
 @pytest.mark.parametrize("depth", range(960, 1000, 4))
 def test_a_key_twice_does_not_hide_behind_depth(depth: int) -> None:
     body = '{"a":1,"a":2,"skipped":' + "[" * depth + "]" * depth + "}"

@@ -135,17 +135,8 @@ def checked_entity(value: Any, where: str) -> str | None:
 
 def _fixed_keys(kind: Any) -> int:
     """How many keys each JSON text of a type has; 0 where they may be more or fewer."""
-    if not (isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
-        return 0
-    if cast("Any", kind).__struct_config__.array_like:
-        return 0
     count = 0
-    for field in msgspec.structs.fields(kind):
-        inner: Any = field.type
-        while get_origin(inner) is Annotated:
-            inner = get_args(inner)[0]
-        if not field.required:
-            return 0
+    for inner in _required(kind):
         nested = 0
         if not _has_no_keys(inner):
             nested = _fixed_keys(inner)
@@ -155,10 +146,51 @@ def _fixed_keys(kind: Any) -> int:
     return count
 
 
-def _has_no_keys(kind: Any) -> bool:
-    """Whether no JSON text of a type has an object in it."""
+def _fixed_texts(kind: Any) -> int | None:
+    """How many texts, keys left out, each JSON text of a type of fixed keys has; None if any."""
+    count = 0
+    for inner in _required(kind):
+        texts = _fixed_texts(inner) if not _has_no_keys(inner) else _texts(inner)
+        if texts is None:
+            return None
+        count += texts
+    return count
+
+
+def _texts(kind: Any) -> int | None:
+    """How many texts each JSON text of a type without keys has; None if now more, now fewer."""
+    kind = _bare(kind)
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin is Literal:
+        kinds = {type(one) for one in inner}
+        return 1 if kinds == {str} else 0 if str not in kinds else None
+    if origin in (list, tuple, set, frozenset, Union, types.UnionType):
+        each = {_texts(one) for one in inner if one is not ...}
+        return 0 if each == {0} else None
+    if issubclass(kind, enum.Enum):
+        return _texts(Literal[tuple(one.value for one in kind)])
+    return 0 if issubclass(kind, (int, float, type(None))) else 1
+
+
+def _required(kind: Any) -> list[Any]:
+    """Types of the fields of a struct all of whose fields are required; of any other, none."""
+    if not (isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
+        return []
+    fields = msgspec.structs.fields(kind)
+    if cast("Any", kind).__struct_config__.array_like or not all(f.required for f in fields):
+        return []
+    return [_bare(field.type) for field in fields]
+
+
+def _bare(kind: Any) -> Any:
     while get_origin(kind) is Annotated:
         kind = get_args(kind)[0]
+    return kind
+
+
+def _has_no_keys(kind: Any) -> bool:
+    """Whether no JSON text of a type has an object in it."""
+    kind = _bare(kind)
     if get_origin(kind) is Literal:
         return True
     if get_origin(kind) in (list, tuple, set, frozenset, Union, types.UnionType):
@@ -180,6 +212,9 @@ class _MsgspecCodec:
         # A type whose fields are all required has exactly this many keys in its JSON: no need to
         # look for duplicates unless there are more. 0 means: always look.
         self._keys = _fixed_keys(kind)
+        # If its texts are as many each time, so are the quotation marks: the quickest look.
+        texts = _fixed_texts(kind) if self._keys else None
+        self._quotes = -1 if texts is None else 2 * (self._keys + texts)
         if self._is_struct:
             fields = msgspec.structs.fields(cast("type[msgspec.Struct]", kind))
             self._names = tuple(f.encode_name for f in fields)
@@ -199,9 +234,12 @@ class _MsgspecCodec:
             raise mismatch(error, where, self._names) from None
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise malformed(error, where) from None
-        refuse_deep(body, where)
-        if not has_keys(body, self._keys):
-            refuse_duplicate_keys(body, where)
+        # So many quotation marks are one pair for each key and text that must be there: nothing is
+        # there twice, nothing was passed over unread, and it nests as deep as its type.
+        if body.count(b'"') != self._quotes:
+            refuse_deep(body, where)
+            if not has_keys(body, self._keys):
+                refuse_duplicate_keys(body, where)
         if not self._closed:
             self._refuse_extra(msgspec.json.decode(body), where)
         if self._decimals:  # a Decimal is a text in JSON, and "NaN" is one of them
