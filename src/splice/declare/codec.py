@@ -162,7 +162,7 @@ def _texts(kind: Any) -> int | None:
     kind = _bare(kind)
     origin, inner = get_origin(kind), get_args(kind)
     if origin is Literal:
-        kinds = {type(one) for one in inner}
+        kinds: set[type] = {type(one) for one in inner}
         return 1 if kinds == {str} else 0 if str not in kinds else None
     if origin in (list, tuple, set, frozenset, Union, types.UnionType):
         each = {_texts(one) for one in inner if one is not ...}
