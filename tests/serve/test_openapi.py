@@ -15,6 +15,7 @@ from openapi_spec_validator import validate
 from prometheus_client.parser import text_string_to_metric_families
 
 from splice.engine import observe
+from splice.engine.exposition import prometheus_text
 from splice.testing.project import Project, Server
 
 GOOD = {"customer": "c-1", "amount": 5.0}
@@ -129,7 +130,7 @@ def test_the_metrics_of_two_workers_add_up(project: Project) -> None:
 def test_counts_beyond_a_million_are_written_whole() -> None:
     cell = [0.0] * (len(observe.SECONDS) + 2)
     cell[3] = 123_456_789.0
-    text = observe.prometheus_text({"splice_call_duration_seconds": [(("orders",), cell)]})
+    text = prometheus_text({"splice_call_duration_seconds": [(("orders",), cell)]})
 
     families = {family.name: family for family in text_string_to_metric_families(text)}
     found = {
@@ -142,7 +143,7 @@ def test_counts_beyond_a_million_are_written_whole() -> None:
 
 def test_a_label_with_quotes_and_lines_is_read_back_as_it_was() -> None:
     odd = 'a"b\\c\nd'
-    text = observe.prometheus_text({"splice_release": [((odd,), [1.0])]})
+    text = prometheus_text({"splice_release": [((odd,), [1.0])]})
 
     families = {family.name: family for family in text_string_to_metric_families(text)}
     (sample,) = families["splice_release"].samples

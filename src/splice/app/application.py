@@ -16,6 +16,7 @@ from splice.app import health, wiring
 from splice.app.background import Background
 from splice.app.clock import Ids, now_us
 from splice.app.drain import Drain
+from splice.app.measuring import Measuring
 from splice.app.pipelines import ask_live
 from splice.app.publishing import publish
 from splice.app.replay import replay
@@ -23,13 +24,11 @@ from splice.app.settings import Settings, load
 from splice.app.starting import Apply, apply_found, declared, tolerate
 from splice.app.surfaces import http_surface
 from splice.app.watch import Watcher
-from splice.app.workers import SHARE_SECONDS, others, share
 from splice.core.call import Call, Outcome, Record
 from splice.core.errors import InputMismatch, SpliceError, UnknownCall
 from splice.declare.codec import Codec
 from splice.declare.discover import find_live
 from splice.declare.spec import Integration, integration_name
-from splice.engine import observe
 from splice.engine.engine import Answered, Engine
 from splice.engine.observe import Snapshot
 from splice.ports.stores import OutcomeStore, RecordStore
@@ -67,7 +66,7 @@ class App:
         self.settings = settings or load(Path(project))
         self._classes = integrations
         self._shared = shared
-        self._sharing: asyncio.Task[None] | None = None
+        self._measuring: Measuring | None = None
         setting = self.settings.project.apply
         by_itself: Apply = "new" if integrations and setting != "never" else setting
         self._apply: Apply = apply or by_itself
@@ -112,20 +111,9 @@ class App:
 
     def snapshots(self) -> list[Snapshot]:
         """Metrics of every worker of this server."""
-        engine, recorder = self.engine, self.services.recorder
-        engine.metrics.set(observe.IN_FLIGHT, engine.in_flight)
-        engine.metrics.set(observe.LEDGER_WAITING, recorder.waiting)
-        engine.metrics.set(observe.LEDGER_SPOOLED, recorder.spooled)
-        engine.metrics.set(observe.LEDGER_ERRORS, recorder.errors)
-        self.services.compiler.observe(engine.metrics)
-        own = engine.metrics.snapshot()
-        return [own, *others(self.settings)] if self._shared else [own]
-
-    async def _share(self) -> None:
-        while True:
-            await asyncio.sleep(SHARE_SECONDS)
-            own, *_ = self.snapshots()
-            await asyncio.to_thread(share, self.settings, own)
+        if self._measuring is None:
+            raise RuntimeError("the app is not started")
+        return self._measuring.of_all()
 
     async def start(self) -> None:
         """Open the ledger, load what is live. Called by the first call if by nobody else."""
@@ -142,8 +130,8 @@ class App:
                 self._beside = Background(services)
                 self._beside.start()
                 self._watcher, self._services = watcher, services
-                if self._shared:
-                    self._sharing = asyncio.get_running_loop().create_task(self._share())
+                self._measuring = Measuring(services, self._shared)
+                self._measuring.start()
                 atexit.register(self._at_exit)
 
     async def _restore(self, services: wiring.Services) -> None:
@@ -195,9 +183,9 @@ class App:
         if self._beside is not None:
             await self._beside.stop()
         await watcher.stop()
-        if self._sharing is not None:
-            self._sharing.cancel()
-            share(self.settings, self.snapshots()[0])
+        if self._measuring is not None:
+            await self._measuring.stop()
+            self._measuring = None
         lost = await services.close()
         if lost:
             log.error("%d records could be kept nowhere", lost)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -28,8 +29,25 @@ def plugin(group: str, name: str, extra: str = "", others: Iterable[str] = ()) -
         raise SettingsError(
             f"splice.{group}.{name}", got="no such plugin", promised=f"one of {known or 'none'}"
         )
-    try:
+    with _installed(group, name, extra):
         return next(iter(found)).load()
+
+
+def made(group: str, name: str, extra: str, *given: Any) -> Any:
+    """What a plugin makes of what it is given; it may import its library only then.
+
+    Raises:
+        SettingsError: As of `plugin`.
+    """
+    kind = plugin(group, name, extra)
+    with _installed(group, name, extra):
+        return kind(*given)
+
+
+@contextmanager
+def _installed(group: str, name: str, extra: str) -> Generator[None]:
+    try:
+        yield
     except ImportError as error:
         raise SettingsError(
             f"splice.{group}.{name}",

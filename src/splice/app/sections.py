@@ -191,14 +191,25 @@ class FeatureSettings(Section, frozen=True):
 
 
 class TelemetrySettings(Section, frozen=True):
-    """Where traces go."""
+    """Where traces and metrics go."""
 
     endpoint: str = ""
     """OTLP endpoint over HTTP (`http://host:4318`); `OTEL_EXPORTER_OTLP_ENDPOINT` if left out;
     no traces where neither is set."""
 
     service: str = "splice"
-    """Service name in traces."""
+    """Service name in traces and metrics."""
+
+    metrics_endpoint: str = ""
+    """OTLP endpoint of metrics; `none` sends none. Left out they go beside the traces, unless
+    `endpoint` is a whole URL of another form than `…/v1/traces`."""
+
+    metrics_every_s: Annotated[float, Meta(ge=0.1, le=3600)] = 60
+    """Seconds between two exports of metrics. A minute is what OpenTelemetry's own exporters do."""
+
+    genai: Literal["0.1", "1.41", "both"] = "both"
+    """Names of the metrics of language models: those of the GenAI conventions 0.1, those that
+    semantic conventions 1.41 still had, or both, until your dashboards have moved."""
 
 
 class AccessSettings(Section, frozen=True):
@@ -260,6 +271,25 @@ class GatewaySettings(Section, frozen=True):
 
     mcp_origins: tuple[str, ...] = ()
     """Web pages that may call the MCP tools from a browser, as `https://agents.example.com`."""
+
+
+class ConsoleSettings(Section, frozen=True):
+    """The console: web pages at `/console`, where the extra `console` is installed."""
+
+    enabled: bool = True
+    """Whether it is served. Where keys are asked for, it asks for one too."""
+
+    hosts: tuple[str, ...] = ()
+    """Names of this server that browsers without a key may use, beside `localhost` and its IP
+    addresses: a web page that makes its own name lead here (DNS rebinding) is refused."""
+
+    cache: str = ".splice/console"
+    """Folder for the drawing library that is made once, at the first visit."""
+
+    search_ms: Annotated[int, Meta(ge=10, le=10_000)] = 120
+    """How long one search looks through calls for what no index has (texts, fields of the decision,
+    latency, cost, outcomes), in milliseconds; it then says how far it came. 120 ms keeps a page
+    under a fifth of a second."""
 
 
 class MaskingSettings(Section, frozen=True):

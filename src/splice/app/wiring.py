@@ -16,7 +16,7 @@ from splice.app.clock import Ids
 from splice.app.gating import features_of, permits_of, validator_of
 from splice.app.hosts import close as close_hosts
 from splice.app.hosts import hosts_of
-from splice.app.plugins import available, plugin
+from splice.app.plugins import available, made, plugin
 from splice.app.providers import close as close_providers
 from splice.app.providers import providers as make_providers
 from splice.app.publishing import Outlets
@@ -314,8 +314,8 @@ def _flags(settings: Settings) -> Flags | None:
 def _tracer(settings: Settings) -> Tracer | None:
     if not settings.telemetry.endpoint:
         return None
-    tracer = plugin("telemetry", "otlp", "splice-ai[otel]")
-    return tracer(settings.telemetry.endpoint, settings.telemetry.service)
+    telemetry = settings.telemetry
+    return made("telemetry", "otlp", "splice-ai[otel]", telemetry.endpoint, telemetry.service)
 
 
 def modules_of(settings: Settings) -> tuple[Path, tuple[str, ...]]:

@@ -1,4 +1,4 @@
-"""Every metric of Splice: names, labels, cells, and their Prometheus text.
+"""Every metric of Splice: names, labels and cells.
 
 Cells are plain Python numbers, changed in the event loop only: a call costs one look-up and a few
 additions. Workers share what they counted through snapshots (see `merge`), so that whichever worker
@@ -8,28 +8,39 @@ is scraped tells of all.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Literal
 
 import msgspec
 
-from splice.core.call import Attempt, Record
+from splice.core.call import Attempt, Record, Usage
 from splice.core.units import NANO
 
 Kind = Literal["counter", "gauge", "histogram"]
 
 SECONDS = (
-    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+    0.000625, 0.00125, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12,
+    10.24, 20.48, 40.96, 81.92,
 )  # fmt: skip
+"""Bounds of times. From 0.01 on they are those of OpenTelemetry's GenAI conventions, which so need
+no counting of their own; below they go on in halves, for models that take less."""
+
+TOKENS_UP_TO = tuple(float(4**power) for power in range(14))
+"""Bounds of numbers of tokens, as the GenAI conventions have them: 1 to 67 million."""
 
 
 class Metric(msgspec.Struct, frozen=True):
-    """One family: its name, kind, help text and labels."""
+    """One family: its name, kind, help text and labels.
+
+    `unit` is as OpenTelemetry writes it (UCUM: `s`, `{call}`); `bounds` are a histogram's.
+    """
 
     name: str
     kind: Kind
     help: str
     labels: tuple[str, ...] = ()
+    unit: str = ""
+    bounds: tuple[float, ...] = SECONDS
 
 
 CALLS = Metric(
@@ -37,30 +48,35 @@ CALLS = Metric(
     "counter",
     "Calls that passed admission, by how they ended.",
     ("integration", "surface", "status", "reason"),
+    unit="{call}",
 )
 CALL_DURATION = Metric(
     "splice_call_duration_seconds",
     "histogram",
     "From admitted to decided, fallbacks included, recording not.",
     ("integration",),
+    unit="s",
 )
 ATTEMPTS = Metric(
     "splice_attempts_total",
     "counter",
     "Tries of a route, by how they ended.",
     ("integration", "route", "ended"),
+    unit="{attempt}",
 )
 ATTEMPT_DURATION = Metric(
     "splice_attempt_duration_seconds",
     "histogram",
-    "One try of a route.",
-    ("integration", "route"),
+    "One try of a route, by how it ended.",
+    ("integration", "route", "ended"),
+    unit="s",
 )
 FIRST_TOKEN = Metric(
     "splice_first_token_seconds",
     "histogram",
     "From asking a route until the first token of its stream.",
     ("integration", "route"),
+    unit="s",
 )
 COST = Metric(
     "splice_cost_total",
@@ -73,66 +89,106 @@ TOKENS = Metric(
     "counter",
     "Tokens of language models; type is input or output.",
     ("integration", "route", "type"),
+    unit="{token}",
+)
+CACHED_TOKENS = Metric(
+    "splice_cached_tokens_total",
+    "counter",
+    "Of the input tokens, those that came from the provider's cache.",
+    ("integration", "route"),
+    unit="{token}",
+)
+ATTEMPT_TOKENS = Metric(
+    "splice_attempt_tokens",
+    "histogram",
+    "Tokens of one try of a language model; type is input or output.",
+    ("integration", "route", "type"),
+    unit="{token}",
+    bounds=TOKENS_UP_TO,
 )
 REFUSED = Metric(
     "splice_requests_refused_total",
     "counter",
     "Requests that never became a call, by error code.",
     ("integration", "code"),
+    unit="{request}",
 )
 OUTCOMES = Metric(
     "splice_outcomes_total",
     "counter",
     "Outcomes received.",
     ("integration",),
+    unit="{outcome}",
 )
 SHADOWS = Metric(
     "splice_shadows_total",
     "counter",
     "Calls repeated on shadow routes; ended is answered, failed or dropped (too many at once).",
     ("integration", "ended"),
+    unit="{call}",
 )
-IN_FLIGHT = Metric("splice_calls_in_flight", "gauge", "Calls that run now.")
-LEDGER_WAITING = Metric("splice_ledger_waiting", "gauge", "Records that are in memory only.")
+IN_FLIGHT = Metric("splice_calls_in_flight", "gauge", "Calls that run now.", unit="{call}")
+LEDGER_WAITING = Metric(
+    "splice_ledger_waiting", "gauge", "Records that are in memory only.", unit="{record}"
+)
 LEDGER_SPOOLED = Metric(
-    "splice_ledger_spooled_batches", "gauge", "Batches set aside until the ledger is back."
+    "splice_ledger_spooled_batches",
+    "gauge",
+    "Batches set aside until the ledger is back.",
+    unit="{batch}",
 )
 LEDGER_ERRORS = Metric(
-    "splice_ledger_errors_total", "counter", "Writes that the ledger did not take."
+    "splice_ledger_errors_total",
+    "counter",
+    "Writes that the ledger did not take.",
+    unit="{error}",
 )
 POOL_PROCESSES = Metric(
-    "splice_pool_processes", "gauge", "Worker processes that have loaded the model.", ("model",)
+    "splice_pool_processes",
+    "gauge",
+    "Worker processes that have loaded the model.",
+    ("model",),
+    unit="{process}",
 )
 POOL_RESTARTS = Metric(
     "splice_pool_restarts_total",
     "counter",
     "Worker processes that had to be replaced; reason is crashed, memory, timeout or start.",
     ("model", "reason"),
+    unit="{process}",
 )
 EVENTS = Metric(
     "splice_events_total",
     "counter",
     "Events by how they ended: answered, repeated (answered before), retried, dead or late.",
     ("integration", "ended"),
+    unit="{event}",
 )
 EVENT_DELAY = Metric(
     "splice_event_delay_seconds",
     "gauge",
     "Age of the newest settled event: from when its sender made it until its answer was stored.",
     ("integration",),
+    unit="s",
 )
 EVENTS_IN_FLIGHT = Metric(
-    "splice_events_in_flight", "gauge", "Events taken up and not settled.", ("integration",)
+    "splice_events_in_flight",
+    "gauge",
+    "Events taken up and not settled.",
+    ("integration",),
+    unit="{event}",
 )
-OUTBOX_WAITING = Metric("splice_outbox_waiting", "gauge", "Messages that are still to be sent.")
+OUTBOX_WAITING = Metric(
+    "splice_outbox_waiting", "gauge", "Messages that are still to be sent.", unit="{message}"
+)
 RELEASE = Metric("splice_release", "gauge", "Number of the live release.", ("integration",))
 
 METRICS = (
-    CALLS, CALL_DURATION, ATTEMPTS, ATTEMPT_DURATION, FIRST_TOKEN, COST, TOKENS, REFUSED, OUTCOMES,
-    SHADOWS, EVENTS, EVENT_DELAY, EVENTS_IN_FLIGHT, OUTBOX_WAITING, IN_FLIGHT, LEDGER_WAITING,
-    LEDGER_SPOOLED, LEDGER_ERRORS, POOL_PROCESSES, POOL_RESTARTS, RELEASE,
+    CALLS, CALL_DURATION, ATTEMPTS, ATTEMPT_DURATION, FIRST_TOKEN, COST, TOKENS, CACHED_TOKENS,
+    ATTEMPT_TOKENS, REFUSED, OUTCOMES, SHADOWS, EVENTS, EVENT_DELAY, EVENTS_IN_FLIGHT,
+    OUTBOX_WAITING, IN_FLIGHT, LEDGER_WAITING, LEDGER_SPOOLED, LEDGER_ERRORS, POOL_PROCESSES,
+    POOL_RESTARTS, RELEASE,
 )  # fmt: skip
-_BY_NAME = {metric.name: metric for metric in METRICS}
 
 _MOST_ROUTES = 1000
 OTHER = "other"
@@ -154,6 +210,7 @@ class Metrics:
         self._attempts: dict[Labels, list[float]] = {}
         self._attempt_durations: dict[Labels, list[float]] = {}
         self._first_tokens: dict[Labels, list[float]] = {}
+        self._tokens: dict[Labels, list[float]] = {}
         self._others: dict[str, dict[Labels, list[float]]] = {}
         # Most calls make one attempt: they share one cell for all that is counted of them, which
         # is taken apart when somebody asks. [calls, cost, call durations, attempt durations]
@@ -172,15 +229,23 @@ class Metrics:
         _observe(self._durations, (name,), record.duration_us / 1e6)
         for attempt in record.attempts:
             route = self._bounded(attempt.route)
-            _add(self._attempts, (name, route, attempt.ended))
-            _observe(self._attempt_durations, (name, route), attempt.latency_us / 1e6)
+            ended = (name, route, attempt.ended)
+            _add(self._attempts, ended)
+            _observe(self._attempt_durations, ended, attempt.latency_us / 1e6)
             if attempt.first_token_us is not None:
                 _observe(self._first_tokens, (name, route), attempt.first_token_us / 1e6)
             if attempt.cost_nano:
                 self.add(COST, (name, route), attempt.cost_nano / NANO)
             if attempt.usage is not None:
-                self.add(TOKENS, (name, route, "input"), attempt.usage.input_tokens or 0)
-                self.add(TOKENS, (name, route, "output"), attempt.usage.output_tokens or 0)
+                self._used((name, route), attempt.usage)
+
+    def _used(self, of: Labels, usage: Usage) -> None:
+        if usage.input_tokens is not None:
+            _observe(self._tokens, (*of, "input"), usage.input_tokens, TOKENS_UP_TO)
+        if usage.output_tokens is not None:
+            _observe(self._tokens, (*of, "output"), usage.output_tokens, TOKENS_UP_TO)
+        if usage.cached_tokens:
+            self.add(CACHED_TOKENS, of, usage.cached_tokens)
 
     def _called_once(self, record: Record, attempt: Attempt, times: int) -> None:
         key = (
@@ -228,6 +293,9 @@ class Metrics:
             ATTEMPTS.name: self._attempts,
             ATTEMPT_DURATION.name: self._attempt_durations,
             FIRST_TOKEN.name: self._first_tokens,
+            ATTEMPT_TOKENS.name: self._tokens,
+            # The sum of a histogram is a counter: tokens are counted once.
+            TOKENS.name: {labels: cell[-1:] for labels, cell in list(self._tokens.items())},
             **self._others,
         }
         plain: Snapshot = {
@@ -243,7 +311,7 @@ def _taken_apart(single: tuple[Labels, list[float]]) -> Snapshot:
         CALLS.name: [((name, surface, status, reason), [cell[0]])],
         CALL_DURATION.name: [((name,), cell[2 : 2 + _HISTOGRAM])],
         ATTEMPTS.name: [((name, route, ended), [cell[0]])],
-        ATTEMPT_DURATION.name: [((name, route), cell[2 + _HISTOGRAM :])],
+        ATTEMPT_DURATION.name: [((name, route, ended), cell[2 + _HISTOGRAM :])],
         COST.name: [((name, route), [cell[1] / NANO])],
     }
 
@@ -256,12 +324,17 @@ def _add(cells: dict[Labels, list[float]], labels: Labels, amount: float = 1.0) 
         cell[0] += amount
 
 
-def _observe(cells: dict[Labels, list[float]], labels: Labels, seconds: float) -> None:
+def _observe(
+    cells: dict[Labels, list[float]],
+    labels: Labels,
+    value: float,
+    bounds: tuple[float, ...] = SECONDS,
+) -> None:
     cell = cells.get(labels)
     if cell is None:
-        cell = cells[labels] = [0.0] * _HISTOGRAM
-    cell[bisect_left(SECONDS, seconds)] += 1
-    cell[-1] += seconds
+        cell = cells[labels] = [0.0] * (len(bounds) + 2)
+    cell[bisect_left(bounds, value)] += 1
+    cell[-1] += value
 
 
 def merge(snapshots: Iterable[Snapshot]) -> Snapshot:
@@ -280,39 +353,3 @@ def merge(snapshots: Iterable[Snapshot]) -> Snapshot:
                 else:
                     cells[key] = [a + b for a, b in zip(have, cell, strict=True)]
     return {name: list(cells.items()) for name, cells in merged.items()}
-
-
-def prometheus_text(snapshot: Mapping[str, list[tuple[Labels, list[float]]]]) -> str:
-    """The text exposition format, version 0.0.4, every family in the order of `METRICS`."""
-    lines: list[str] = []
-    for metric in METRICS:
-        lines.append(f"# HELP {metric.name} {metric.help}")
-        lines.append(f"# TYPE {metric.name} {metric.kind}")
-        rows = sorted(snapshot.get(metric.name, []))
-        if not rows and not metric.labels:
-            rows = [((), [0.0])]
-        for labels, cell in rows:
-            lines.extend(_lines(metric, labels, cell))
-    return "\n".join(lines) + "\n"
-
-
-def _lines(metric: Metric, labels: Labels, cell: list[float]) -> list[str]:
-    pairs = [f'{k}="{_escaped(v)}"' for k, v in zip(metric.labels, labels, strict=True)]
-    if metric.kind != "histogram":
-        shown = "{" + ",".join(pairs) + "}" if pairs else ""
-        return [f"{metric.name}{shown} {cell[0]:.15g}"]
-    lines: list[str] = []
-    count = 0.0
-    for bound, number in zip((*SECONDS, float("inf")), cell[:-1], strict=True):
-        count += number
-        le = "+Inf" if bound == float("inf") else f"{bound:g}"
-        inner = ",".join([*pairs, f'le="{le}"'])
-        lines.append(f"{metric.name}_bucket{{{inner}}} {count:.15g}")
-    outer = "{" + ",".join(pairs) + "}" if pairs else ""
-    lines.append(f"{metric.name}_sum{outer} {cell[-1]:.12g}")
-    lines.append(f"{metric.name}_count{outer} {count:.15g}")
-    return lines
-
-
-def _escaped(value: str) -> str:
-    return value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")

@@ -30,6 +30,7 @@ from splice.core.errors import (
 from splice.core.ids import id_bytes, id_text
 from splice.declare.codec import codec
 from splice.engine import observe
+from splice.engine.exposition import prometheus_text
 from splice.ports.stores import CallFilter
 from splice.serve.http.desk import Desk, OutcomeIn, OutcomesTaken, call_of, iso
 from splice.serve.http.events_page import EventsPage
@@ -74,7 +75,7 @@ class _Pages:
 
     async def metrics(self, _: Request) -> Response:
         """All metrics of all workers in Prometheus text."""
-        text = observe.prometheus_text(observe.merge(self._desk.snapshots()))
+        text = prometheus_text(observe.merge(self._desk.snapshots()))
         return Response(text, media_type="text/plain; version=0.0.4")
 
     async def openapi(self, request: Request) -> Response:

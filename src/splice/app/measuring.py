@@ -1,0 +1,109 @@
+"""What this process counted: asked for, shared with the other workers, and sent over OTLP."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import uuid
+
+from splice.app.clock import now_us
+from splice.app.plugins import made
+from splice.app.settings import Settings
+from splice.app.wiring import Services
+from splice.app.workers import SHARE_SECONDS, others, share
+from splice.engine import observe
+from splice.engine.conventions import families
+from splice.engine.observe import Snapshot
+from splice.ports.telemetry import MetricSender
+
+_TRACES, _METRICS = "/v1/traces", "/v1/metrics"
+
+
+class Measuring:
+    """The cells of one process, and who is told of them.
+
+    Args:
+        services: What is measured.
+        shared: This process is one of several workers of one server.
+    """
+
+    def __init__(self, services: Services, shared: bool) -> None:
+        self._services = services
+        self._settings = services.settings
+        self._shared = shared
+        self._since_us = now_us()
+        self._stopped = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._sender = sender_of(services.settings)
+
+    def own(self) -> Snapshot:
+        """What this process counted, with how things stand now."""
+        engine, recorder = self._services.engine, self._services.recorder
+        engine.metrics.set(observe.IN_FLIGHT, engine.in_flight)
+        engine.metrics.set(observe.LEDGER_WAITING, recorder.waiting)
+        engine.metrics.set(observe.LEDGER_SPOOLED, recorder.spooled)
+        engine.metrics.set(observe.LEDGER_ERRORS, recorder.errors)
+        self._services.compiler.observe(engine.metrics)
+        return engine.metrics.snapshot()
+
+    def of_all(self) -> list[Snapshot]:
+        """What every worker of this server counted; this one first."""
+        return [self.own(), *others(self._settings)] if self._shared else [self.own()]
+
+    def start(self) -> None:
+        """Share and send from now on, in the running loop."""
+        loop = asyncio.get_running_loop()
+        if self._shared:
+            self._tasks.append(loop.create_task(self._share()))
+        if self._sender is not None:
+            self._tasks.append(loop.create_task(self._send(self._sender)))
+
+    async def stop(self) -> None:
+        """Tell once more, and end."""
+        self._stopped.set()
+        await asyncio.gather(*self._tasks)
+        if self._sender is not None:
+            await asyncio.to_thread(self._sender.close)
+
+    async def _share(self) -> None:
+        while not await self._stops_within(SHARE_SECONDS):
+            await asyncio.to_thread(share, self._settings, self.own())
+        share(self._settings, self.own())
+
+    async def _send(self, sender: MetricSender) -> None:
+        telemetry = self._settings.telemetry
+        stops = False
+        while not stops:
+            stops = await self._stops_within(telemetry.metrics_every_s)
+            counted = families(self.own(), telemetry.genai)
+            await asyncio.to_thread(sender.send, counted, self._since_us, now_us())
+
+    async def _stops_within(self, wait_s: float) -> bool:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stopped.wait(), wait_s)
+        return self._stopped.is_set()
+
+
+def sender_of(settings: Settings) -> MetricSender | None:
+    """Sends metrics to where the settings say; None where they say nothing."""
+    endpoint = metrics_endpoint(settings.telemetry.endpoint, settings.telemetry.metrics_endpoint)
+    if not endpoint:
+        return None
+    instance = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+    service = settings.telemetry.service
+    return made("telemetry", "otlp-metrics", "splice-ai[otel]", endpoint, service, instance)
+
+
+def metrics_endpoint(traces: str, metrics: str) -> str:
+    """Where metrics go: to their own endpoint, else beside the traces; empty is nowhere.
+
+    A whole URL of traces that is not of the usual form tells nothing of where metrics go.
+    """
+    if metrics:
+        return "" if metrics == "none" else metrics
+    if traces.rstrip("/").endswith(_TRACES):
+        return traces.rstrip("/").removesuffix(_TRACES) + _METRICS
+    bare = traces.partition("://")[2].rstrip("/").count("/") == 0
+    return traces if bare else ""
