@@ -212,5 +212,6 @@ class PinnedProfile(msgspec.Struct, frozen=True, omit_defaults=True):
     segments: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
     skip: tuple[str, ...] = ()
+    meaning: tuple[str, ...] = ()  # columns of texts that a sentence encoder reads
     entity: str = ""  # the field of the request that names who a call is about
     words: dict[str, tuple[str, ...]] = {}  # column to the words that its type declares
