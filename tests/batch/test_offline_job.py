@@ -432,3 +432,21 @@ def test_rows_whose_context_fails_are_not_sent_and_fail(command, server: BatchSe
     assert (ran.json["answered"], ran.json["failed"]) == (2, 1)
     assert replies(command.folder)[1]["reason"] == "context_failed"
     assert len(server.ran) == 2
+
+
+def test_who_is_held_out_gets_the_rule_and_no_batch_hears_of_him(
+    command: Any, server: BatchServer
+) -> None:
+    settle_in(command, server)
+    line = 'deadline = "5 s"'
+    declare(command, line, f'{line}\n    holdout = splice.Holdout("50 %")')
+    write_tickets(command.folder, 30)
+
+    ran = command(*JOB, "--json")
+
+    assert ran.code == 0, ran.err
+    calls = listed(command)
+    out = [one for one in calls if one["route"].endswith("@holdout")]
+    assert 5 < len(out) < 25
+    assert {one["route"] for one in calls if one not in out} == {"llm:remote/small"}
+    assert sum(len(batch.requests) for batch in server.batches) == 30 - len(out)

@@ -19,8 +19,9 @@ from chat_house import (
     chat_line,
     heard,
 )
-from engine_house import HighOrders, House, Orders, call_of, line_for
+from engine_house import HighOrders, House, Orders, Screening, call_of, line_for
 
+import splice
 from splice.adapters.meters.memory import MemoryMeter
 from splice.core.access import Budget, BudgetScope, Period
 from splice.core.call import Prediction, Reason, Record, Status
@@ -28,11 +29,12 @@ from splice.core.errors import ProviderLimited, RouteTimeout
 from splice.core.release import PinnedRoute
 from splice.core.rollout import SHADOW, WHOLE
 from splice.engine import observe
+from splice.engine.abreast import fits
 from splice.engine.gather import Look
 from splice.engine.line import Arm, Line, Picked, Shadowing, Step
 from splice.engine.routing.relayed import Relayed
 from splice.engine.routing.ruled import Ruled
-from splice.engine.routing.split import Split
+from splice.engine.routing.split import Held, Split
 from splice.engine.shadows import MOST
 from splice.engine.spend import Purse
 from splice.testing.fakes import After, ScriptedPredictor
@@ -388,3 +390,66 @@ async def test_a_caller_who_goes_away_leaves_the_variant_in_the_record(house: Ho
 
     (record,) = house.store.stored
     assert (record.reason, record.variant) == (Reason.CANCELLED, "challenger")
+
+
+class AnyOrder(splice.Request):
+    amount: float
+    customer: splice.Entity | None = None
+
+
+class AnyOrders(Orders):
+    """Find the orders that will not be paid, some of nobody known."""
+
+    def decide(self, order: AnyOrder, prediction: splice.Prediction) -> Screening:
+        return Screening(prediction.score or 0.0)
+
+
+def with_holdout(line: Line, share: int = WHOLE, flag: str = "") -> Line:
+    """The line with a rule for those who are held out, and a challenger for everybody else."""
+    rule = PinnedRoute("rule:before@holdout", "rule", 0, 5.0, "before")
+    arm = Arm("holdout", (Step(rule, Ruled(lambda _: 0.125), immediate=True),))
+    steps = (step_of(ScriptedPredictor(NEW), "new@challenger"), *line.steps)
+    others = [(Arm("challenger", steps), WHOLE)]
+    split = Split(
+        "salt", line.steps, others, flag, Names() if flag else None, Held("h", share, arm)
+    )
+    return msgspec.structs.replace(line, split=split)
+
+
+class Names:
+    """Flags that name the challenger for everybody."""
+
+    async def variant(self, flag: str, who: str, facts: Any) -> str:
+        return "challenger"
+
+    async def close(self) -> None:
+        pass
+
+
+async def test_who_is_held_out_never_gets_a_model_whatever_shares_and_flags_say(
+    house: House,
+) -> None:
+    line = line_for(Orders, ScriptedPredictor(GOOD))
+
+    by_share = await house.ask(with_holdout(line))
+    by_flag = await house.ask(with_holdout(line, flag="orders-model"))
+    not_held = await house.ask(with_holdout(line, 0, "orders-model"))
+
+    assert (by_share.record.variant, by_share.record.reply) == ("holdout", b'{"risk":0.125}')
+    assert by_flag.record.variant == "holdout"
+    assert not_held.record.variant == "challenger"
+
+
+async def test_a_call_that_names_nobody_is_never_held_out(house: House) -> None:
+    line = with_holdout(line_for(AnyOrders, ScriptedPredictor(GOOD)))
+
+    nobody = await house.ask(line, {"amount": 1.0})
+    somebody = await house.ask(line, {"amount": 1.0, "customer": "c-1"})
+
+    assert (nobody.record.variant, somebody.record.variant) == ("challenger", "holdout")
+
+
+def test_calls_do_not_go_abreast_where_some_may_be_held_out() -> None:
+    line = line_for(Orders, Ruled(lambda _: 0.1))
+
+    assert not fits(with_holdout(line))

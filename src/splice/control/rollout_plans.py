@@ -9,8 +9,15 @@ from itertools import pairwise
 import msgspec
 
 from splice.core.errors import DeclarationError
-from splice.core.release import Manifest, PinnedGuard, PinnedRollout, PinnedRoute, Variant
-from splice.core.rollout import CHALLENGER, SHADOW, challenger_of, share_text
+from splice.core.release import (
+    Manifest,
+    PinnedGuard,
+    PinnedHoldout,
+    PinnedRollout,
+    PinnedRoute,
+    Variant,
+)
+from splice.core.rollout import CHALLENGER, HOLDOUT, SHADOW, challenger_of, share_text
 from splice.declare.rollouts import MOST_STEPS, Plan, Policy
 from splice.declare.routes import TimedRoute
 
@@ -121,6 +128,19 @@ def pinned_rollout(
         return None
     variants = rollout.variants[0].routes if rollout.variants else ()
     return msgspec.structs.replace(rollout, salt=salt_of(integration, variants))
+
+
+def pinned_holdout(integration: str, plan: Plan, pin: Pin) -> PinnedHoldout | None:
+    """The holdout of a release that is about to be made of a declaration.
+
+    Its salt has nothing to do with what runs: the same entities are held out of every release.
+    """
+    held = plan.holdout
+    if held is None:
+        return None
+    text = "/".join([integration, HOLDOUT, held.season])
+    routes = tuple(named(pin(i, one), HOLDOUT) for i, one in enumerate(held.routes))
+    return PinnedHoldout(hashlib.sha256(text.encode()).hexdigest()[:16], held.share, routes)
 
 
 def _is_champion(route: PinnedRoute, own: tuple[PinnedRoute, ...]) -> bool:

@@ -14,6 +14,7 @@ WHOLE = 10_000
 CHAMPION = "champion"
 CHALLENGER = "challenger"
 SHADOW = "shadow"
+HOLDOUT = "holdout"
 """Names of variants, as they stand in records. A record of no rollout has none."""
 
 _PERCENT = re.compile(r"\s*(\d+(?:\.\d+)?)\s*%\s*", re.ASCII)

@@ -8,9 +8,6 @@ import msgspec
 
 from splice.core.rollups import Window
 
-HOLDOUT = "holdout"
-"""Name of the variant that gets business as usual, as it stands in records."""
-
 REST = "rest"
 """The arm beside a holdout: every call that was not held out, whatever its variant."""
 

@@ -13,6 +13,7 @@ from splice.core.release import (
     Manifest,
     PinnedGates,
     PinnedGuard,
+    PinnedHoldout,
     PinnedRollout,
     PinnedRoute,
 )
@@ -44,6 +45,7 @@ def manifest_diff(before: Manifest, after: Manifest) -> list[Change]:
             ("rollout", rollout_text(before.rollout), rollout_text(after.rollout)),
             ("shadow", _shadow_text(before.rollout), _shadow_text(after.rollout)),
             ("guards", _guards_text(before.rollout), _guards_text(after.rollout)),
+            ("holdout", _holdout_text(before.holdout), _holdout_text(after.holdout)),
         )
         if old != new
     ]
@@ -77,6 +79,12 @@ def _shadow_text(rollout: PinnedRollout | None) -> str:
         return ""
     versions = ", ".join(route.version for route in rollout.shadows)
     return f"{versions} for {share_text(rollout.shadow_share)}"
+
+
+def _holdout_text(holdout: PinnedHoldout | None) -> str:
+    if holdout is None:
+        return ""
+    return f"{holdout.routes[0].version} for {share_text(holdout.share)} ({holdout.salt[:6]})"
 
 
 def _guards_text(rollout: PinnedRollout | None) -> str:

@@ -106,7 +106,7 @@ class _Reader:
         fields = None if has_context or request is None else field_names(request_type)
         reader = self._route_reader(deadline_s, reply, fields, options)
         routes = reader(self.wrong)(cls.routes)
-        plan = read_plan(cls, self.wrong, lambda given, wrong: reader(wrong)(given))
+        plan = read_plan(cls, self.wrong, lambda given, wrong: reader(wrong)(given), entity)
         if self.mistakes or request is None or reply is None:
             return None
         return Declaration(

@@ -16,7 +16,17 @@ from splice.core.rollout import WHOLE, share
 from splice.core.units import money, seconds
 from splice.declare.options import Wrong
 from splice.declare.routes import TimedRoute
-from splice.declare.spec import LLM, Guard, Integration, Model, Rollout, Rule, Shadow
+from splice.declare.spec import (
+    LLM,
+    Conversation,
+    Guard,
+    Holdout,
+    Integration,
+    Model,
+    Rollout,
+    Rule,
+    Shadow,
+)
 
 LATENCIES = ("latency_p50", "latency_p95", "latency_p99")
 FIGURES = ("errors", "failures", *LATENCIES, "cost", "outcome:NAME")
@@ -38,17 +48,32 @@ class Policy(msgspec.Struct, frozen=True):
     flag: str = ""
 
 
+class Held(msgspec.Struct, frozen=True):
+    """A holdout, read and found without fault; `share` in ten-thousandths."""
+
+    share: int
+    routes: tuple[TimedRoute, ...]
+    season: str = ""
+
+
 class Plan(msgspec.Struct, frozen=True):
-    """What a declaration says of rollouts and shadows."""
+    """What a declaration says of rollouts, shadows and who is held out of all of them."""
 
     policy: Policy | None = None
     challenger: tuple[TimedRoute, ...] = ()
     shadow: tuple[TimedRoute, ...] = ()
     shadow_share: int = 0
+    holdout: Held | None = None
 
 
-def read_plan(cls: type[Integration], wrong: Wrong, routes: ReadRoutes) -> Plan:
-    """The plan of a class; notes what is wrong with it."""
+def read_plan(cls: type[Integration], wrong: Wrong, routes: ReadRoutes, entity: str | None) -> Plan:
+    """The plan of a class whose requests name this `entity`; notes what is wrong with it."""
+    plan = _plan(cls, wrong, routes)
+    held = read_holdout(cls, wrong, routes, entity)
+    return plan if held is None else msgspec.structs.replace(plan, holdout=held)
+
+
+def _plan(cls: type[Integration], wrong: Wrong, routes: ReadRoutes) -> Plan:
     rollout, shadow = cast("Any", cls.rollout), cast("Any", cls.shadow)
     if rollout is not None and not isinstance(rollout, Rollout):
         got = type(rollout).__name__
@@ -70,6 +95,52 @@ def read_plan(cls: type[Integration], wrong: Wrong, routes: ReadRoutes) -> Plan:
         return Plan(policy, challenger)
     repeated = _share(shadow.share, "shadow", wrong)
     return Plan(policy, challenger, _routes(shadow.routes, "shadow", wrong, routes), repeated)
+
+
+MOST_HELD = WHOLE // 2
+"""Ten-thousandths: with more held out than not, it is not the integration that is the rule."""
+
+
+def read_holdout(
+    cls: type[Integration], wrong: Wrong, routes: ReadRoutes, entity: str | None
+) -> Held | None:
+    """The holdout of a class; notes what is wrong with it."""
+    holdout = cast("Any", cls.holdout)
+    if holdout is None:
+        return None
+    if not isinstance(holdout, Holdout):
+        got = type(holdout).__name__
+        wrong("holdout", got, "a splice.Holdout", 'write holdout = splice.Holdout("5 %")')
+        return None
+    if issubclass(cls, Conversation):
+        wrong("holdout", "a holdout of a Conversation", "none: no rule can answer a conversation",
+              "leave it out")  # fmt: skip
+        return None
+    if entity is None:
+        wrong("holdout", "a request without an entity", "one field marked splice.Entity",
+              "mark who or what is held out")  # fmt: skip
+    held = _share(holdout.share, "holdout", wrong)
+    if not 0 < held <= MOST_HELD:
+        wrong("holdout", f"share {holdout.share!r}", "above 0 %, and at most 50 %",
+              'write splice.Holdout("5 %")')  # fmt: skip
+    season = cast("Any", holdout.season)
+    if not isinstance(season, str) or len(season) > 64:
+        wrong("holdout", f"season={season!r:.80}", "a short text", 'write season="2027"')
+        season = ""
+    given = cast("Any", cls.routes)
+    own = cast("Sequence[Any]", given if isinstance(given, (list, tuple)) else ())
+    rule = cast("Any", holdout.route)
+    if rule is None:
+        rule = next((one for one in reversed(own) if isinstance(one, Rule)), None)
+        if rule is None:
+            wrong("holdout", "no rule", "what answered before there was AI",
+                  "write splice.Holdout(…, route=splice.Rule(…))")  # fmt: skip
+            return None
+    if not isinstance(rule, Rule):
+        wrong("holdout", f"route {type(rule).__name__}", "a splice.Rule: business as usual, no AI",
+              "write route=splice.Rule(…)")  # fmt: skip
+        return None
+    return Held(held, _routes(rule, "holdout", wrong, routes), season)
 
 
 def _routes(given: Any, field: str, wrong: Wrong, routes: ReadRoutes) -> tuple[TimedRoute, ...]:

@@ -11,8 +11,8 @@ from typing import TypeAlias
 import msgspec
 
 from splice.core.errors import ModelUnavailable, SettingsError, SpliceError
-from splice.core.release import PinnedRollout, PinnedRoute, Release
-from splice.core.rollout import CHALLENGER, SHADOW
+from splice.core.release import PinnedHoldout, PinnedRollout, PinnedRoute, Release
+from splice.core.rollout import CHALLENGER, HOLDOUT, SHADOW
 from splice.core.versions import Endpoint
 from splice.declare.options import CONVERSATION_RETRIES, Patience
 from splice.declare.reading import Declaration
@@ -27,7 +27,7 @@ from splice.engine.routing.hosted import Hosted
 from splice.engine.routing.prompted import Prompted
 from splice.engine.routing.relayed import Relayed
 from splice.engine.routing.ruled import Ruled
-from splice.engine.routing.split import Split
+from splice.engine.routing.split import Held, Split
 from splice.engine.seal import Seal
 from splice.ports.flags import Flags
 from splice.ports.hosts import HostedModel, PoolTally, RemoteRuntime
@@ -126,28 +126,32 @@ class Compiler:
         if declaration.options.models:
             direct = partial(self._direct, declaration.deadline_s)
         rollout = release.manifest.rollout
-        split = shadow = None
-        if rollout is not None:
-            ready = partial(self._variant_step, declaration=declaration, withdrawn=withdrawn)
-            split = self._split(rollout, steps, ready)
-            if rollout.shadows:
-                shadowed = tuple(ready(one, aside=True) for one in rollout.shadows)
-                shadow = Shadowing(shadowed, rollout.shadow_share)
+        ready = partial(self._variant_step, declaration=declaration, withdrawn=withdrawn)
+        held = _held(release.manifest.holdout, ready)
+        split = self._split(rollout, steps, ready, held)
+        shadow = None
+        if rollout is not None and rollout.shadows:
+            shadowed = tuple(ready(one, aside=True) for one in rollout.shadows)
+            shadow = Shadowing(shadowed, rollout.shadow_share)
         return line_of(
             release, declaration, steps, seal=seal, direct=direct, split=split, shadow=shadow
         )
 
     def _split(
-        self, rollout: PinnedRollout, own: tuple[Step, ...], ready: Callable[[PinnedRoute], Step]
+        self,
+        rollout: PinnedRollout | None,
+        own: tuple[Step, ...],
+        ready: Callable[[PinnedRoute], Step],
+        held: Held | None,
     ) -> Split | None:
         """The variants of a rollout: routes of their own, and behind them those of the release."""
-        if not rollout.variants:
-            return None
+        if rollout is None or not rollout.variants:
+            return None if held is None else Split("", own, (), held=held)
         others: list[tuple[Arm, int]] = []
         for variant in rollout.variants:
             steps = tuple(ready(one) for one in variant.routes)
             others.append((Arm(variant.name, (*steps, *own)), variant.share))
-        return Split(rollout.salt, own, others, rollout.flag, self._flags)
+        return Split(rollout.salt, own, others, rollout.flag, self._flags, held)
 
     def _variant_step(
         self,
@@ -160,6 +164,9 @@ class Compiler:
         plan = declaration.plan
         label = pinned.label.removesuffix(f"@{CHALLENGER}").removesuffix(f"@{SHADOW}")
         declared = (*plan.shadow, *plan.challenger) if aside else plan.challenger
+        if label.endswith(f"@{HOLDOUT}"):
+            label = label.removesuffix(f"@{HOLDOUT}")
+            declared = () if plan.holdout is None else plan.holdout.routes
         timed = next((one for one in declared if one.route.label == label), None)
         if pinned.kind == "model":  # a command may have named it, and not the declaration
             ref = f"{pinned.model}@{pinned.model_version}"
@@ -343,6 +350,12 @@ class Compiler:
         """Let go of every model: of its thread, its processes or its connections."""
         for model in list(self._loaded.values()):
             await model.close()
+
+
+def _held(pinned: PinnedHoldout | None, ready: Callable[[PinnedRoute], Step]) -> Held | None:
+    if pinned is None:
+        return None
+    return Held(pinned.salt, pinned.share, Arm(HOLDOUT, tuple(map(ready, pinned.routes))))
 
 
 def _endpoint(file: Path, label: str) -> Endpoint:

@@ -131,6 +131,9 @@ class Floor:
         split = line.split
         if split is None:
             return None
+        held = None if who is None else split.held(who)
+        if held is not None:  # whatever a share or a flag says
+            return Picked(held)
         who = who or call.id
         if not split.waits:
             return Picked(split.arm(who))

@@ -67,6 +67,10 @@ class Picks(Protocol):
         """The variant of an entity, or of a call without one."""
         ...
 
+    def held(self, entity: str) -> Arm | None:
+        """What an entity gets that is held out; None for everybody else."""
+        ...
+
     def named(self, name: str) -> Arm:
         """A variant by the name that a record has."""
         ...

@@ -20,7 +20,7 @@ from splice.core.errors import GatherError, ModelUnavailable, RouteError, Settin
 from splice.engine.admit import entity_of
 from splice.engine.engine import Answered, Engine
 from splice.engine.gather import Look, gather, recorded
-from splice.engine.line import Ask, Line, Step
+from splice.engine.line import Arm, Ask, Line, Picked, Step
 from splice.engine.record import not_recorded
 from splice.engine.routing.prompted import Prompted
 from splice.engine.routing.relayed import Relayed
@@ -111,8 +111,10 @@ class OfflineRoute:
         self._engine.admit(self.line, call)
         line = self.line
         request = line.request.decode(call.body, line.where)
-        entity_of(line, request)
         prepared = Prepared(call.id, call.asked_us, Raw(call.body))
+        if self._held(entity_of(line, request)) is not None:  # it is not for any model
+            prepared.why = "its entity is held out"
+            return prepared
         look = Look(call.asked_us, self._features)
         context: Mapping[str, Any]
         try:
@@ -184,6 +186,7 @@ class OfflineRoute:
         engine.admit(line, call)
         request = line.request.decode(call.body, line.where)
         entity = entity_of(line, request)
+        held = self._held(entity)
         outcome = self._outcome(prepared, came)
         further = self.fallback and isinstance(outcome, RouteError) and not came.cancelled
         arrived = msgspec.structs.replace(
@@ -197,9 +200,10 @@ class OfflineRoute:
             # the look-ups that were made.
             look.gathered, context = list(prepared.gathered), _kept(bytes(prepared.context))
         here = msgspec.structs.replace(line, steps=steps, context=context)
+        picked = None if held is None else Picked(held)
         engine.in_flight += 1
         try:
-            answered = await engine.run(here, call, request, look, entity)
+            answered = await engine.run(here, call, request, look, entity, picked)
             record = _waited(answered.record, note)
             error = await engine.finish(line, call, record)
         finally:
@@ -207,6 +211,10 @@ class OfflineRoute:
         if error is not None:
             return Answered(not_recorded(record, error), error)
         return Answered(record, answered.error)
+
+    def _held(self, entity: str | None) -> Arm | None:
+        split = self.line.split
+        return None if split is None or entity is None else split.held(entity)
 
     def _outcome(self, prepared: Prepared, came: Delivered) -> Prediction | RouteError:
         if prepared.sent is UNSET:

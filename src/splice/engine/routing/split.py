@@ -1,13 +1,23 @@
-"""Split: a rollout picks the variant of a call, the same for the same entity."""
+"""Split: the variant of a call, the same for the same entity: held out, or as a rollout says."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from splice.core.rollout import CHAMPION, place
 from splice.engine.line import Arm, Picked, Step
 from splice.ports.flags import Flags
+
+
+class Held(msgspec.Struct, frozen=True):
+    """Who is held out of everything, in ten-thousandths by a salt of its own, and what he gets."""
+
+    salt: str
+    share: int
+    arm: Arm
 
 
 class Split:
@@ -19,6 +29,7 @@ class Split:
         others: Variants with their shares in ten-thousandths, from the lower end of the scale on.
         flag: Names the flag that picks instead, where there is one.
         flags: Reads it.
+        held: Who is held out; nobody where it is None.
     """
 
     def __init__(
@@ -28,6 +39,7 @@ class Split:
         others: Sequence[tuple[Arm, int]],
         flag: str = "",
         flags: Flags | None = None,
+        held: Held | None = None,
     ) -> None:
         self.salt = salt
         self.champion = Arm(CHAMPION, champion)
@@ -36,7 +48,10 @@ class Split:
         for arm, share in others:
             edge += share
             self._edges.append((edge, arm))
-        self._arms = {arm.name: arm for arm in (self.champion, *(one for one, _ in others))}
+        held_out = () if held is None else (held.arm,)
+        every = (self.champion, *(one for one, _ in others), *held_out)
+        self._arms = {arm.name: arm for arm in every}
+        self._held = held
         self.flag = flag
         self._flags = flags
 
@@ -57,6 +72,13 @@ class Split:
             if here < edge:
                 return arm
         return self.champion
+
+    def held(self, entity: str) -> Arm | None:
+        """What an entity gets that is held out; None for everybody else."""
+        held = self._held
+        if held is None or place(held.salt, entity) >= held.share:
+            return None
+        return held.arm
 
     def named(self, name: str) -> Arm:
         """A variant by the name that a record has; the champion where there is none of it now."""
