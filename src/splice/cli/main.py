@@ -12,6 +12,7 @@ from splice.cli import (
     audit,
     batch,
     budgets,
+    call_export,
     calls,
     consume,
     endpoints,
@@ -74,6 +75,7 @@ app.add_typer(release.app, name="release", help="Numbered releases of integratio
 app.add_typer(retrain.app, name="retrain", help="Train a model anew, and release it.")
 app.add_typer(rollout.app, name="rollout", help="A challenger's share of the calls.")
 app.add_typer(audit.app, name="audit", help="Who changed what, when and why.")
+calls.app.command("export")(call_export.export_)
 app.add_typer(calls.app, name="calls", help="Recorded calls.")
 events.app.command()(event_publish.publish)
 events.app.add_typer(event_outbox.app, name="outbox", help="Decisions that are to be sent.")

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -15,7 +13,6 @@ from rich.table import Table
 from rich.text import Text
 
 from splice.app.application import App
-from splice.app.clock import now_us
 from splice.app.prompt_verdicts import Comparison, Figures, Side, Tried
 from splice.app.prompt_versions import (
     named_prompt,
@@ -28,9 +25,8 @@ from splice.app.prompt_versions import (
 from splice.app.prompts import Trial, try_prompt
 from splice.cli.calls import cost_text
 from splice.cli.common import Project, as_json, out, stores, talk
-from splice.core.errors import DeclarationError, RequestError
+from splice.cli.moments import WrongOption, moment_us
 from splice.core.release import Release
-from splice.core.units import seconds
 from splice.declare.prompt_diff import PromptDiff, prompt_diff
 from splice.ports.stores import ReleaseStore
 
@@ -39,12 +35,6 @@ app = typer.Typer(no_args_is_help=True)
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _SHOWN = 10
 _STYLES = {"+": "green", "-": "red", "@": "cyan"}
-
-
-class WrongOption(RequestError):
-    """An option has a value that means nothing."""
-
-    code = "wrong_option"
 
 
 def _table(*columns: str) -> Table:
@@ -188,7 +178,7 @@ def try_(
         route=route,
         against=against,
         calls=calls,
-        since_us=None if since is None else _since(since),
+        since_us=None if since is None else moment_us(since, "--since"),
         fields=dict(_pair(one) for one in outcome or ()),
         at_once=at_once,
     )
@@ -213,24 +203,6 @@ def _pair(text: str) -> tuple[str, str]:
     if not (name and equals and field):
         raise WrongOption("--outcome", got=repr(text[:80]), promised="OUTCOME=FIELD")
     return name, field
-
-
-def _since(text: str) -> int:
-    """Unix microseconds from a date, or from how long ago.
-
-    Raises:
-        WrongOption: It is neither.
-    """
-    try:
-        if re.fullmatch(r"\d{4}-\d\d-\d\d.*", text.strip()):
-            when = datetime.fromisoformat(text.strip())
-            when = when.replace(tzinfo=UTC) if when.tzinfo is None else when
-            return int(when.timestamp() * 1e6)
-        return now_us() - int(seconds(text, "--since") * 1e6)
-    except (ValueError, DeclarationError):
-        raise WrongOption(
-            "--since", got=repr(text[:80]), promised='how long ago ("7 d") or an ISO 8601 date'
-        ) from None
 
 
 def _row(one: Tried) -> dict[str, Any]:
