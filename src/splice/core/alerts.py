@@ -124,6 +124,7 @@ class Note(msgspec.Struct, frozen=True):
     at_us: int
     severity: Severity
     text: str  # a sentence
+    number: int = 0  # in the store; 0 where it is not there yet
 
 
 class Message(msgspec.Struct, frozen=True):

@@ -9,8 +9,9 @@ from typing import Any, cast
 import msgspec
 
 from splice.core.errors import DeclarationError
-from splice.core.metrics import METRICS
 from splice.core.monitors import ACTIONS, KINDS, SEVERITIES, Action, MonitorKind, PinnedMonitor
+from splice.core.profiles import MEASURES as DISTANCES
+from splice.core.quality import MEASURES as QUALITIES
 from splice.core.rollout import WHOLE, share
 from splice.core.units import duration_text, money, seconds
 from splice.declare.monitors import Monitor
@@ -21,11 +22,11 @@ MOST = 100
 _LEAST_EVERY_S, _LONGEST_S = 10.0, 400 * 86_400.0
 _MIN, _HOUR, _DAY = 60.0, 3600.0, 86_400.0
 FIGURES: dict[MonitorKind, tuple[str, ...]] = {
-    "drift": ("psi", "ks", "js", "wasserstein", "chi2"),
+    "drift": (*DISTANCES, "text", "vector"),
     "latency": ("p50", "p95", "p99", "mean"),
     "share": ("errors", "fallbacks", "refused", "cached", "unlabelled"),
     "cost": ("call", "day"),
-    "accuracy": tuple(METRICS),
+    "accuracy": tuple(QUALITIES),
     "outcome": (),  # any name
     "traffic": ("calls",),
 }
@@ -41,13 +42,13 @@ class _Usual(msgspec.Struct, frozen=True):
 # Short windows where a minute counts, long ones where labels must come first. A minute of calls of
 # a small integration tells nothing, so few of them do not fire.
 _USUAL: dict[MonitorKind, _Usual] = {
-    "drift": _Usual(_DAY, _HOUR, 0, 200),
+    "drift": _Usual(_DAY, _HOUR, 0.0, 200),
     "latency": _Usual(5 * _MIN, _MIN, 2 * _MIN, 50),
     "share": _Usual(10 * _MIN, _MIN, 2 * _MIN, 50),
-    "cost": _Usual(_HOUR, 5 * _MIN, 0, 20),
-    "accuracy": _Usual(30 * _DAY, _HOUR, 0, 50),
-    "outcome": _Usual(30 * _DAY, _HOUR, 0, 50),
-    "traffic": _Usual(30 * _MIN, _MIN, 0, 0),
+    "cost": _Usual(_HOUR, 5 * _MIN, 0.0, 20),
+    "accuracy": _Usual(30 * _DAY, _HOUR, 0.0, 50),
+    "outcome": _Usual(30 * _DAY, _HOUR, 0.0, 50),
+    "traffic": _Usual(30 * _MIN, _MIN, 0.0, 0),
 }
 
 
@@ -103,6 +104,7 @@ class _Reader:
             )  # fmt: skip
         self._given = given
         self._currencies = currencies
+        self._kind: MonitorKind
         self._kind, self._figure = self._watched()
 
     def read(self, *, retrains: bool) -> PinnedMonitor:
@@ -114,7 +116,7 @@ class _Reader:
         """
         given, usual = self._given, _USUAL[self._kind]
         if (self._kind, self._figure) == ("cost", "day"):
-            usual = _Usual(_DAY, 5 * _MIN, 0, 1)
+            usual = _Usual(_DAY, 5 * _MIN, 0.0, 1)
         above, below = self._bounds()
         window = self._duration("window", usual.window_s, _MIN)
         every = self._duration("every", min(usual.every_s, window), _LEAST_EVERY_S)
@@ -125,14 +127,14 @@ class _Reader:
             figure=self._figure,
             window_s=window,
             every_s=every,
-            for_s=self._duration("for_", usual.for_s, 0),
-            cooldown_s=self._duration("cooldown", _HOUR, 0),
+            for_s=self._duration("for_", usual.for_s, 0.0),
+            cooldown_s=self._duration("cooldown", _HOUR, 0.0),
             least=self._least(usual.least),
             severity=self._one_of("severity", given.severity, SEVERITIES),
             then=self._then(retrains=retrains),
             above=above,
             below=below,
-            clear=self._clear(above, below),
+            clear=float(f"{self._clear(above, below):.12g}"),
             columns=self._columns(),
             segment=self._segment(),
             against_s=against,

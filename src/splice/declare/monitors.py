@@ -20,8 +20,9 @@ class Monitor(msgspec.Struct, frozen=True, kw_only=True):
 
     Exactly one of these names what is watched:
 
-    `drift` is `psi`, `ks`, `js`, `wasserstein` or `chi2` of `columns` (all where left out) against
-    the training data, or against a past window (`against="7 d"`). `latency` is `p50`, `p95`, `p99`
+    `drift` is a distance (`psi`, `ks`, `js`, `wasserstein`, `chi2`, `missing`, `text`, `vector`) of
+    `columns` (all where left out) from the training data, or from a past window (`against="7 d"`).
+    `latency` is `p50`, `p95`, `p99`
     or `mean`. `share` is `errors` (calls that were not answered), `fallbacks` (not by the first
     route), `refused`, `cached` or `unlabelled` (of calls whose truth is due). `cost` is `call` or
     `day`. `accuracy` is a metric of the declared truth, such as `auc`. `outcome` is the name of an
