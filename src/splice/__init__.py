@@ -50,6 +50,7 @@ from splice.declare.spec import (
     Shadow,
     Spend,
 )
+from splice.declare.truths import Truth
 
 if TYPE_CHECKING:  # the application is loaded on first use: a declaration does not need it
     from splice.app.application import App
@@ -97,6 +98,7 @@ __all__ = [
     "Spend",
     "SpliceError",
     "Trained",
+    "Truth",
     "register",
     "retrain",
     "training",

@@ -247,6 +247,7 @@ class Control:
             rollout=pinned_rollout(declaration.name, declaration.plan, pin, running, routes),
             holdout=pinned_holdout(declaration.name, declaration.plan, pin),
             monitors=declaration.options.monitors,
+            truths=declaration.options.truths,
         )
         changes = () if running is None else tuple(manifest_diff(running, manifest))
         return Plan(found, manifest, before, changes, tuple(new_models))

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import msgspec
 
 from splice.core.monitors import PinnedMonitor
+from splice.core.truths import PinnedTruth
 from splice.core.versions import Card, Lineage
 
 RouteKind = Literal["model", "llm", "rule"]
@@ -177,6 +178,7 @@ class Manifest(msgspec.Struct, frozen=True, omit_defaults=True):
     gates: tuple[PinnedGates, ...] = ()
     holdout: PinnedHoldout | None = None
     monitors: tuple[PinnedMonitor, ...] = ()
+    truths: tuple[PinnedTruth, ...] = ()
 
     @property
     def digest(self) -> str:

@@ -11,11 +11,13 @@ import msgspec
 from splice.core.access import Budget, BudgetScope, Period
 from splice.core.errors import DeclarationError
 from splice.core.monitors import PinnedMonitor
+from splice.core.truths import PinnedTruth
 from splice.core.units import money, seconds
 from splice.declare.gate_reading import read_gates
 from splice.declare.gates import ReadGates
 from splice.declare.monitor_reading import read_monitors
 from splice.declare.spec import LLM, Cache, Cheapest, Conversation, Integration, Log, Risk, Spend
+from splice.declare.truth_reading import read_truths
 
 Wrong = Callable[[str, str, str, str], None]
 """Notes a mistake: field, what came, what was expected, what to do."""
@@ -55,6 +57,7 @@ class Options(msgspec.Struct, frozen=True):
     models: tuple[str, ...] = ()
     gates: tuple[ReadGates, ...] = ()
     monitors: tuple[PinnedMonitor, ...] = ()
+    truths: tuple[PinnedTruth, ...] = ()
 
 
 def read_patience(route: LLM, wrong: Wrong, *, conversation: bool) -> Patience:
@@ -128,6 +131,7 @@ def read_options(cls: type[Integration], name: str, risk: Risk, wrong: Wrong) ->
         models=models,
         gates=read_gates(cls.gates, high_risk=risk is Risk.HIGH, wrong=wrong),
         monitors=watched.monitors,
+        truths=read_truths(cls.truth, wrong),
     )
 
 

@@ -12,6 +12,7 @@ import msgspec
 from splice.declare.gates import Gates
 from splice.declare.monitors import Monitor
 from splice.declare.retraining import Pipeline
+from splice.declare.truths import Truth
 
 
 class EntityMark:
@@ -280,6 +281,7 @@ class Integration:
         holdout: Who gets business as usual, to measure by; nobody where it is left out.
         gates: What a version of a model must pass before it answers; nothing where left out.
         monitors: What of its calls is watched, and what is done when it is bad.
+        truth: Which outcome tells whether it was right; nothing tells it where left out.
     """
 
     name: ClassVar[str] = ""
@@ -301,6 +303,7 @@ class Integration:
     holdout: ClassVar[Holdout | None] = None
     gates: ClassVar[Gates | tuple[Gates, ...] | list[Gates] | None] = None
     monitors: ClassVar[tuple[Monitor, ...] | list[Monitor]] = ()
+    truth: ClassVar[Truth | tuple[Truth, ...] | list[Truth] | None] = None
 
     def context(self, request: Any, look: Lookup, /) -> Any:
         """What the routes see: a mapping. May be `async`. Left out, it is the request's fields."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -72,8 +72,7 @@ class NewCalls(msgspec.Struct):
     """Recorded calls that were not yet looked at for labels; `token` is the store's own."""
 
     records: list[Record]
-    token: object
-    more: bool = False
+    token: Any  # whatever the store knows them by
 
 
 class NewOutcome(msgspec.Struct):
@@ -125,27 +124,41 @@ class Turn(Protocol):
         """Store them, in place of those that there are."""
         ...
 
+    def segments(self, integration: str, outcome: str) -> set[str]:
+        """The segments that were ever told apart."""
+        ...
+
+    def put_segments(self, integration: str, outcome: str, some: Iterable[str]) -> None:
+        """Tell these apart from now on."""
+        ...
+
     def labels_in(self, key: TallyKey) -> Iterable[Label]:
         """All labels of a key (of all segments)."""
         ...
 
 
 class LabelStore(Protocol):
-    """Labels, which are outcomes joined with predictions, and their counts by bucket."""
+    """Labels, which are outcomes joined with predictions, and their counts by bucket.
 
-    def new_calls(self, releases: Mapping[str, Sequence[int]], limit: int) -> NewCalls | None:
-        """About so many calls that were not looked at, of these releases; None where none wait."""
+    Calls come to it as they enter the rollups: those that were answered, of releases with truths.
+    """
+
+    def new_calls(self, limit: int) -> NewCalls | None:
+        """About so many calls that were not looked at; None where none wait."""
         ...
 
     def new_outcomes(self, now_us: int, limit: int) -> list[NewOutcome]:
-        """Outcomes that were not joined and have happened, oldest arrival first."""
+        """Outcomes that were not joined and have happened, those that happened first at first."""
         ...
 
-    def calls_of(self, new: NewOutcome, within_s: float, limit: int) -> list[Record]:
-        """Calls that an outcome is about and that were answered, whole, in the order of time.
+    def calls_named(self, news: Sequence[NewOutcome]) -> list[Record]:
+        """The answered calls that outcomes name, and those that shadow them, whole."""
+        ...
 
-        The call that it names and those that shadow it, or those of its entity at the most
-        `within_s` before it, from `new.after` on.
+    def calls_of_entity(self, new: NewOutcome, within_s: float, limit: int) -> list[Record]:
+        """The answered calls of its entity, at the most `within_s` before it, whole.
+
+        In the order of time, from `new.after` on.
         """
         ...
 
@@ -154,20 +167,15 @@ class LabelStore(Protocol):
         ...
 
     def tallied(
-        self,
-        integration: str,
-        outcome: str,
-        since_s: int,
-        until_s: int,
-        segment: str | None = "",
+        self, integration: str, outcome: str, since_s: int, until_s: int, *, segments: bool = False
     ) -> list[Tallied]:
-        """Counts of the buckets that start in that half-open range; of every segment where None."""
+        """Counts of the buckets that start in that half-open range, or those of its segments."""
         ...
 
     def labels(self, call_ids: Sequence[str]) -> list[Label]:
         """The labels of these calls."""
         ...
 
-    def waiting(self, now_us: int) -> tuple[int, int]:
+    def waiting(self, integration: str, outcome: str, now_us: int) -> tuple[int, int]:
         """How many outcomes are not joined yet, and how many more wait for their own time."""
         ...

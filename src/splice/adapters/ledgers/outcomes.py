@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, Row, and_, exists, func, or_, select, tupl
 
 from splice.adapters.ledgers.database import Database
 from splice.adapters.ledgers.kinds import Kinds
+from splice.adapters.ledgers.label_tables import unjoined
 from splice.adapters.ledgers.records import CallRow, SqlRecords, unindexed
 from splice.adapters.ledgers.tables import calls, outcomes
 from splice.core.call import Outcome, Record
@@ -42,8 +43,12 @@ class SqlOutcomes:
         rows.sort(key=lambda row: row["digest"])
         with self._database.write() as connection:
             # Counted by what comes back: psycopg's row count of a batch is not the sum of it.
-            new = self._database.insert_new(outcomes).returning(outcomes.c.id)
-            return len(connection.execute(new, rows).all())
+            new = self._database.insert_new(outcomes).returning(outcomes.c.id, outcomes.c.at_us)
+            stored = connection.execute(new, rows).all()
+            if stored:
+                waiting = [{"outcome": row.id, "due_us": row.at_us} for row in stored]
+                connection.execute(unjoined.insert(), waiting)
+            return len(stored)
 
     def outcomes_of(self, record: Record) -> list[Outcome]:
         """Outcomes that name this call, or its entity after it was asked; oldest first."""
@@ -58,7 +63,7 @@ class SqlOutcomes:
             about = or_(about, of_entity)
         with self._database.read() as connection:
             rows = connection.execute(select(outcomes).where(about).order_by(*_OLDEST)).all()
-        return [_outcome(row) for row in rows]
+        return [outcome_of(row) for row in rows]
 
     def outcomes_of_many(self, records: Sequence[Record]) -> dict[str, list[Outcome]]:
         """The same of several calls, by call id; those without any are left out."""
@@ -86,7 +91,7 @@ class SqlOutcomes:
                     calls_about = about.get((row.integration, row.entity), ())
                     ids = [one.call_id for one in calls_about if row.at_us >= one.asked_us]
                 for call_id in ids:
-                    found.setdefault(call_id, []).append(_outcome(row))
+                    found.setdefault(call_id, []).append(outcome_of(row))
         return found
 
     def joined(
@@ -150,7 +155,7 @@ class SqlOutcomes:
             rows += [row for row in by_entity.get(call.entity, ()) if row.at_us >= call.asked_us]
             for row in sorted(rows, key=lambda row: (row.at_us, row.id)):
                 best[row.name] = row
-            found[call.id] = [_outcome(best[name]) for name in sorted(best)]
+            found[call.id] = [outcome_of(best[name]) for name in sorted(best)]
         return found
 
     def _ranked(
@@ -191,7 +196,8 @@ def _named(integration: str, name: str | None) -> tuple[ColumnElement[bool], ...
     return of_integration if name is None else (*of_integration, outcomes.c.name == name)
 
 
-def _outcome(row: Row[Any]) -> Outcome:  # a row of `outcomes`
+def outcome_of(row: Row[Any]) -> Outcome:
+    """An outcome of a row of `outcomes`."""
     return Outcome(
         integration=row.integration,
         name=row.name,

@@ -53,7 +53,7 @@ class Ledger:
         self.dead_letters = SqlDeadLetters(database)
         self.queue = SqlQueue(database)
         self.rollups = SqlRollups(database)
-        self.labels = SqlLabels(database)
+        self.labels = SqlLabels(database, self.records)
         self.studies = SqlStudies(database)
         self.alerts = SqlAlerts(database)
 
