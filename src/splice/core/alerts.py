@@ -8,9 +8,10 @@ import msgspec
 
 from splice.core.monitors import Action, PinnedMonitor, Severity
 
-FindingState = Literal["fine", "waiting", "firing", "too few", "cannot tell"]
-"""`waiting` is beyond the bound, and not yet for as long as it must be; `too few` calls or labels
-tell nothing; `cannot tell` is a monitor that failed."""
+FindingState = Literal["fine", "waiting", "firing", "cooling", "too few", "cannot tell"]
+"""`waiting` is beyond the bound, and not yet for as long as it must be; `cooling` is fine again,
+and not yet for as long as that must be; `too few` calls or labels tell nothing; `cannot tell` is a
+monitor that failed."""
 
 AlertState = Literal["open", "resolved"]
 AlertKind = Literal["firing", "cannot tell"]
@@ -44,6 +45,7 @@ class Measured(msgspec.Struct, frozen=True, omit_defaults=True):
     count: int  # calls, or labels, that it rests on
     since_us: int  # the window: from here
     until_us: int  # to before here
+    beyond: bool = False  # the bound: surely, where the monitor wants to be sure
     low: float | None = None
     high: float | None = None
     compared: str = ""  # with what, in words; empty where the bound is all
@@ -69,7 +71,7 @@ class Finding(msgspec.Struct, frozen=True, omit_defaults=True):
     blind_us: int = 0  # since when it cannot tell without a break; 0 where it can
     alert: str = ""  # id of the open alert of kind `firing`; empty where there is none
     blind: str = ""  # id of the open alert of kind `cannot tell`
-    resolved_us: int = 0  # when the last alert was resolved
+    fine_us: int = 0  # since when it is fine again, while an alert is open; 0 where it is not
     revision: int = 0  # of the row: whoever saves it names the one that he saw
 
 

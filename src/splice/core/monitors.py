@@ -35,7 +35,7 @@ class PinnedMonitor(msgspec.Struct, frozen=True, omit_defaults=True):
     window_s: float
     every_s: float
     for_s: float  # how long it must be beyond its bound
-    cooldown_s: float  # how long after it was fine again nothing new is told
+    cooldown_s: float  # how long it must be fine again before its alert ends
     least: int  # calls, or labels, that it must rest on
     severity: Severity
     then: tuple[Action, ...]
@@ -62,6 +62,13 @@ class PinnedMonitor(msgspec.Struct, frozen=True, omit_defaults=True):
         if self.above is not None:
             return value > self.above
         return self.below is not None and value < self.below
+
+    def surely_beyond(self, value: float, low: float | None, high: float | None) -> bool:
+        """The same, and of the nearer end of its interval where the monitor wants to be sure."""
+        if not self.beyond(value):
+            return False
+        nearer = low if self.above is not None else high
+        return not self.sure or nearer is None or self.beyond(nearer)
 
     def fine(self, value: float) -> bool:
         """Whether a value is so far on the good side that an open alert ends."""

@@ -128,7 +128,7 @@ class _Reader:
             window_s=window,
             every_s=every,
             for_s=self._duration("for_", usual.for_s, 0.0),
-            cooldown_s=self._duration("cooldown", _HOUR, 0.0),
+            cooldown_s=self._duration("cooldown", 15 * _MIN, 0.0),
             least=self._least(usual.least),
             severity=self._one_of("severity", given.severity, SEVERITIES),
             then=self._then(retrains=retrains),

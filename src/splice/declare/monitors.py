@@ -43,7 +43,8 @@ class Monitor(msgspec.Struct, frozen=True, kw_only=True):
         against: With what it is compared: so long ago. Of drift, the bound is on the distance; of
             all else, on the ratio to the same window then (`above=1.5` is half as much again).
         clear: Where it is fine again; a tenth on the good side of the bound where left out.
-        cooldown: How long after it was fine again no new firing is told.
+        cooldown: How long it must be fine again before its alert ends, 15 min where left out; a
+            figure that goes to and fro makes one alert.
         sure: Whether its 95 % interval must be beyond the bound as a whole.
         name: Its name; made of what it watches where left out.
     """
