@@ -28,7 +28,8 @@ FEW_VALUES = 50
 """Different numbers that are counted one by one."""
 FEW_WORDS = 100
 """Different words that are counted one by one; beyond, and for good, only by bucket."""
-BUCKETS = 128
+BUCKETS = 512
+"""A power of two, so that buckets can be put together in halves."""
 KLL_K = 200
 KLL_AS_SAMPLE = 10_000
 """A KLL sketch of this k is off as a random sample of so many would be.
@@ -48,7 +49,7 @@ def quantiles_of(values: Floats) -> bytes:
         # Sorted: in the order of the calls, the columns of a profile would still be rows.
         return _RAW + np.sort(values).astype("<f8", copy=False).tobytes()
     sketch = sketching.kll_doubles_sketch(KLL_K)
-    sketch.update(np.ascontiguousarray(values))
+    sketch.update(np.array(values, np.float64))  # a copy: it takes no array that is read-only
     return _KLL + sketch.serialize()
 
 

@@ -52,10 +52,18 @@ class Naming:
             self._seen[place] = None
             return {}
         return {
-            hashed: word
-            for word in words
-            if before[hashed := word_hash(word)] >= NAMED and not _PERSONAL.search(word)
+            hashed: word for word in words if may_be_named(word, before[hashed := word_hash(word)])
         }
+
+
+def may_be_named(word: str, count: int) -> bool:
+    """Whether a word came often enough, and has nothing in it that only personal words have."""
+    return count >= NAMED and not _PERSONAL.search(word)
+
+
+def is_text(text: str) -> bool:
+    """Whether it is a text rather than a word."""
+    return len(text) > MOST_WORD or text.count(" ") > 4
 
 
 class Terms(msgspec.Struct):
@@ -114,7 +122,7 @@ def _mixed(name: str, values: Column, kinds: set[type], terms: Terms) -> Profile
 def _strings(name: str, values: Column, kinds: set[type], profile: Profile, terms: Terms) -> None:
     texts = cast("list[str]", values if kinds == {str} else [v for v in values if type(v) is str])
     counts = Counter(texts)
-    long = {text for text in counts if len(text) > MOST_WORD or text.count(" ") > 4}
+    long = {text for text in counts if is_text(text)}
     if long:
         profile.texts = texts_of([t for t in texts if t in long], terms.encode.get(name))
     words = {word: count for word, count in counts.items() if word not in long}
