@@ -15,6 +15,7 @@ from splice.cli import (
     call_export,
     calls,
     consume,
+    dashboard,
     endpoints,
     event_outbox,
     event_publish,
@@ -82,6 +83,7 @@ events.app.add_typer(event_outbox.app, name="outbox", help="Decisions that are t
 app.add_typer(events.app, name="events", help="Events that could not be answered.")
 app.add_typer(relay.app, name="outbox", help="Outbox tables of your applications.")
 app.add_typer(outcomes.app, name="outcomes", help="What really happened.")
+app.add_typer(dashboard.app, name="dashboard", help="Files for Grafana and Prometheus.")
 models.app.command()(endpoints.endpoint)
 app.add_typer(models.app, name="models", help="Registered models.")
 app.add_typer(prompts.app, name="prompts", help="Versions of prompts.")
