@@ -167,9 +167,12 @@ class LabelStore(Protocol):
         ...
 
     def tallied(
-        self, integration: str, outcome: str, since_s: int, until_s: int, *, segments: bool = False
+        self, of: tuple[str, str], since_s: int, until_s: int, segment: str | None = ""
     ) -> list[Tallied]:
-        """Counts of the buckets that start in that half-open range, or those of its segments."""
+        """Counts of the buckets that start in that half-open range.
+
+        `of` is integration and outcome. Segment empty is of all calls; None is every segment's own.
+        """
         ...
 
     def labels(self, call_ids: Sequence[str]) -> list[Label]:

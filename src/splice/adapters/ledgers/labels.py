@@ -138,21 +138,23 @@ class SqlLabels:
             yield SqlTurn(self._database, connection)
 
     def tallied(
-        self, integration: str, outcome: str, since_s: int, until_s: int, *, segments: bool = False
+        self, of: tuple[str, str], since_s: int, until_s: int, segment: str | None = ""
     ) -> list[Tallied]:
-        """Counts of the buckets that start in that half-open range, or those of its segments."""
-        of_this = quality_segments.c.integration == integration
+        """Counts of the buckets that start in that half-open range."""
+        integration, outcome = of
         named = select(quality_segments.c.segment).where(
-            of_this, quality_segments.c.outcome == outcome
+            quality_segments.c.integration == integration, quality_segments.c.outcome == outcome
         )
         with self._database.read() as connection:
-            wanted = list(connection.execute(named).scalars()) if segments else [""]
+            wanted = [segment]
+            if segment is None:
+                wanted = sorted(connection.execute(named).scalars())
             found: list[Tallied] = []
-            for segment in wanted:
+            for one in wanted:
                 query = select(quality).where(
                     quality.c.integration == integration,
                     quality.c.outcome == outcome,
-                    quality.c.segment == segment,
+                    quality.c.segment == one,
                     quality.c.start_s >= since_s,
                     quality.c.start_s < until_s,
                 )
