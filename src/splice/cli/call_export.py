@@ -60,7 +60,8 @@ def export_(
             raise UnknownIntegration(
                 integration[:80], got="no release of it", mend="splice release list"
             )
-        columns = columns_of(manifests, outcome or ())
+        truths = [one.outcome for manifest in manifests for one in manifest.truths]
+        columns = columns_of(manifests, [*(outcome or ()), *truths])
         source = Source(opened.records, opened.outcomes, settings.cost.currency)
         pieces = export(source, wanted, chosen, columns, most=limit)
         if out is None:
