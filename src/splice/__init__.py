@@ -28,6 +28,7 @@ from splice.declare.gates import (
     Slices,
 )
 from splice.declare.monitors import Monitor, retrain
+from splice.declare.profiling import Profile
 from splice.declare.retraining import Pipeline, Retraining, Trained
 from splice.declare.spec import (
     LLM,
@@ -84,6 +85,7 @@ __all__ = [
     "Objective",
     "Pipeline",
     "Prediction",
+    "Profile",
     "Reply",
     "Request",
     "Retraining",

@@ -246,6 +246,7 @@ class Control:
             gates=self._gates(found, before),
             rollout=pinned_rollout(declaration.name, declaration.plan, pin, running, routes),
             holdout=pinned_holdout(declaration.name, declaration.plan, pin),
+            profile=declaration.options.profile,
             monitors=declaration.options.monitors,
             truths=declaration.options.truths,
         )

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import msgspec
 
 from splice.core.monitors import PinnedMonitor
+from splice.core.profiles import PinnedProfile
 from splice.core.truths import PinnedTruth
 from splice.core.versions import Card, Lineage
 
@@ -179,6 +180,7 @@ class Manifest(msgspec.Struct, frozen=True, omit_defaults=True):
     holdout: PinnedHoldout | None = None
     monitors: tuple[PinnedMonitor, ...] = ()
     truths: tuple[PinnedTruth, ...] = ()
+    profile: PinnedProfile | None = None
 
     @property
     def digest(self) -> str:

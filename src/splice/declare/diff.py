@@ -8,6 +8,7 @@ from typing import Any, cast
 import msgspec
 
 from splice.core.figures import figure_text
+from splice.core.profiles import PinnedProfile
 from splice.core.release import (
     Bundle,
     Manifest,
@@ -46,6 +47,7 @@ def manifest_diff(before: Manifest, after: Manifest) -> list[Change]:
             ("shadow", _shadow_text(before.rollout), _shadow_text(after.rollout)),
             ("guards", _guards_text(before.rollout), _guards_text(after.rollout)),
             ("holdout", _holdout_text(before.holdout), _holdout_text(after.holdout)),
+            ("profile", _profile_text(before.profile), _profile_text(after.profile)),
         )
         if old != new
     ]
@@ -56,6 +58,16 @@ def manifest_diff(before: Manifest, after: Manifest) -> list[Change]:
     if before.bundle != after.bundle:
         changes.append(Change("source", before.bundle[:12], after.bundle[:12]))
     return changes
+
+
+def _profile_text(profile: PinnedProfile | None) -> str:
+    if profile is None:
+        return ""
+    named = (
+        ("segments", profile.segments), ("columns", profile.columns), ("without", profile.skip),
+        ("meaning of", profile.meaning),
+    )  # fmt: skip
+    return "; ".join(f"{what} {', '.join(names)}" for what, names in named if names)
 
 
 def rollout_text(rollout: PinnedRollout | None) -> str:

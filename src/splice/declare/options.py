@@ -11,11 +11,13 @@ import msgspec
 from splice.core.access import Budget, BudgetScope, Period
 from splice.core.errors import DeclarationError
 from splice.core.monitors import PinnedMonitor
+from splice.core.profiles import PinnedProfile
 from splice.core.truths import PinnedTruth
 from splice.core.units import money, seconds
 from splice.declare.gate_reading import read_gates
 from splice.declare.gates import ReadGates
 from splice.declare.monitor_reading import read_monitors
+from splice.declare.profiling import read_profile
 from splice.declare.spec import LLM, Cache, Cheapest, Conversation, Integration, Log, Risk, Spend
 from splice.declare.truth_reading import read_truths
 
@@ -58,6 +60,7 @@ class Options(msgspec.Struct, frozen=True):
     gates: tuple[ReadGates, ...] = ()
     monitors: tuple[PinnedMonitor, ...] = ()
     truths: tuple[PinnedTruth, ...] = ()
+    profile: PinnedProfile | None = None
 
 
 def read_patience(route: LLM, wrong: Wrong, *, conversation: bool) -> Patience:
@@ -80,8 +83,10 @@ def read_patience(route: LLM, wrong: Wrong, *, conversation: bool) -> Patience:
     )
 
 
-def read_options(cls: type[Integration], name: str, risk: Risk, wrong: Wrong) -> Options:
-    """The options of a class; notes what is wrong with them."""
+def read_options(
+    cls: type[Integration], name: str, risk: Risk, entity: str | None, wrong: Wrong
+) -> Options:
+    """The options of a class; notes what is wrong with them. `entity` is a field's name."""
     cache = _typed(cls, "cache", Cache, wrong) or Cache()
     log = _typed(cls, "log", Log, wrong)
     choose = _typed(cls, "choose", Cheapest, wrong)
@@ -132,6 +137,7 @@ def read_options(cls: type[Integration], name: str, risk: Risk, wrong: Wrong) ->
         gates=read_gates(cls.gates, high_risk=risk is Risk.HIGH, wrong=wrong),
         monitors=watched.monitors,
         truths=read_truths(cls.truth, wrong),
+        profile=read_profile(cls.profile, entity, wrong),
     )
 
 

@@ -87,10 +87,10 @@ class _Reader:
         risk = self._risk()
         deadline_s = self._deadline()
         objective = self._objective()
-        options = read_options(cls, self.name, risk, self.wrong)
         request, request_type = self._types("request")
         reply, _ = self._types("reply")
         entity = self._entity(request_type)
+        options = read_options(cls, self.name, risk, entity, self.wrong)
         has_context = cls.context is not Integration.context
         has_decide = cls.decide is not Integration.decide
         self._made_without_arguments()

@@ -11,6 +11,7 @@ import msgspec
 
 from splice.declare.gates import Gates
 from splice.declare.monitors import Monitor
+from splice.declare.profiling import Profile
 from splice.declare.retraining import Pipeline
 from splice.declare.truths import Truth
 
@@ -282,6 +283,7 @@ class Integration:
         gates: What a version of a model must pass before it answers; nothing where left out.
         monitors: What of its calls is watched, and what is done when it is bad.
         truth: Which outcome tells whether it was right; nothing tells it where left out.
+        profile: Which columns of its calls are profiled; all, in no segments, where left out.
     """
 
     name: ClassVar[str] = ""
@@ -304,6 +306,7 @@ class Integration:
     gates: ClassVar[Gates | tuple[Gates, ...] | list[Gates] | None] = None
     monitors: ClassVar[tuple[Monitor, ...] | list[Monitor]] = ()
     truth: ClassVar[Truth | tuple[Truth, ...] | list[Truth] | None] = None
+    profile: ClassVar[Profile | None] = None
 
     def context(self, request: Any, look: Lookup, /) -> Any:
         """What the routes see: a mapping. May be `async`. Left out, it is the request's fields."""
