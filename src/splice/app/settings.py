@@ -16,6 +16,7 @@ from typing import Any, cast, get_origin
 
 import msgspec
 
+from splice.app.alert_sections import AlertSettings, MonitorSettings
 from splice.app.event_sections import (
     ConsumeSettings,
     InboxSettings,
@@ -56,7 +57,7 @@ POOL_ENV = ("LD_LIBRARY_PATH", "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "PYTHONP
 """What a worker process gets of the environment: where its libraries are, and how to run them."""
 _OVERRIDDEN = (
     "project", "server", "ledger", "models", "cost", "telemetry", "access", "meters", "cache",
-    "gateway", "registry", "tracking", "sagemaker", "oip", "kafka", "inbox",
+    "gateway", "monitors", "registry", "tracking", "sagemaker", "oip", "kafka", "inbox",
     "outbox",
 )  # fmt: skip
 
@@ -89,6 +90,8 @@ class Settings(Section, frozen=True):
     outbox: OutboxSettings = OutboxSettings()
     webhooks: dict[str, WebhookSettings] = {}  # noqa: RUF012 - as above
     relay: dict[str, RelaySettings] = {}  # noqa: RUF012 - as above
+    monitors: MonitorSettings = MonitorSettings()
+    alerts: dict[str, AlertSettings] = {}  # noqa: RUF012 - as above
     root: str = "."
     # Environment variable to its secret: never shown, never written.
     secrets: dict[str, str] = {}  # noqa: RUF012 - as above
@@ -173,6 +176,8 @@ def _secret_names(settings: Settings) -> set[str]:
         *(hook.secret_env for hook in settings.webhooks.values()),
         *(relay.url_env for relay in settings.relay.values()),
     }  # fmt: skip
+    for channel in settings.alerts.values():
+        names |= {channel.url_env, channel.secret_env, channel.user_env, channel.password_env}
     names |= {*POOL_ENV, *(name for pool in settings.pools.values() for name in pool.env)}
     for provider in settings.providers.values():
         names |= {provider.api_key_env, *(one.api_key_env for one in provider.deployments)}

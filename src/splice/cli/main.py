@@ -22,6 +22,7 @@ from splice.cli import (
     events,
     keys,
     models,
+    monitors,
     outcomes,
     project,
     prompts,
@@ -86,6 +87,7 @@ app.add_typer(outcomes.app, name="outcomes", help="What really happened.")
 app.add_typer(dashboard.app, name="dashboard", help="Files for Grafana and Prometheus.")
 models.app.command()(endpoints.endpoint)
 app.add_typer(models.app, name="models", help="Registered models.")
+app.add_typer(monitors.app, name="monitors", help="What is watched, and who is told.")
 app.add_typer(prompts.app, name="prompts", help="Versions of prompts.")
 app.add_typer(keys.app, name="keys", help="API keys: who may ask.")
 app.add_typer(budgets.app, name="budgets", help="Budgets: what may be spent.")

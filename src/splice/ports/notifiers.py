@@ -22,6 +22,7 @@ class Channel(msgspec.Struct, frozen=True):
     name: str
     kind: str
     url: str = ""
+    secret_url: bool = False  # whoever knows it may post: it stands in no error
     to: tuple[str, ...] = ()
     sender: str = ""
     secret: str = ""

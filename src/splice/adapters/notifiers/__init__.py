@@ -1,0 +1,1 @@
+"""Notifiers: how people, and systems of theirs, are told of alerts."""
