@@ -18,7 +18,7 @@ from splice.ports.figures import Sought
 NEWEST = 10_000
 """Calls of each kind whose latencies are looked at: enough for the 99th percentile."""
 
-_NOT_ASKED = {
+NOT_ASKED = {
     Reason.REPEATED, Reason.CACHED, Reason.SIMILAR, Reason.SHARED, Reason.CANCELLED,
     Reason.DISCONNECTED, Reason.REJECTED, Reason.NOT_RECORDED, Reason.CONTEXT_FAILED,
 }  # fmt: skip
@@ -69,7 +69,7 @@ class SqlFigures:
             kinds.c.release.in_(sought.releases),
             kinds.c.variant == sought.variant,
             kinds.c.status != Status.REFUSED.value,
-            kinds.c.reason.not_in([one.value for one in _NOT_ASKED]),
+            kinds.c.reason.not_in([one.value for one in NOT_ASKED]),
         )
         with self._database.read() as connection:
             return {row.id: (row.status, row.reason) for row in connection.execute(query)}

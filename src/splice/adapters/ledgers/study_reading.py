@@ -1,0 +1,282 @@
+"""What studies read of the ledger: which units have something new, and what each came to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import msgspec
+from sqlalchemy import Connection, and_, func, select
+
+from splice.adapters.ledgers.database import Database
+from splice.adapters.ledgers.figures import NOT_ASKED
+from splice.adapters.ledgers.records import unindexed
+from splice.adapters.ledgers.tables import calls, kinds, outcomes
+from splice.core.call import Reason, Status
+from splice.core.rollout import SHADOW
+from splice.core.spans import CROSSED, Came, Progress, Sought, Span, Touched, Unit
+
+_AT_ONCE = 400  # ids in one statement
+_PAGE = 5_000  # calls in memory at once
+_BEHIND = 5_000  # numbers of outcomes: whoever took one may commit it late
+_LATE_US = 120_000_000  # so long after it took the number, at the most
+
+LedgerRow: TypeAlias = Any  # the driver types its columns, and names them
+
+
+class Reading:
+    """Reads for one span; short statements, each by an index.
+
+    Args:
+        database: The ledger.
+        span: What is studied.
+        now_us: As of when.
+    """
+
+    def __init__(self, database: Database, span: Span, now_us: int) -> None:
+        self._database = database
+        self._span = span
+        self._now_us = now_us
+        self._kinds = self._read_kinds()
+        releases = frozenset(span.releases)
+        self._arms = {
+            number: arm
+            for number, kind in self._kinds.items()
+            if kind.release in releases and (arm := span.arm(kind.variant)) is not None
+        }
+
+    def _read_kinds(self) -> dict[int, Any]:  # rows of `call_kinds`
+        query = select(kinds).where(
+            kinds.c.integration == self._span.integration,
+            kinds.c.status != Status.REFUSED.value,
+            kinds.c.variant != SHADOW,
+        )
+        with self._database.read() as connection:
+            return {row.id: row for row in connection.execute(query)}
+
+    def touched(self, progress: Progress, limit: int) -> Touched:
+        """Units with something new since then."""
+        span, now = self._span, self._now_us
+        units: dict[str, None] = {}
+        since = max(progress.asked_us, span.since_us)
+        rows, until = self._asked(since, now + 1, limit)
+        settled = max(since, min(until, now - span.lag_us))
+        more = until <= now
+        nameless = progress.nameless
+        for row in rows:
+            if row.entity is not None:
+                units[row.entity] = None
+            elif row.asked_us < settled:
+                nameless += 1
+        seen_again = sum(row.entity is None and row.asked_us >= settled for row in rows)
+        last = max((row.asked_us for row in rows), default=0)
+        due = dict(progress.due)
+        for matures in {one.matures_us for one in span.outcomes if one.matures_us}:
+            start = max(due.get(str(matures), 0), span.since_us)
+            rows, until = self._asked(start, now - matures + 1, limit)
+            units.update((row.entity, None) for row in rows if row.entity is not None)
+            more = more or until <= now - matures
+            due[str(matures)] = max(start, min(until, now - matures - span.lag_us))
+        number, told, cut = self._told(progress, limit)
+        units.update(dict.fromkeys(told))
+        changed = msgspec.structs.replace(
+            progress, asked_us=settled, due=due, outcome=number, nameless=nameless,
+            looked_us=progress.looked_us if cut else now, last_us=max(progress.last_us, last),
+        )  # fmt: skip
+        return Touched(list(units), changed, more or cut, nameless + seen_again)
+
+    def _asked(self, since_us: int, until_us: int, limit: int) -> tuple[list[LedgerRow], int]:
+        """Calls of the span in a stretch of time, and up to when they are all there."""
+        found: list[LedgerRow] = []
+        end = until_us
+        with self._database.read() as connection:
+            for number in self._arms if since_us < until_us else ():
+                query = select(calls.c.asked_us, calls.c.entity).where(
+                    calls.c.kind == number, calls.c.asked_us >= since_us, calls.c.asked_us < end
+                )
+                rows = connection.execute(query.order_by(calls.c.asked_us).limit(limit)).all()
+                if len(rows) == limit:
+                    cut = rows[-1].asked_us
+                    if cut == since_us:  # so many of one microsecond: all of them, then
+                        same = query.where(calls.c.asked_us == since_us)
+                        rows, cut = connection.execute(same).all(), since_us + 1
+                    end = min(end, cut)
+                found += rows
+        return [row for row in found if row.asked_us < end], end
+
+    def _told(self, progress: Progress, limit: int) -> tuple[int, list[str], bool]:
+        """Units that outcomes are about which came since; whether there are more of them."""
+        names = [one.name for one in self._span.outcomes]
+        if not names:
+            return progress.outcome, [], False
+        late = and_(
+            outcomes.c.id > progress.outcome - _BEHIND,
+            outcomes.c.id <= progress.outcome,
+            outcomes.c.received_us >= progress.looked_us - _LATE_US,
+        )
+        columns = (outcomes.c.id, outcomes.c.call_id, outcomes.c.entity)
+        mine = (outcomes.c.integration == self._span.integration, outcomes.c.name.in_(names))
+        with self._database.read() as connection:
+            top = connection.execute(select(func.max(outcomes.c.id))).scalar() or 0
+            new = select(*columns).where(
+                outcomes.c.id > progress.outcome, outcomes.c.id <= top, *mine
+            )
+            rows = connection.execute(new.order_by(outcomes.c.id).limit(limit)).all()
+            cut = len(rows) == limit
+            number = rows[-1].id if cut else max(top, progress.outcome)
+            rows = [*rows, *connection.execute(select(*columns).where(late, *mine))]
+            units = self._about(connection, rows)
+        return number, units, cut
+
+    def _about(self, connection: Connection, rows: Sequence[LedgerRow]) -> list[str]:
+        """The units of outcomes: those of their calls, and entities that are in the study."""
+        units = dict.fromkeys(row.entity for row in rows if row.call_id is None and row.entity)
+        ids = [row.call_id for row in rows if row.call_id is not None]
+        for some in _parts(ids):
+            query = select(calls.c.entity, calls.c.kind).where(calls.c.id.in_(some))
+            for row in connection.execute(query):
+                if row.entity is not None and row.kind in self._arms:
+                    units[row.entity] = None
+        return list(units)
+
+    def counted(self, names: Sequence[str]) -> list[Unit]:
+        """Units as they are now; those without calls in the span are left out."""
+        found: dict[str, Unit] = {}
+        for some in _parts(list(names), 100):
+            self._count(some, found)
+        return [one for one in found.values() if one.calls]
+
+    def _count(self, names: Sequence[str], found: dict[str, Unit]) -> None:
+        told = [self._of_entities(one, names) for one in self._span.outcomes]
+        for page in self._calls(names):
+            for row in page:
+                unit = found.get(row.entity)
+                if unit is None:
+                    unit = found[row.entity] = Unit(row.entity, CROSSED, 0)
+                self._add(unit, row)
+            for one, of_entities in zip(self._span.outcomes, told, strict=True):
+                self._join(one, page, of_entities, found)
+
+    def _calls(self, names: Sequence[str]) -> Iterator[list[LedgerRow]]:
+        """Calls of units since the start of their past, in pages."""
+        columns = (calls.c.id, calls.c.kind, calls.c.asked_us, calls.c.duration_us,
+                   calls.c.entity, calls.c.cost_nano)  # fmt: skip
+        query = select(*columns).where(
+            calls.c.entity.in_(names),
+            calls.c.asked_us >= self._span.past_us,
+            calls.c.asked_us <= self._now_us,
+            unindexed(calls.c.kind).in_(list(self._kinds)),
+        )
+        with self._database.read() as connection:
+            rows = connection.execution_options(yield_per=_PAGE).execute(query)
+            for page in rows.partitions():
+                yield list(page)
+
+    def _add(self, unit: Unit, row: LedgerRow) -> None:
+        """What a call adds to its unit, but for outcomes."""
+        arm = self._arms.get(row.kind)
+        if arm is None or row.asked_us < self._span.since_us:
+            return  # of its past, or of a variant that is not compared
+        if not unit.calls:
+            unit.arm, unit.first_us = arm, row.asked_us
+        elif unit.arm != arm:
+            unit.arm = CROSSED
+        unit.calls += 1
+        unit.first_us = min(unit.first_us, row.asked_us)
+        unit.duration_us += row.duration_us
+        if row.cost_nano is not None:
+            unit.costed += 1
+            unit.cost_nano += row.cost_nano
+        kind = self._kinds[row.kind]
+        if kind.reason in NOT_ASKED:
+            return
+        unit.asked += 1
+        failed = kind.status == Status.FAILED
+        unit.failures += failed
+        unit.errors += failed or kind.reason == Reason.FALLBACK
+
+    def _join(
+        self,
+        sought: Sought,
+        page: Sequence[LedgerRow],
+        of_entities: Mapping[str, Sequence[tuple[int, int, float]]],
+        found: Mapping[str, Unit],
+    ) -> None:
+        """What the calls of a page came to in one outcome: the latest that is about each."""
+        span, now = self._span, self._now_us
+        matures = sought.matures_us or 0
+        within = sought.within_us
+        mature = [row for row in page if row.asked_us + matures <= now]
+        of_calls = self._of_calls(sought, [row.id for row in mature])
+        for row in mature:
+            past = row.asked_us < span.since_us
+            if past and row.asked_us + matures > span.since_us:
+                continue  # neither before the study nor in it
+            if not past and row.kind not in self._arms:
+                continue
+            # What came of an earlier call may be told during the study, and be made by it.
+            before = min(now, span.since_us - 1) if past else now
+            best = max(
+                (one for one in (
+                    *(one for one in of_calls.get(row.id, ()) if one[0] <= before),
+                    *(one for one in of_entities.get(row.entity, ())
+                      if row.asked_us <= one[0] <= before
+                      and (within is None or one[0] <= row.asked_us + within)),
+                )),
+                default=None,
+            )  # fmt: skip
+            value = sought.absent if best is None else best[2]
+            if value is None or value != value:  # nothing is known, or nothing it can count
+                continue
+            came = found[row.entity].outcomes.setdefault(sought.name, Came())
+            if past:
+                came.past_calls += 1
+                came.past_total += value
+            else:
+                came.calls += 1
+                came.total += value
+
+    def _of_calls(
+        self, sought: Sought, ids: Sequence[str]
+    ) -> dict[str, list[tuple[int, int, float]]]:
+        """Outcomes that name these calls: when, their number, and what they count."""
+        found: dict[str, list[tuple[int, int, float]]] = {}
+        with self._database.read() as connection:
+            for some in _parts(ids):
+                query = select(
+                    outcomes.c.call_id, outcomes.c.at_us, outcomes.c.id, outcomes.c.value
+                ).where(outcomes.c.call_id.in_(some), *self._named(sought))
+                for row in connection.execute(query):
+                    found.setdefault(row.call_id, []).append(_told(sought, row))
+        return found
+
+    def _of_entities(
+        self, sought: Sought, names: Sequence[str]
+    ) -> dict[str, list[tuple[int, int, float]]]:
+        """The same of outcomes that name an entity and no call."""
+        found: dict[str, list[tuple[int, int, float]]] = {}
+        query = select(outcomes.c.entity, outcomes.c.at_us, outcomes.c.id, outcomes.c.value).where(
+            outcomes.c.call_id.is_(None), outcomes.c.entity.in_(names), *self._named(sought)
+        )
+        with self._database.read() as connection:
+            for row in connection.execute(query):
+                found.setdefault(row.entity, []).append(_told(sought, row))
+        return found
+
+    def _named(self, sought: Sought) -> tuple[Any, ...]:  # SQLAlchemy's own types
+        return (
+            outcomes.c.integration == self._span.integration,
+            outcomes.c.name == sought.name,
+        )
+
+
+def _told(sought: Sought, row: LedgerRow) -> tuple[int, int, float]:
+    """When, its number, and what it counts; NaN of a value that counts nothing here."""
+    value = msgspec.json.decode(row.value, type=bool | float | str)
+    number = sought.number(value)
+    return row.at_us, row.id, float("nan") if number is None else number
+
+
+def _parts(values: Sequence[Any], size: int = _AT_ONCE) -> Iterable[Sequence[Any]]:
+    for start in range(0, len(values), size):
+        yield values[start : start + size]
