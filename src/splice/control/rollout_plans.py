@@ -17,7 +17,7 @@ from splice.core.release import (
     PinnedRoute,
     Variant,
 )
-from splice.core.rollout import CHALLENGER, HOLDOUT, SHADOW, challenger_of, share_text
+from splice.core.rollout import CHALLENGER, HOLDOUT, SHADOW, challenger_of, share_text, what_runs
 from splice.declare.rollouts import MOST_STEPS, Plan, Policy
 from splice.declare.routes import TimedRoute
 
@@ -40,11 +40,6 @@ def salt_of(integration: str, routes: tuple[PinnedRoute, ...]) -> str:
     """The same for the same challenger: who has a variant keeps it while the share grows."""
     text = "/".join([integration, *map(what_runs, routes)])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def what_runs(route: PinnedRoute) -> str:
-    """What a route runs; the version of a rule changes with every other line of its source."""
-    return route.label if route.kind == "rule" else f"{route.label} {route.version}"
 
 
 def declared(plan: Plan, running: PinnedRollout | None) -> PinnedRollout:

@@ -6,7 +6,7 @@ import re
 from hashlib import blake2b
 
 from splice.core.errors import DeclarationError
-from splice.core.release import PinnedRollout, Variant
+from splice.core.release import PinnedRollout, PinnedRoute, Variant
 
 WHOLE = 10_000
 """Shares are counted in ten-thousandths: a hundredth of a percent is the smallest."""
@@ -60,6 +60,11 @@ def next_step(rollout: PinnedRollout) -> int | None:
     challenger = challenger_of(rollout)
     share = 0 if challenger is None else challenger.share
     return next((step for step in rollout.steps if step > share), None)
+
+
+def what_runs(route: PinnedRoute) -> str:
+    """What a route runs; the version of a rule changes with every other line of its source."""
+    return route.label if route.kind == "rule" else f"{route.label} {route.version}"
 
 
 def share_text(counted: int) -> str:
