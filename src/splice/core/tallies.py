@@ -78,6 +78,8 @@ class Errors(msgspec.Struct, array_like=True):
         e2 = (foretold - true) * (foretold - true)
         d2 = (true - self.pivot) * (true - self.pivot)
         e4, d4 = e2 * e2, d2 * d2
+        if not math.isfinite(self.e4 + self.d4 + self.e2d2):
+            return True
         return not (2 * e4 <= self.e4 and 2 * d4 <= max(self.d4, 1e-300)) or self.count < 3
 
     def merge(self, other: Errors) -> None:

@@ -36,7 +36,8 @@ class Truth(msgspec.Struct, frozen=True):
             good payment. Left out, it means nothing: such calls are awaited.
         good: Of a rating: from which value on it is good.
         at: Of a ranking: how many places count; 10 where it is left out.
-        segments: Fields of the request by whose values quality is told apart.
+        segments: Fields by whose values quality is told apart, of what `context()` gives (of the
+            request where there is none); those of `splice.Profile` where they are left out.
     """
 
     outcome: str

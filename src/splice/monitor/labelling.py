@@ -8,6 +8,7 @@ from typing import TypeAlias
 import msgspec
 
 from splice.core.call import Record
+from splice.core.release import Manifest
 from splice.core.tallies import OTHER, Tally, count_call, count_label, decode, encode
 from splice.core.truths import PinnedTruth
 from splice.monitor.scoring import scored, told
@@ -37,7 +38,7 @@ class Truths:
             release = self._releases.release(integration, number)
             if release is None:
                 return ()
-            known = self._of[integration, number] = release.manifest.truths
+            known = self._of[integration, number] = truths_in(release.manifest)
         return known
 
     def refresh(self) -> None:
@@ -46,7 +47,7 @@ class Truths:
             if self._seen.get(live.integration) == live.generation:
                 continue
             for release in self._releases.releases(live.integration):
-                self._of[live.integration, release.number] = release.manifest.truths
+                self._of[live.integration, release.number] = truths_in(release.manifest)
             self._seen[live.integration] = live.generation
 
     def within_s(self) -> dict[tuple[str, str], float]:
@@ -57,6 +58,14 @@ class Truths:
                 key = (integration, truth.outcome)
                 found[key] = max(found.get(key, 0.0), truth.within_s)
         return found
+
+
+def truths_in(manifest: Manifest) -> tuple[PinnedTruth, ...]:
+    """The truths of a release; one that names no segments has those of the profiles."""
+    fields = () if manifest.profile is None else manifest.profile.segments
+    return tuple(
+        msgspec.structs.replace(one, segments=one.segments or fields) for one in manifest.truths
+    )
 
 
 class Labeller:

@@ -8,6 +8,7 @@ from typing import Any, cast
 import msgspec
 
 from splice.core.call import Outcome, Record, Status
+from splice.core.tallies import OTHER
 from splice.core.truths import PinnedTruth, Task, Value
 from splice.ports.labels import Scored
 
@@ -48,7 +49,7 @@ class _Seen:
         self._read: dict[str, Any] = {}
 
     def at(self, path: str) -> Any:
-        """The value at `prediction.…`, `reply.…` or `input.…`; None where there is none."""
+        """The value at `prediction.…`, `reply.…`, `input.…`; None where there is none."""
         root, *names = path.split(".")
         found = self._root(root)
         for name in names:
@@ -58,12 +59,9 @@ class _Seen:
         return found
 
     def segments(self, fields: Sequence[str]) -> list[str]:
-        found = ((field, self.at(f"input.{field}")) for field in fields)
-        return [
-            f"{field}={str(value)[:_MOST_SEGMENT]}"
-            for field, value in found
-            if isinstance(value, (str, bool, int, float))
-        ]
+        """As profiles name them: `country=DE`, of the context, which may be the request itself."""
+        seen = "input" if self._record.context is None else "context"
+        return [f"{field}={_segment(self.at(f'{seen}.{field}'))}" for field in fields]
 
     def _root(self, name: str) -> Any:
         if name not in self._read:
@@ -73,6 +71,15 @@ class _Seen:
             except msgspec.DecodeError:  # what was masked, or never was JSON
                 self._read[name] = None
         return self._read[name]
+
+
+def _segment(value: Any) -> str:
+    if value is None:
+        return "(missing)"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    text = str(value) if isinstance(value, (int, float, str)) else OTHER
+    return text if len(text) <= _MOST_SEGMENT else OTHER
 
 
 def _chance(value: Any) -> float | None:

@@ -108,7 +108,7 @@ class Turn(Protocol):
         """The labels that there are, by call id and name of the outcome."""
         ...
 
-    def put_labels(self, labels: Sequence[Label]) -> None:
+    def put_labels(self, some: Sequence[Label]) -> None:
         """Store them, in place of those that there are."""
         ...
 
@@ -120,7 +120,7 @@ class Turn(Protocol):
         """Counts of these keys; of a key without any, an empty one."""
         ...
 
-    def put_tallies(self, tallied: Sequence[Tallied]) -> None:
+    def put_tallies(self, some: Sequence[Tallied]) -> None:
         """Store them, in place of those that there are."""
         ...
 

@@ -204,7 +204,7 @@ class SqlTurn:
             labels.c.release == key.release,
             labels.c.variant == key.variant,
         )
-        for row in self._connection.execution_options(yield_per=1000).execute(query):
+        for row in self._connection.execute(query.execution_options(yield_per=1000)):
             yield label(row)
 
     def _replace(self, table: Table, key: Sequence[str], rows: list[dict[str, Any]]) -> None:
