@@ -117,7 +117,7 @@ class Profile(msgspec.Struct, omit_defaults=True):
     private: bool = False  # it names who a call is about: nothing of it may be named
 
 
-class Measured(msgspec.Struct, frozen=True, omit_defaults=True):
+class Measured(msgspec.Struct, frozen=True):
     """How far apart two profiles of a column are, by one measure.
 
     `value` is 0 where they are alike; `low` and `high` are the ends of its 95 % interval. `p` is
@@ -131,7 +131,7 @@ class Measured(msgspec.Struct, frozen=True, omit_defaults=True):
     p: float | None = None
 
 
-class ColumnDrift(msgspec.Struct, frozen=True, omit_defaults=True):
+class ColumnDrift(msgspec.Struct, frozen=True):
     """How one column has drifted.
 
     `measure`, `value`, `low`, `high` are of the measure that decides (what made the alarm, or the
@@ -188,7 +188,7 @@ class DriftQuestion(msgspec.Struct, frozen=True, omit_defaults=True):
     columns: tuple[str, ...] = ()
 
 
-class DriftReport(msgspec.Struct, frozen=True, omit_defaults=True):
+class DriftReport(msgspec.Struct, frozen=True):
     """The answer: each column, those with an alarm first. `why` where there is nothing to compare.
 
     `calls` and `reference_calls` are the most that any column had.

@@ -123,6 +123,7 @@ def _column(name: str, now: Shape | None, before: Shape | None) -> ColumnDrift:
             name, there.kind, why=f"{lacking} no such column",
             calls=int(now.calls) if now else 0, reference_calls=int(before.calls) if before else 0,
         )  # fmt: skip
+    now, before = _as_truths(now, before), _as_truths(before, now)
     kind = before.kind if before.kind is not Kind.NOTHING else now.kind
     calls, were = int(now.calls), int(before.calls)
     if min(calls, were) < FEWEST:
@@ -139,6 +140,20 @@ def _column(name: str, now: Shape | None, before: Shape | None) -> ColumnDrift:
         if min(count for count, _ in usual) >= FEWEST:
             found += _distances(kind, now, before)
     return ColumnDrift(name, kind, calls=calls, reference_calls=were, measures=tuple(found))
+
+
+def _as_truths(one: Shape, other: Shape) -> Shape:
+    """Numbers that are all 0 or 1 as truths, where the other side has truths."""
+    values = None if one.spread is None else one.spread.values
+    if other.kind is not Kind.TRUTH or one.kind is not Kind.NUMBER or not values:
+        return one
+    if not set(values) <= {0.0, 1.0}:
+        return one
+    counts = {int(value): count for value, count in values.items()}
+    truths = Words(sum(counts.values()), counts, {0: "false", 1: "true"})
+    kinds = {kind: count for kind, count in one.kinds.items() if kind is not Kind.NUMBER}
+    kinds[Kind.TRUTH] = float(truths.count)
+    return msgspec.structs.replace(one, kinds=kinds, truths=truths)
 
 
 def _distances(kind: Kind, now: Shape, before: Shape) -> list[Measured]:

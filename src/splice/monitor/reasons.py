@@ -22,6 +22,8 @@ def reason(one: ColumnDrift, now: Shape | None, before: Shape | None) -> str:
     if figure:
         now, before = figures(now).get(figure, now), figures(before).get(figure, before)
     told = [_missing(now, before), _types(one.kind, now, before)]
+    if one.alarm and one.measure in ("missing", "types"):
+        return "; ".join(part for part in told if part)
     if one.kind is Kind.NUMBER:
         told.append(_numbers(now.spread, before.spread))
     elif one.kind is Kind.LIST:

@@ -25,6 +25,7 @@ from splice.monitor.values import is_text, may_be_named
 FORMATS = (".parquet", ".csv", ".jsonl")
 _TEXTS = 5_000
 """So many texts of a column are looked at, evenly spread: each takes some hundredths of a ms."""
+_MISSING = ("", "NaN", "nan", "null")
 _TRUTHS = {"true": True, "false": False, "True": True, "False": False}
 
 
@@ -49,13 +50,17 @@ class Table(msgspec.Struct):
     skipped: tuple[str, ...] = ()  # columns of a type that is not compared
 
 
-def read(file: Path) -> Table:
-    """The rows of a file.
+def read(file: Path, words: Sequence[str] = ()) -> Table:
+    """The rows of a file. In a CSV, the columns of `words` are words, also where all are numbers.
 
     Raises:
         SettingsError: It is not there, does not read, or ends in nothing that is known.
     """
-    readers = {".parquet": _parquet, ".csv": _csv, ".jsonl": _jsonl}
+    readers: dict[str, Callable[[], Table]] = {
+        ".parquet": lambda: _parquet(file),
+        ".csv": lambda: _csv(file, words),
+        ".jsonl": lambda: _jsonl(file),
+    }
     reader = readers.get(file.suffix.lower())
     if reader is None:
         raise SettingsError(
@@ -63,7 +68,7 @@ def read(file: Path) -> Table:
             promised=f"one of {', '.join(FORMATS)}", mend="convert it",
         )  # fmt: skip
     try:
-        return reader(file)
+        return reader()
     except (OSError, ValueError, csv.Error) as error:
         raise SettingsError(
             file.name, got=str(error)[:300], promised="a readable file of rows"
@@ -191,13 +196,20 @@ def _finite(rows: int, numbers: Floats) -> Values:
     return Values(rows, missing, numbers[finite], int(len(numbers) - finite.sum() - missing))
 
 
-def _csv(file: Path) -> Table:
+def _csv(file: Path, words: Sequence[str]) -> Table:
     try:
-        import pyarrow.csv as arrow_csv  # an optional dependency
+        import pyarrow as pa  # an optional dependency
+        import pyarrow.csv as arrow_csv
     except ImportError:
-        return _plain_csv(file)
-    made: Any = arrow_csv
-    convert = made.ConvertOptions(strings_can_be_null=True, null_values=["", "NaN", "nan", "null"])
+        return _plain_csv(file, words)
+    made, string = cast("Any", arrow_csv), cast("Any", pa).string()
+    convert = made.ConvertOptions(
+        strings_can_be_null=True,
+        null_values=list(_MISSING),
+        true_values=[text for text, truth in _TRUTHS.items() if truth],
+        false_values=[text for text, truth in _TRUTHS.items() if not truth],
+        column_types=dict.fromkeys(words, string),
+    )
     table = made.read_csv(file, convert_options=convert)
     names = cast("list[str]", table.column_names)
     if len(set(names)) != len(names):
@@ -209,7 +221,7 @@ def _csv(file: Path) -> Table:
     return Table(file.name, int(table.num_rows), {name: column(name) for name in names})
 
 
-def _plain_csv(file: Path) -> Table:
+def _plain_csv(file: Path, words: Sequence[str]) -> Table:
     with file.open(newline="", encoding="utf-8-sig") as text:
         reader = csv.reader(text)
         header: list[str] = next(reader, [""])
@@ -218,13 +230,18 @@ def _plain_csv(file: Path) -> Table:
         raise ValueError("a column twice in the header")
     if any(len(row) != len(header) for row in rows):
         raise ValueError("a row with more or fewer values than the header has names")
-    columns = {name: _typed([row[place] for row in rows]) for place, name in enumerate(header)}
+    columns = {
+        name: _typed([row[place] for row in rows], words=name in words)
+        for place, name in enumerate(header)
+    }
     return _table(file, len(rows), columns)
 
 
-def _typed(texts: Sequence[str]) -> Column:
+def _typed(texts: Sequence[str], *, words: bool) -> Column:
     """Texts as what all of them can be: numbers, truths, else texts; empty ones are missing."""
-    kept = {text for text in texts if text not in ("", "NaN", "nan", "null")}
+    kept = {text for text in texts if text not in _MISSING}
+    if words:
+        return [text if text in kept else None for text in texts]
     if kept <= _TRUTHS.keys():
         return [_TRUTHS.get(text) for text in texts]
     try:
