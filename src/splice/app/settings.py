@@ -37,6 +37,7 @@ from splice.app.model_sections import (
 from splice.app.sections import (
     AccessSettings,
     CacheSettings,
+    ConsoleSettings,
     CostSettings,
     FeatureSettings,
     GatewaySettings,
@@ -58,7 +59,7 @@ POOL_ENV = ("LD_LIBRARY_PATH", "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "PYTHONP
 _OVERRIDDEN = (
     "project", "server", "ledger", "models", "cost", "telemetry", "access", "meters", "cache",
     "gateway", "monitors", "registry", "tracking", "sagemaker", "oip", "kafka", "inbox",
-    "outbox",
+    "outbox", "console",
 )  # fmt: skip
 
 
@@ -78,6 +79,7 @@ class Settings(Section, frozen=True):
     cache: CacheSettings = CacheSettings()
     gateway: GatewaySettings = GatewaySettings()
     masking: MaskingSettings = MaskingSettings()
+    console: ConsoleSettings = ConsoleSettings()
     pools: dict[str, PoolSettings] = {}  # noqa: RUF012 - as above
     registry: RegistrySettings = RegistrySettings()
     tracking: TrackingSettings = TrackingSettings()
@@ -190,7 +192,7 @@ def _override(plain: dict[str, Any], env: Mapping[str, str]) -> None:
         for field in msgspec.structs.fields(kind):
             value: Any = env.get(f"SPLICE_{section.upper()}_{field.name.upper()}")
             if value is not None and get_origin(field.type) is not dict:
-                if field.name in ("modules", "endpoint_keys"):
+                if field.name in ("modules", "endpoint_keys", "hosts"):
                     value = value.split(",")
                 fields = plain.setdefault(section, {})
                 if isinstance(fields, dict):  # else the typed reader says what is wrong with it

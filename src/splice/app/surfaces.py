@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
+from splice.app.console import Serving, console_of
 from splice.app.settings import Settings
 from splice.serve.http.body import Limits
 from splice.serve.http.desk import Desk
@@ -10,10 +13,14 @@ from splice.serve.http.protocols import OpenLimits
 from splice.serve.oip.inference import RowLimits
 
 
-def http_surface(desk: Desk, settings: Settings) -> HttpSurface:
+class Served(Desk, Serving, Protocol):
+    """A process with all that its surfaces show."""
+
+
+def http_surface(desk: Served, settings: Settings) -> HttpSurface:
     """The surface of a process with these settings."""
     server, gateway = settings.server, settings.gateway
-    return HttpSurface(
+    surface = HttpSurface(
         desk,
         Limits(server.max_body_bytes, server.body_seconds),
         settings.cost.currency,
@@ -23,3 +30,5 @@ def http_surface(desk: Desk, settings: Settings) -> HttpSurface:
             RowLimits(settings.oip.max_rows, server.max_in_flight), settings.sagemaker.integration
         ),
     )
+    surface.console = console_of(desk, settings)
+    return surface

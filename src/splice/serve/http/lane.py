@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 from starlette.types import ASGIApp
@@ -43,6 +43,22 @@ class McpLimits(msgspec.Struct, frozen=True):
 
     hosts: tuple[str, ...] = ()
     origins: tuple[str, ...] = ()
+
+
+class Console(Protocol):
+    """Web pages; their paths are theirs."""
+
+    def answers(self, path: str) -> bool:
+        """Whether a path is one of theirs."""
+        ...
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        ...
+
+    def close(self) -> None:
+        """Let go of what they hold."""
+        ...
 
 
 class Reply(msgspec.Struct, gc=False):
@@ -80,6 +96,9 @@ class HttpSurface:
         mcp: Who may call the MCP surface without being this machine.
         open_limits: Bounds of the open protocols.
     """
+
+    console: Console | None = None
+    """Web pages; who makes the surface hands them in."""
 
     def __init__(
         self,
@@ -124,6 +143,9 @@ class HttpSurface:
                 return
             if path == "/mcp":
                 await self._mcp(scope, receive, send)
+                return
+            if self.console is not None and self.console.answers(path):
+                await self.console(scope, receive, send)
                 return
             if path.startswith("/v1/") and not await self._known(scope, send):
                 return
@@ -223,6 +245,8 @@ class HttpSurface:
     async def close(self) -> None:
         """End what the surfaces do beside requests."""
         await self._mcp.close()
+        if self.console is not None:
+            self.console.close()
 
     async def _known(self, scope: Scope, send: Send) -> bool:
         """Whether whoever asks for a page may ask at all; `scope` then says who he is."""

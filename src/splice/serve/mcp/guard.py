@@ -1,4 +1,4 @@
-"""Which pages of a browser may speak to `/mcp`: a name that someone else controls is no address.
+"""Which pages of a browser may ask: a name that someone else controls is no address.
 
 A web page whose host name is made to mean 127.0.0.1 (DNS rebinding) reaches servers that listen on
 this machine only, and asks as if it were at home. It cannot rebind an IP address or `localhost`,
@@ -18,12 +18,15 @@ from splice.core.errors import NotAllowed
 _LOCAL = "localhost"
 
 
-def check_origin(headers: Mapping[bytes, bytes], allowed: Collection[str]) -> None:
+def check_origin(
+    headers: Mapping[bytes, bytes], allowed: Collection[str], surface: str = "mcp"
+) -> None:
     """Passes a request that comes from no web page, or from one that may ask.
 
     Args:
         headers: Names in lower case.
         allowed: Further origins, as `https://agents.example.com`.
+        surface: What is asked, for the error.
 
     Raises:
         NotAllowed: It comes from another page.
@@ -40,7 +43,7 @@ def check_origin(headers: Mapping[bytes, bytes], allowed: Collection[str]) -> No
     if host and (host == here or _cannot_be_rebound(host)):
         return
     raise NotAllowed(
-        "mcp.origin",
+        f"{surface}.origin",
         got=f"a web page of {origin[:100]}",
         promised="a page of this server, of this machine, or one that the operator allows",
         mend="call from a program, or have the origin allowed",
@@ -48,7 +51,10 @@ def check_origin(headers: Mapping[bytes, bytes], allowed: Collection[str]) -> No
 
 
 def check_host(
-    headers: Mapping[bytes, bytes], principal: Principal, allowed: Collection[str]
+    headers: Mapping[bytes, bytes],
+    principal: Principal,
+    allowed: Collection[str],
+    surface: str = "mcp",
 ) -> None:
     """Passes a request with a key, or to a host name that no foreign page can have.
 
@@ -62,7 +68,7 @@ def check_host(
     if host and (_cannot_be_rebound(host) or host in allowed):
         return
     raise NotAllowed(
-        "mcp.host",
+        f"{surface}.host",
         got=f"the host {given[:100]!r} and no key",
         promised="localhost, an IP address, or a name that the operator allows",
         mend="send a key, or call the server by its address",

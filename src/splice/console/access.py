@@ -1,0 +1,92 @@
+"""Who visits: the key of a request's header, or of the cookie that the sign-in form set."""
+
+from __future__ import annotations
+
+from http.cookies import CookieError, SimpleCookie
+from urllib.parse import parse_qs
+
+from starlette.requests import Request
+
+from splice.core.access import Principal
+from splice.engine.keyring import Keyring
+from splice.serve.mcp.guard import check_host
+from splice.serve.tokens import token_of
+
+COOKIE = "splice_key"
+THEME = "splice_theme"
+_THEMES = ("light", "dark")
+_LONGEST_FORM = 4096
+
+
+def headers_of(request: Request) -> dict[bytes, bytes]:
+    """The headers by their names in lower case."""
+    return dict(request.scope["headers"])
+
+
+def address_of(request: Request) -> str:
+    """The IP address that asks."""
+    return request.client.host if request.client else ""
+
+
+def cookie(request: Request, name: str) -> str:
+    """What a cookie says; empty where there is none, or none that can be read."""
+    read: SimpleCookie = SimpleCookie()
+    try:
+        read.load(request.headers.get("cookie", "")[:8192])
+    except CookieError:
+        return ""
+    return read[name].value if name in read else ""
+
+
+def theme_of(request: Request) -> str:
+    """`light`, `dark`, or `auto`: as the system has it."""
+    theme = cookie(request, THEME)
+    return theme if theme in _THEMES else "auto"
+
+
+def principal_of(request: Request, keyring: Keyring, hosts: frozenset[str]) -> Principal:
+    """Who asks.
+
+    Raises:
+        UnknownKey: A key is asked for, and none that is good was shown.
+        NotAllowed: Nobody is asked for a key, and the page was called by a foreign name.
+    """
+    headers = headers_of(request)
+    token = token_of(headers) or cookie(request, COOKIE)
+    principal = keyring.principal(token, address_of(request))
+    check_host(headers, principal, hosts, "console")
+    return principal
+
+
+async def form_of(request: Request) -> dict[str, str]:
+    """The fields of a small form; empty where it is none."""
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > _LONGEST_FORM:
+            return {}
+    try:
+        fields = parse_qs(body.decode("ascii"), max_num_fields=10)
+    except ValueError:
+        return {}
+    return {name: values[0] for name, values in fields.items()}
+
+
+def key_cookie(request: Request, base: str, token: str) -> str:
+    """The header that keeps a key until the browser is closed; an empty one ends it.
+
+    No script can read it, and no other site's page makes the browser send it.
+    """
+    secure = request.url.scheme == "https" or request.headers.get("x-forwarded-proto") == "https"
+    end = "" if token else "; Max-Age=0"
+    return (
+        f"{COOKIE}={token}; Path={base}; HttpOnly; SameSite=Strict{end}"
+        f"{'; Secure' if secure else ''}"
+    )
+
+
+def next_of(text: str, base: str) -> str:
+    """Where to go after the sign-in: a page of this console, whatever was asked."""
+    inside = text == base or text.startswith((f"{base}/", f"{base}?"))
+    plain = text.isascii() and text.isprintable() and "\\" not in text and "//" not in text
+    return text if inside and plain and len(text) < 2000 else base

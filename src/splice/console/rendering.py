@@ -1,0 +1,54 @@
+"""Templates: text of calls is escaped wherever it stands; a name that is not there is an error."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from splice.console import units
+from splice.console.assets import Assets
+from splice.console.sparks import spark
+
+
+def environment(assets: Assets) -> jinja2.Environment:
+    """The templates of the package, with what every page may use."""
+    made = jinja2.Environment(
+        loader=jinja2.PackageLoader("splice.console", "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    made.filters.update(
+        count=units.count,
+        share=units.share,
+        duration=units.duration,
+        micros=units.micros,
+        amount=units.amount,
+        cost=units.cost,
+        score=units.score,
+        moment=units.moment,
+        machine=units.machine,
+        digits=units.digits,
+        when=_when,
+    )
+    used: dict[str, Any] = {
+        "asset": assets.path,
+        "spark": spark,
+        "age": units.age,
+        "UNKNOWN": units.UNKNOWN,
+        "show": units,
+    }
+    made.globals.update(used)
+    return made
+
+
+def _when(unix_us: int | None, millis: bool = False) -> Markup:
+    """A moment that programs can read too."""
+    if unix_us is None:
+        return Markup("{}").format(units.UNKNOWN)
+    shown = Markup('<time datetime="{}">{}</time>')
+    return shown.format(units.machine(unix_us), units.moment(unix_us, millis=millis))

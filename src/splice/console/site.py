@@ -1,0 +1,227 @@
+"""The console's application: its routes, who may come in, and what every answer carries."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response, StreamingResponse
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from splice.console import access
+from splice.console.assets import Asset, Assets
+from splice.console.desk import ROOT, ConsoleDesk, Options, Visit
+from splice.console.live import Tail
+from splice.console.making import BUNDLE, SPECS
+from splice.console.pages import PAGES
+from splice.console.rendering import environment
+from splice.console.room import Download, Figures, Page, Room
+from splice.console.span import span_of
+from splice.core.access import ANYONE
+from splice.core.errors import NotAllowed, RequestError, SpliceError, UnknownKey
+from splice.serve.http.problems import status_of
+from splice.serve.mcp.guard import check_origin
+
+log = logging.getLogger("splice.console")
+
+_READERS = 2
+"""Pages that are made at once: calls are answered by the same process, and come first."""
+
+# Nothing runs in a page but our own files: whatever a call holds, it is text.
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+_HEADERS = {
+    "content-security-policy": _POLICY,
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "cache-control": "private, no-store",
+}
+_FOR_GOOD = {**_HEADERS, "cache-control": "public, max-age=31536000, immutable"}
+
+_MADE = {"vega": BUNDLE, "charts": SPECS}
+
+Make = Callable[[Room, Visit, Mapping[str, str]], Page | Download | Figures]
+
+
+class Site:
+    """The console: an ASGI application for everything under `/console`.
+
+    Args:
+        desk: The process whose calls are shown.
+        options: How it is served.
+    """
+
+    def __init__(self, desk: ConsoleDesk, options: Options) -> None:
+        self._desk = desk
+        self._options = options
+        self._hosts = frozenset(host.lower() for host in options.hosts)
+        self._assets = Assets(Path(options.cache))
+        self._templates = environment(self._assets)
+        self._threads = ThreadPoolExecutor(_READERS, thread_name_prefix="console")
+        self._beside = ThreadPoolExecutor(1, thread_name_prefix="console-beside")
+        self._room = Room(desk, options, self._beside)
+        self._tail = Tail(desk, self._threads)
+        self._app = self._routed()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        await self._app(scope, receive, send)
+
+    def close(self) -> None:
+        """Let go of the threads that make pages."""
+        for threads in (self._threads, self._beside):
+            threads.shutdown(wait=False, cancel_futures=True)
+
+    def _run(self, make: Callable[..., Any], *arguments: Any) -> Awaitable[Any]:
+        return asyncio.get_running_loop().run_in_executor(self._threads, make, *arguments)
+
+    def _visit(self, request: Request, *, known: bool = True) -> Visit:
+        keyring = self._desk.engine.keyring
+        principal = access.principal_of(request, keyring, self._hosts) if known else ANYONE
+        now_us = time.time_ns() // 1000
+        query = dict(request.query_params)
+        root: str = request.scope.get("root_path", "")
+        path = request.url.path.removeprefix(root + ROOT)
+        span = span_of(query if known else {}, now_us)
+        theme = access.theme_of(request)
+        return Visit(principal, root + ROOT, path, query, span, now_us, theme)
+
+    def _html(self, page: Page, visit: Visit, status: int = 200) -> Response:
+        text = self._templates.get_template(page.template).render(
+            visit=visit,
+            link=visit.link,
+            plain=visit.plain,
+            currency=self._options.currency,
+            required=self._desk.engine.keyring.required,
+            **page.values,
+        )
+        return Response(text, status, _HEADERS, media_type="text/html")
+
+    def page(self, make: Make) -> Callable[[Request], Awaitable[Response]]:
+        """The endpoint of a page."""
+
+        async def endpoint(request: Request) -> Response:
+            visit = self._visit(request)
+
+            def made() -> Response | Download:
+                found = make(self._room, visit, request.path_params)
+                if isinstance(found, Figures):
+                    body = msgspec.json.encode(found.shown)
+                    return Response(body, 200, _HEADERS, media_type="application/json")
+                return found if isinstance(found, Download) else self._html(found, visit)
+
+            answer = await self._run(made)
+            if isinstance(answer, Download):
+                headers = {**_HEADERS, **answer.headers}
+                return StreamingResponse(answer.pieces, 200, headers, answer.media_type)
+            return answer
+
+        return endpoint
+
+    async def static(self, request: Request) -> Response:
+        """A file of the console, for good; what has to be made first is under its bare name."""
+        path: str = request.path_params["path"]
+        found = self._assets.find(path)
+        if found is None and (name := _MADE.get(path.partition("-")[0].partition(".")[0])):
+            made: Asset = await self._make(name)
+            if path == name:
+                root: str = request.scope.get("root_path", "")
+                return RedirectResponse(f"{root}{ROOT}/static/{made.path}", 302, _HEADERS)
+            found = made if made.path == path else None
+        if found is None:
+            raise HTTPException(404)
+        return Response(found.body, 200, _FOR_GOOD, media_type=found.media_type)
+
+    def _make(self, name: str) -> Awaitable[Asset]:
+        # In a thread of its own: it takes seconds, and pages go on meanwhile.
+        return asyncio.to_thread(self._assets.made, name)
+
+    async def sign_in(self, request: Request) -> Response:
+        """The form for a key, and what it sends."""
+        visit = self._visit(request, known=False)
+        wrong = ""
+        after = access.next_of(request.query_params.get("next", ""), visit.base)
+        if request.method == "POST":
+            check_origin(access.headers_of(request), (), "console")
+            token = (await access.form_of(request)).get("key", "").strip()
+            try:
+                found = self._desk.engine.keyring.principal(token, access.address_of(request))
+            except UnknownKey as error:
+                wrong = f"{error.got}"
+            else:
+                if found.key is not None:
+                    cookie = access.key_cookie(request, visit.base, token)
+                    headers = {**_HEADERS, "set-cookie": cookie}
+                    return RedirectResponse(after, 303, headers)
+                wrong = "a key that is not known here"
+        values = {"wrong": wrong, "after": after}
+        status = 401 if wrong else 200
+        return self._html(Page("sign_in.html", "Sign in", values), visit, status)
+
+    async def sign_out(self, request: Request) -> Response:
+        """Ends the cookie."""
+        check_origin(access.headers_of(request), (), "console")
+        visit = self._visit(request, known=False)
+        headers = {**_HEADERS, "set-cookie": access.key_cookie(request, visit.base, "")}
+        return RedirectResponse(f"{visit.base}/sign-in", 303, headers)
+
+    async def tail(self, request: Request) -> Response:
+        """Calls as they come, by server-sent events."""
+        visit = self._visit(request)
+        headers = {**_HEADERS, "cache-control": "no-store", "x-accel-buffering": "no"}
+        return StreamingResponse(self._tail.events(visit), 200, headers, "text/event-stream")
+
+    async def wrong(self, request: Request, error: Exception) -> Response:
+        """What went wrong, on a page of its own."""
+        if isinstance(error, UnknownKey):
+            here = request.url.path
+            if "text/html" in request.headers.get("accept", "") and request.method == "GET":
+                query = f"?{request.url.query}" if request.url.query else ""
+                root: str = request.scope.get("root_path", "")
+                visit = Visit(ANYONE, root + ROOT, "", {}, span_of({}, 0), 0)
+                target = visit.plain("/sign-in", next=here + query)
+                return RedirectResponse(target, 303, _HEADERS)
+        visit = self._visit(request, known=False)
+        if isinstance(error, HTTPException):
+            error = RequestError(
+                request.url.path[:200], got="a page that is not here", mend="begin at the portfolio"
+            )
+            status = 404
+        elif isinstance(error, NotAllowed):
+            status = 403
+        elif isinstance(error, SpliceError):
+            status = status_of(error)
+        else:
+            log.error("a page could not be made: %s", request.url.path, exc_info=error)
+            error = SpliceError(
+                request.url.path[:200], got="an error that nobody foresaw",
+                mend="the log of the server tells which",
+            )  # fmt: skip
+            status = 500
+        values = {"error": error, "status": status}
+        return self._html(Page("wrong.html", "Something is wrong", values), visit, status)
+
+    def _routed(self) -> Starlette:
+        routes = [
+            Route(f"{ROOT}/static/{{path}}", self.static),
+            Route(f"{ROOT}/sign-in", self.sign_in, methods=["GET", "POST"]),
+            Route(f"{ROOT}/sign-out", self.sign_out, methods=["POST"]),
+            Route(f"{ROOT}/live/events", self.tail),
+            *(Route(ROOT + path, self.page(make)) for path, make in PAGES.items()),
+        ]
+        wrong = dict.fromkeys((SpliceError, HTTPException, Exception), self.wrong)
+        return Starlette(routes=routes, exception_handlers=wrong)
