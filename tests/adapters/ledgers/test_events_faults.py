@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from older import go_back
 from sqlalchemy import create_engine, event, make_url, text
 from test_postgres import Proxy
 
@@ -295,15 +296,7 @@ def test_a_ledger_of_the_release_before_gets_the_tables_of_events(
     batch = batch_of(2)
     assert batch[0].record is not None
     ledger.records.append([batch[0].record])
-    for table in (
-        "inbox", "queued", "queued_bodies", "dead_letters", "event_marks", "event_attempts",
-    ):  # fmt: skip
-        run(ledger, f"DROP TABLE {table}")
-    if url.startswith("sqlite"):
-        run(ledger, "DELETE FROM counters WHERE name = 'queued'")
-    else:
-        run(ledger, "DROP SEQUENCE queued_numbers")
-    run(ledger, "UPDATE alembic_version SET version_num = '0003'")
+    go_back(url, "0003")
 
     new = open_ledger(url, tmp_path)
     new.events.settle(batch, now_us=NOW_US)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from older import go_back
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import DBAPIError
 
@@ -59,15 +60,6 @@ def test_a_change_that_fails_is_no_new_generation(ledger: Ledger) -> None:
     assert ledger.keys.generation() == before
 
 
-ADDED_IN_0003 = (
-    "alias_events", "audit_events", "validations", "approvals", "leases", "pipeline_runs",
-    "pipeline_slots",
-)  # fmt: skip
-ADDED_IN_0004 = (
-    "inbox", "queued", "queued_bodies", "dead_letters", "event_marks", "event_attempts",
-)  # fmt: skip
-
-
 def test_a_ledger_of_the_release_before_gets_the_tables_and_keeps_its_calls(
     tmp_path: Path, sqlite_template: Path
 ) -> None:
@@ -77,17 +69,7 @@ def test_a_ledger_of_the_release_before_gets_the_tables_and_keeps_its_calls(
     old = open_ledger(url, tmp_path, migrate=False)
     old.records.append([record])
     old.close()
-    engine = create_engine(url)
-    with engine.begin() as connection:  # as it was before
-        for statement in (
-            "DROP TABLE api_keys", "DROP TABLE budgets",
-            "DELETE FROM counters WHERE name IN ('access', 'queued')",
-            *(f"DROP TABLE {name}" for name in ADDED_IN_0003 + ADDED_IN_0004),
-            "ALTER TABLE models DROP COLUMN card", "ALTER TABLE models DROP COLUMN lineage",
-            "UPDATE alembic_version SET version_num = '0001'",
-        ):  # fmt: skip
-            connection.execute(text(statement))
-    engine.dispose()
+    go_back(url, "0001")
 
     new = open_ledger(url, tmp_path)
     new.keys.add_key(FULL)

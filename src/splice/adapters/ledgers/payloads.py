@@ -48,11 +48,15 @@ class Payload(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Packed(msgspec.Struct):
-    """Calls of one day, ready to be stored: rows, and blocks by their numbers."""
+    """Calls of one day, ready to be stored: rows, blocks by their numbers, the ids of each block.
+
+    Ids are 16 bytes each, one after the other, in the order of the rows.
+    """
 
     day: int
     rows: list[Row]
     blocks: dict[int, bytes]
+    ids: dict[int, bytes]
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -106,12 +110,14 @@ class Packer:
         encode, kind_number = _encode, self._kind_number
         rows: list[Row] = []
         blocks: dict[int, bytes] = {}
+        ids: dict[int, bytes] = {}
         items: list[bytes] = []
         block, size = self._block(), 0
         place = block * SLOTS
         for r in records:
             if len(items) == SLOTS or size > _BLOCK_BYTES:
                 blocks[block] = encode(items)
+                ids[block] = _ids(rows[-len(items) :])
                 items, block, size = [], self._block(), 0
                 place = block * SLOTS
             kind = kind_number(
@@ -129,7 +135,8 @@ class Packer:
             size += len(item)
             place += 1
         blocks[block] = encode(items)
-        return Packed(day, rows, self._compress(blocks))
+        ids[block] = _ids(rows[-len(items) :])
+        return Packed(day, rows, self._compress(blocks), ids)
 
     def _block(self) -> int:
         number = next(self._free, None)
@@ -148,6 +155,10 @@ class Packer:
             together = self._compressor.multi_compress_to_buffer(bodies, threads=1)
             packed = [segment.tobytes() for segment in together]
         return dict(zip(blocks, packed, strict=True))
+
+
+def _ids(rows: Sequence[Row]) -> bytes:
+    return bytes.fromhex("".join([row[0] for row in rows]).replace("-", ""))
 
 
 def unpack(body: bytes) -> list[bytes]:

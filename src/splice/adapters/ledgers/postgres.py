@@ -25,12 +25,15 @@ from splice.adapters.ledgers.tables import without_nul
 _APPEND = """
 WITH kept AS (
     INSERT INTO blocks (day, id, body)
-    SELECT * FROM unnest(%s::int[], %s::bigint[], %b::bytea[])
+    SELECT * FROM unnest(%(days)s::int[], %(blocks)s::bigint[], %(bodies)b::bytea[])
+), waiting AS (
+    INSERT INTO unrolled (day, block, ids)
+    SELECT * FROM unnest(%(days)s::int[], %(blocks)s::bigint[], %(ids)b::bytea[])
 )
 INSERT INTO calls (id, kind, asked_us, duration_us, caller, entity, cost_nano, place)
 SELECT (r->>0)::uuid, (r->>1)::int, (r->>2)::bigint, (r->>3)::bigint, r->>4, r->>5,
        (r->>6)::bigint, (r->>7)::bigint
-FROM json_array_elements(%s::json) AS r
+FROM json_array_elements(%(rows)s::json) AS r
 ON CONFLICT (id) DO NOTHING
 """
 
@@ -148,13 +151,13 @@ class PostgresDatabase(Database):
 
     def _append(self, packed: Sequence[Packed], also: Callable[[Connection], None] | None) -> None:
         rows: list[Row] = [row for part in packed for row in part.rows]
-        blocks = [(part.day, *block) for part in packed for block in part.blocks.items()]
-        params = (
-            [day for day, _, _ in blocks],
-            [number for _, number, _ in blocks],
-            [body for _, _, body in blocks],
-            _json(rows),
-        )
+        params = {
+            "days": [part.day for part in packed for _ in part.blocks],
+            "blocks": [number for part in packed for number in part.blocks],
+            "bodies": [body for part in packed for body in part.blocks.values()],
+            "ids": [ids for part in packed for ids in part.ids.values()],
+            "rows": _json(rows),
+        }
         if also is None:
             with self.engine.connect() as connection:
                 connection.exec_driver_sql(_APPEND, params)

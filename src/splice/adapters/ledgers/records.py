@@ -129,7 +129,9 @@ class SqlRecords:
             if connection.execute(self._database.insert_new(claims), values).rowcount == 1:
                 return mine
             held = connection.execute(select(claims).where(*this).with_for_update()).one()
-            done = bool(connection.execute(select(_answered(held.call_id))).scalar())
+            done = held.archived == 1 or bool(
+                connection.execute(select(_answered(held.call_id))).scalar()
+            )
             if done or (held.until_us > now_us and held.call_id != call_id):
                 return Claim(held.call_id, held.body_sha256, done, mine=held.call_id == call_id)
             connection.execute(update(claims).where(*this).values(**until))

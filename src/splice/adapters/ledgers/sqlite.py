@@ -84,6 +84,7 @@ class SqliteDatabase(Database):
         """A few statements whatever the number of calls: each one gives the GIL away."""
         rows: list[object] = []
         blocks: list[object] = []
+        unrolled: list[object] = []
         with self.place.errors():
             for part in packed:
                 for call_id, *columns in part.rows:
@@ -91,10 +92,12 @@ class SqliteDatabase(Database):
                     rows += columns
                 for number, body in part.blocks.items():
                     blocks += (part.day, number, body)
+                    unrolled += (number, part.day, part.ids[number])
             with self.transaction() as connection:
                 cursor = _cursor(connection)
                 _insert(cursor, _BLOCKS, blocks)
                 _insert(cursor, _CALLS, rows)
+                _insert(cursor, _UNROLLED, unrolled)
                 if also is not None:
                     also(connection)
 
@@ -187,6 +190,7 @@ class SqliteDatabase(Database):
 _EACH = re.compile(r"each\(:(\w+)\) (\w+)")
 _CALLS = Into("calls", tuple((column.name, "") for column in calls.c), or_ignore=True)
 _BLOCKS = Into("blocks", (("day", ""), ("id", ""), ("body", "")))
+_UNROLLED = Into("unrolled", (("block", ""), ("day", ""), ("ids", "")))
 
 
 @lru_cache(maxsize=512)

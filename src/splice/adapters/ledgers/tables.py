@@ -116,6 +116,7 @@ claims = Table(
     Column("call_id", CallId, nullable=False),
     Column("body_sha256", LargeBinary, nullable=False),
     Column("until_us", BigInteger, nullable=False),
+    Column("archived", Integer),  # 1 once the answer of that call is in a file of the archive
 )  # fmt: skip
 
 outcomes = Table(

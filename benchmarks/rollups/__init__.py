@@ -1,0 +1,1 @@
+"""The benchmarks of rollups: sketches, and what recording costs with them."""
