@@ -16,6 +16,7 @@ from splice.cli import (
     calls,
     consume,
     dashboard,
+    drift,
     endpoints,
     event_outbox,
     event_publish,
@@ -28,6 +29,7 @@ from splice.cli import (
     prompts,
     relay,
     release,
+    report,
     retrain,
     rollout,
     serve,
@@ -71,6 +73,8 @@ app.command()(serve.serve)
 app.command()(consume.consume)
 app.command()(relay.relay)
 app.command()(batch.batch)
+app.command()(drift.drift)
+app.command()(report.report)
 app.command()(release.stop)
 app.command()(release.start)
 app.add_typer(release.app, name="release", help="Numbered releases of integrations.")

@@ -1,0 +1,1 @@
+"""Reports: one content, told as a page and as a document."""

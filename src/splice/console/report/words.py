@@ -1,0 +1,101 @@
+"""Figures of a report in words: amounts with currency, changes, intervals, what is unknown."""
+
+from __future__ import annotations
+
+from splice.console import units
+from splice.core.quality import MEASURES, Measured
+from splice.core.studies import Interval
+
+UNKNOWN = units.UNKNOWN
+
+
+def money(value: float | None, currency: str) -> str:
+    """`EUR 1,234`; unknown where it is."""
+    if value is None:
+        return "unknown"
+    sign = "−" if value < 0 else ""
+    return f"{sign}{currency} {units.amount(abs(value))}"
+
+
+def signed(text: str, value: float) -> str:
+    """The text of an amount without its sign, with it."""
+    return f"−{text}" if value < 0 else text
+
+
+def figure(value: float | None, unit: str) -> str:
+    """A business figure with its unit: shares in percent."""
+    if value is None:
+        return "unknown"
+    if unit.casefold().startswith("share"):
+        rest = unit[5:].strip()
+        return f"{units.share(value)} {rest}".strip() if value >= 0 else f"−{units.share(-value)}"
+    return f"{units.digits(value)} {unit}".strip()
+
+
+def between(interval: Interval | None, unit: str) -> str:
+    """`95 % interval 0.81 % to 1.04 %`; empty where there is none."""
+    if interval is None:
+        return ""
+    short = "share" if unit.casefold().startswith("share") else ""
+    low, high = figure(interval.low, short), figure(interval.high, short)
+    return f"{interval.level * 100:g} % interval {low} to {high}"
+
+
+def money_between(interval: Interval | None, currency: str) -> str:
+    """The same of money."""
+    if interval is None:
+        return ""
+    low, high = money(interval.low, currency), money(interval.high, currency)
+    return f"{interval.level * 100:g} % interval {low} to {high}"
+
+
+def change(now: float | None, before: float | None, than: str) -> str:
+    """`+12 % on October 2026`; empty where there is nothing to compare with."""
+    if now is None or not before:
+        return f"none in {than}" if before == 0 and now else ""
+    share = now / before - 1
+    if abs(share) < 0.005:
+        return f"as in {than}"
+    if share > 9:
+        return f"{units.digits(now / before)} times {than}"
+    sign = "+" if share > 0 else "−"
+    return f"{sign}{units.digits(abs(share) * 100, 2)} % on {than}"
+
+
+def measured(one: Measured | None) -> str:
+    """A figure of quality with its interval, or why there is none."""
+    if one is None:
+        return UNKNOWN
+    if one.value is None:
+        return one.why or UNKNOWN
+    text = quality_figure(one.name, one.value)
+    if one.low is None or one.high is None:
+        return text
+    return f"{text} ({quality_figure(one.name, one.low)} to {quality_figure(one.name, one.high)})"
+
+
+def quality_figure(name: str, value: float) -> str:
+    """A figure of quality: shares in percent, all else as numbers."""
+    unit = MEASURES[name].unit if name in MEASURES else ""
+    if unit == "share" and value >= 0:
+        return units.share(value)
+    return units.digits(value) if abs(value) < 0.1 else units.score(value)
+
+
+def plural(number: int, one: str, many: str = "") -> str:
+    """`1 call`, `2 calls`."""
+    return f"{units.count(number)} {one if number == 1 else many or one + 's'}"
+
+
+def sentence(text: str) -> str:
+    """The text with a capital first and a full stop, if it has any."""
+    text = text.strip()
+    if not text:
+        return ""
+    ended = text if text[-1] in ".!?…" else f"{text}."
+    return ended[0].upper() + ended[1:]
+
+
+def list_of(some: list[str]) -> str:
+    """`a, b and c`."""
+    return some[0] if len(some) == 1 else f"{', '.join(some[:-1])} and {some[-1]}" if some else ""
