@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import msgspec
-from sqlalchemy import Connection, and_, func, select
+from sqlalchemy import Connection, Select, and_, func, select, tuple_
 
 from splice.adapters.ledgers.database import Database
 from splice.adapters.ledgers.figures import NOT_ASKED
@@ -157,20 +157,31 @@ class Reading:
             for one, of_entities in zip(self._span.outcomes, told, strict=True):
                 self._join(one, page, of_entities, found)
 
-    def _calls(self, names: Sequence[str]) -> Iterator[list[LedgerRow]]:
-        """Calls of units since the start of their past, in pages."""
-        columns = (calls.c.id, calls.c.kind, calls.c.asked_us, calls.c.duration_us,
-                   calls.c.entity, calls.c.cost_nano)  # fmt: skip
-        query = select(*columns).where(
-            calls.c.entity.in_(names),
+    def _calls(self, names: Sequence[str]) -> Iterator[Sequence[LedgerRow]]:
+        """Calls of units since the start of their past, in pages; of a busy unit in several."""
+        query = select(calls.c.id, calls.c.kind, calls.c.asked_us, calls.c.duration_us,
+                       calls.c.entity, calls.c.cost_nano).where(
             calls.c.asked_us >= self._span.past_us,
             calls.c.asked_us <= self._now_us,
             unindexed(calls.c.kind).in_(list(self._kinds)),
-        )
+        )  # fmt: skip
+        page = self._rows(query.where(calls.c.entity.in_(names)).limit(_PAGE))
+        if len(page) < _PAGE:
+            yield page
+            return
+        by_time = (calls.c.asked_us, calls.c.id)
+        for name in names:
+            one = query.where(calls.c.entity == name).order_by(*by_time).limit(_PAGE)
+            page = self._rows(one)
+            while page:
+                yield page
+                last = (page[-1].asked_us, page[-1].id)
+                after = one.where(calls.c.asked_us >= last[0], tuple_(*by_time) > last)
+                page = self._rows(after) if len(page) == _PAGE else ()
+
+    def _rows(self, query: Select[*tuple[Any, ...]]) -> Sequence[LedgerRow]:  # of any columns
         with self._database.read() as connection:
-            rows = connection.execution_options(yield_per=_PAGE).execute(query)
-            for page in rows.partitions():
-                yield list(page)
+            return connection.execute(query).all()
 
     def _add(self, unit: Unit, row: LedgerRow) -> None:
         """What a call adds to its unit, but for outcomes."""
