@@ -34,7 +34,6 @@ from splice.ports.studies import StudyStore
 
 _PAGE = 1000
 _EARLIER = 5  # months beside this one: half a year is a trend
-_MOST_EVENTS = 20_000
 _MOST_ALERTS = 500
 
 
@@ -154,9 +153,6 @@ def figures_of(
     changes = tuple(_changes(ledger.audit, integration, window.until_us))
     release = _live_at_end(releases, changes, window.until_us)
     declared = release or releases[-1]
-    models = sorted({one.model for one in declared.manifest.routes if one.model})
-    of_models = [one for name in models for one in _changes(ledger.audit, name, window.until_us)]
-    all_changes = {one.number: one for one in (*changes, *of_models)}
     known_us = min(now_us, _settled_us(declared, window))
     wanted = Wanted(window, integration)
     asked = QualityWanted(integration, window, known_us)
@@ -172,10 +168,7 @@ def figures_of(
         tried=tuple(traffic.tried(ledger.rollups, wanted)),
         callers=tuple(traffic.callers(ledger.rollups, wanted)),
         worth=value.worth(ledger, declared, window, currency),
-        studies=tuple(
-            one for one in ledger.studies.studies(integration)
-            if one.since_us < window.until_us and (one.until_us or now_us) >= window.since_us
-        ),
+        studies=tuple(_studies(ledger.studies.studies(integration), window, now_us)),
         quality=accuracy.quality(ledger.labels, ledger.releases, asked),
         quality_before=accuracy.quality(
             ledger.labels, ledger.releases,
@@ -185,18 +178,9 @@ def figures_of(
             ledger.labels, ledger.releases, msgspec.structs.replace(asked, by="release")
         ),
         drift=_drift(ledger.rollups, integration, month),
-        alerts=tuple(
-            ledger.alerts.alerts(
-                AlertFilter(
-                    integration=integration, since_us=window.since_us, until_us=window.until_us,
-                    limit=_MOST_ALERTS,
-                )
-            )
-        ),
-        findings=tuple(ledger.alerts.findings(integration)),
-        changes=tuple(
-            one for _, one in sorted(all_changes.items()) if one.at_us >= window.since_us
-        ),
+        alerts=tuple(ledger.alerts.alerts(_alerts_of(integration, window))),
+        findings=tuple(_findings(ledger.alerts, integration, window, now_us)),
+        changes=tuple(_all_changes(ledger.audit, declared, changes, window)),
         made=tuple(
             one for one in reversed(releases)
             if window.since_us <= one.created_us < window.until_us
@@ -208,6 +192,25 @@ def _settled_us(release: Release, window: Window) -> int:
     """From when on all outcomes of the month are due."""
     slowest = max((one.matures_s for one in release.manifest.truths), default=0.0)
     return window.until_us + round(slowest * 1e6)
+
+
+def _studies(all_of_them: list[Study], window: Window, now_us: int) -> Iterator[Study]:
+    """Those of which calls came in the month."""
+    for one in all_of_them:
+        if one.since_us < window.until_us and (one.until_us or now_us) >= window.since_us:
+            yield one
+
+
+def _alerts_of(integration: str, window: Window) -> AlertFilter:
+    return AlertFilter(
+        integration=integration, since_us=window.since_us, until_us=window.until_us,
+        limit=_MOST_ALERTS,
+    )  # fmt: skip
+
+
+def _findings(alerts: AlertStore, integration: str, window: Window, now_us: int) -> list[Finding]:
+    """How the monitors stand; of a month that is over it is not told: it is today's."""
+    return alerts.findings(integration) if now_us < window.until_us else []
 
 
 def _days(store: RollupStore, integration: str, month: Month, known_us: int) -> Iterator[OnDay]:
@@ -233,15 +236,24 @@ def _drift(store: RollupStore, integration: str, month: Month) -> DriftReport:
 
 def _changes(audit: AuditLog, integration: str, until_us: int) -> Iterator[AuditEvent]:
     """What was done to an integration, or a model and its versions, until then; oldest first."""
-    number = count = 0
+    number = 0
     while page := audit.events(subject=integration, since=number, limit=_PAGE):
         for event in page:
             number = event.number
             if event.at_us < until_us:
-                count += 1
                 yield event
-        if len(page) < _PAGE or count >= _MOST_EVENTS:
+        if len(page) < _PAGE:
             return
+
+
+def _all_changes(
+    audit: AuditLog, release: Release, own: tuple[AuditEvent, ...], window: Window
+) -> list[AuditEvent]:
+    """What was done in the month to the integration, and to the models of its routes."""
+    models = sorted({one.model for one in release.manifest.routes if one.model})
+    of_models = [one for name in models for one in _changes(audit, name, window.until_us)]
+    found = {one.number: one for one in (*own, *of_models)}
+    return [one for _, one in sorted(found.items()) if one.at_us >= window.since_us]
 
 
 def _live_at_end(
