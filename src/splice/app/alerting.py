@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from functools import partial
 
 from splice.app.chores import Chore
 from splice.app.clock import Ids
@@ -18,8 +19,8 @@ from splice.core.ids import derived_uuid7
 from splice.core.monitors import Action
 from splice.core.pipeline import PipelineRun
 from splice.declare.retrain_reading import has_pipeline
-from splice.monitor.figures import Sources
-from splice.monitor.rounds import Do, Rounds, Route
+from splice.monitor import figures
+from splice.monitor.rounds import Do, Rounds, Route, Telling
 from splice.monitor.telling import Pace, Teller
 from splice.ports.notifiers import Channel, Notifier
 
@@ -78,16 +79,17 @@ def rounds_of(
     settings: Settings, stores: Stores, deeds: Mapping[Action, Do] | None = None
 ) -> Rounds:
     """What evaluates the monitors of a project's ledger."""
-    sources = Sources(
+    sources = figures.Sources(
         stores, stores.rollups, stores.records, stores.labels, stores.releases,
         settings.cost.currency, lambda _: None,
     )  # fmt: skip
-    routes = [
+    routes = tuple(
         Route(name, channel.severity, channel.integrations)
         for name, channel in settings.alerts.items()
-    ]
-    repeat_s = settings.monitors.repeat_hours * 3600
-    return Rounds(stores.alerts, sources, routes, deeds or {}, Ids().new, repeat_s)
+    )
+    telling = Telling(routes, settings.monitors.repeat_hours * 3600)
+    measure = partial(figures.measure, sources)
+    return Rounds(stores.alerts, stores.releases, measure, telling, deeds or {}, Ids().new)
 
 
 def teller_of(settings: Settings, stores: Stores, notifiers: Mapping[str, Notifier]) -> Teller:

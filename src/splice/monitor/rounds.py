@@ -9,20 +9,20 @@ A monitor that fails says so in its own finding; the others go on.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from fnmatch import fnmatchcase
 
 import msgspec
 
-from splice.core.alerts import Alert, Deed, Finding, Mute, Note, NoteKind
+from splice.core.alerts import Alert, Deed, Finding, Measured, Mute, Note, NoteKind
 from splice.core.errors import Overtaken, RefusedError, SpliceError
 from splice.core.monitors import Action, PinnedMonitor, Severity, severity_rank
 from splice.core.release import Live, Release
 from splice.core.units import duration_text
-from splice.monitor.figures import Sources, measure
 from splice.monitor.judging import Asked, Judged, Reading, judge, resolved
 from splice.monitor.words import one_line
 from splice.ports.alerts import AlertFilter, AlertStore, Turn
+from splice.ports.stores import ReleaseStore
 
 log = logging.getLogger("splice.monitors")
 
@@ -35,6 +35,10 @@ Do = Callable[[Alert, int], str]
 
 Raises a `RefusedError` or `DeclarationError` where it will not, another error to be asked again.
 """
+
+
+Measure = Callable[[PinnedMonitor, Release, int], Measured]
+"""What a monitor of a release measures at a time; see `splice.monitor.figures.measure`."""
 
 
 class Route(msgspec.Struct, frozen=True):
@@ -50,33 +54,41 @@ class Route(msgspec.Struct, frozen=True):
         return worse and any(fnmatchcase(alert.integration, one) for one in self.integrations)
 
 
+class Telling(msgspec.Struct, frozen=True):
+    """Which channel is told of what, and how often of an alert that stays open (0: once)."""
+
+    routes: tuple[Route, ...] = ()
+    repeat_s: float = 86_400.0
+
+
 class Rounds:
     """Goes round the monitors of one ledger.
 
     Args:
         store: Findings and alerts.
-        sources: What figures are measured from.
-        routes: Which channel is told of what.
+        releases: Which monitors there are.
+        measure: Measures their figures.
+        telling: Who is told.
         deeds: How actions are done.
         new_id: Gives a fresh UUIDv7.
-        repeat_s: How often an alert that stays open is told of again; 0: never.
     """
 
     def __init__(
         self,
         store: AlertStore,
-        sources: Sources,
-        routes: Sequence[Route],
+        releases: ReleaseStore,
+        measure: Measure,
+        telling: Telling,
         deeds: Mapping[Action, Do],
         new_id: Callable[[], str],
-        repeat_s: float = 86_400.0,
     ) -> None:
         self._store = store
-        self._sources = sources
-        self._routes = tuple(routes)
+        self._releases = releases
+        self._measure = measure
+        self._routes = telling.routes
+        self._repeat_us = round(telling.repeat_s * 1e6)
         self._deeds = deeds
         self._new_id = new_id
-        self._repeat_us = round(repeat_s * 1e6)
         self._known: dict[tuple[str, int], Release] = {}
 
     def look(self, now_us: int) -> int:
@@ -84,7 +96,7 @@ class Rounds:
         before = {(one.integration, one.monitor): one for one in self._store.findings()}
         mutes = self._store.mutes(now_us)
         looked, there = 0, set[tuple[str, str]]()
-        for live in self._sources.releases.live():
+        for live in self._releases.live():
             release = self._release(live)
             for monitor in () if release is None else release.manifest.monitors:
                 key = (live.integration, monitor.name)
@@ -113,7 +125,7 @@ class Rounds:
     def _release(self, live: Live) -> Release | None:
         key = (live.integration, live.number)
         if key not in self._known:
-            found = self._sources.releases.release(*key)
+            found = self._releases.release(*key)
             if found is None:
                 return None
             self._known = {one: was for one, was in self._known.items() if one[0] != key[0]}
@@ -142,7 +154,7 @@ class Rounds:
         if stopped:
             return Reading(idle=f"the integration is switched off: {one_line(stopped)}")
         try:
-            return Reading(measure(self._sources, asked.monitor, release, asked.now_us))
+            return Reading(self._measure(asked.monitor, release, asked.now_us))
         except SpliceError as error:
             return Reading(trouble=one_line(error.detail or str(error)))
         except Exception as error:  # a mistake of ours, which must be told like any other

@@ -12,7 +12,7 @@ import msgspec
 from splice.adapters.net.answers import HttpFault
 from splice.adapters.net.http import Http
 from splice.adapters.net.webhooks import judge, never, place_of, secrets_of, shown, signed
-from splice.adapters.notifiers.wording import body, headline, links, moment, severity
+from splice.adapters.notifiers.wording import body, headline, links, moment, one_line, severity
 from splice.core.alerts import Alert, Message
 from splice.core.errors import BusError, InputMismatch, SettingsError
 from splice.ports.notifiers import Channel
@@ -110,7 +110,7 @@ def event(message: Message, channel: Channel) -> dict[str, Any]:
             "news": [
                 {
                     "kind": one.kind, "alert": one.alert, "severity": one.severity,
-                    "at": moment(one.at_us), "text": one.text,
+                    "at": moment(one.at_us), "text": one_line(one.text, 2000),
                 }
                 for one in message.notes
             ],
@@ -122,22 +122,27 @@ def event(message: Message, channel: Channel) -> dict[str, Any]:
 def _plain(alert: Alert) -> dict[str, Any]:
     measured = alert.measured
     found: dict[str, Any] = {
-        "id": alert.id, "monitor": alert.monitor, "kind": alert.kind, "state": alert.state,
+        "id": alert.id, "monitor": one_line(alert.monitor, 100), "kind": alert.kind,
+        "state": alert.state,
         "severity": alert.severity, "release": alert.release, "opened": moment(alert.opened_us),
         "resolved": moment(alert.resolved_us) if alert.resolved_us else None,
-        "why": alert.why, "watches": f"{alert.asked.kind} {alert.asked.figure}",
+        "why": one_line(alert.why, 2000), "watches": f"{alert.asked.kind} {alert.asked.figure}",
         "above": alert.asked.above, "below": alert.asked.below,
         "done": [
-            {"action": one.action, "state": one.state, "detail": one.detail} for one in alert.deeds
+            {"action": one.action, "state": one.state, "detail": one_line(one.detail)}
+            for one in alert.deeds
         ],
     }  # fmt: skip
     if measured is not None:
         found |= {
             "value": measured.value, "low": measured.low, "high": measured.high,
             "count": measured.count, "since": moment(measured.since_us),
-            "until": moment(measured.until_us), "compared": measured.compared,
+            "until": moment(measured.until_us), "compared": one_line(measured.compared),
             "parts": [
-                {"name": one.name, "value": one.value, "low": one.low, "high": one.high}
+                {
+                    "name": one_line(one.name, 100), "value": one.value, "low": one.low,
+                    "high": one.high,
+                }
                 for one in measured.parts
             ],
             "calls": list(measured.calls),
