@@ -93,8 +93,10 @@ class QualityWanted(msgspec.Struct, frozen=True):
     """Which quality: of calls asked in a window, as known at `now_us` (Unix microseconds).
 
     `outcome` chooses among several truths; empty is the first that the live release declares.
-    `variant` empty is what callers got: all but shadows. None and empty do not restrict. `by`
-    splits the whole into parts.
+    `variant` empty is what callers got from a model: no shadows, no holdout. None and empty do not
+    restrict. `by` splits the whole into parts. With `due` the window is moved back by as long as an
+    outcome may take, so that all of its calls are mature: "the last 30 days of what is known".
+    Without `estimates` none is made: they take most of the time.
     """
 
     integration: str
@@ -105,6 +107,8 @@ class QualityWanted(msgspec.Struct, frozen=True):
     variant: str = ""
     segment: str | None = None
     by: By = ""
+    due: bool = False
+    estimates: bool = True
 
 
 _ALL = (

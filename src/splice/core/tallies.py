@@ -130,6 +130,25 @@ class Places(msgspec.Struct, array_like=True):
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
+class Stored(msgspec.Struct, array_like=True):
+    """A tally as it is stored: many can be added up without making each of them.
+
+    The order is the format: add at the end only, with a default.
+    """
+
+    count: int = 0
+    unread: int = 0
+    contradicted: int = 0
+    cells: list[tuple[int, Class, Class, int, int]] = []
+    errors: Errors | None = None
+    places: Places | None = None
+    good: int = 0
+    unscored: int = 0
+
+
+_decoder = msgspec.msgpack.Decoder(Stored)
+
+
 class Tally(msgspec.Struct):
     """What calls, or labels, of one kind came to.
 
@@ -157,17 +176,21 @@ class Tally(msgspec.Struct):
         if held == [0, 0]:
             del self.cells[cell]
 
-    def merge(self, other: Tally) -> None:
+    def merge(self, other: Stored) -> None:
         """All of the other's, too."""
         self.count += other.count
         self.unread += other.unread
         self.contradicted += other.contradicted
         self.good += other.good
         self.unscored += other.unscored
-        for cell, (count, total) in other.cells.items():
-            held = self.cells.setdefault(cell, [0, 0])
-            held[0] += count
-            held[1] += total
+        cells = self.cells
+        for place, said, true, count, total in other.cells:
+            held = cells.get((place, said, true))
+            if held is None:
+                cells[place, said, true] = [count, total]
+            else:
+                held[0] += count
+                held[1] += total
         if other.errors is not None:
             self.errors = self.errors or Errors()
             self.errors.merge(other.errors)
@@ -176,38 +199,25 @@ class Tally(msgspec.Struct):
             self.places.merge(other.places)
 
 
-class _Stored(msgspec.Struct, array_like=True):
-    """The order is the format: add at the end only, with a default."""
-
-    count: int
-    unread: int
-    contradicted: int
-    cells: list[tuple[int, Class, Class, int, int]]
-    errors: Errors | None
-    places: Places | None
-    good: int
-    unscored: int
-
-
-_decoder = msgspec.msgpack.Decoder(_Stored)
-
-
 def encode(tally: Tally) -> bytes:
     """As it is stored."""
     cells = [(*cell, count, total) for cell, (count, total) in tally.cells.items()]
     return msgspec.msgpack.encode(
-        _Stored(
+        Stored(
             tally.count, tally.unread, tally.contradicted, cells, tally.errors, tally.places,
             tally.good, tally.unscored,
         )
     )  # fmt: skip
 
 
+def read(stored: bytes) -> Stored:
+    """What was stored, to be added to a tally; empty bytes are nothing."""
+    return _decoder.decode(stored) if stored else Stored()
+
+
 def decode(stored: bytes) -> Tally:
     """As it was encoded; empty bytes are an empty tally."""
-    if not stored:
-        return Tally()
-    s = _decoder.decode(stored)
+    s = read(stored)
     cells = {(bin_, said, true): [count, total] for bin_, said, true, count, total in s.cells}
     return Tally(
         s.count, s.unread, s.contradicted, cells, s.errors, s.places, s.good, s.unscored

@@ -11,7 +11,7 @@ from splice.core.quality import By, Counts, Measured, Quality, QualityWanted
 from splice.core.release import Manifest, Release
 from splice.core.rollout import HOLDOUT, SHADOW
 from splice.core.rollups import Window
-from splice.core.tallies import NO_SCORE, Cell, Class, Tally, decode
+from splice.core.tallies import NO_SCORE, Class, Stored, Tally, read
 from splice.core.truths import PinnedTruth, Task
 from splice.core.units import duration_text
 from splice.monitor import cbpe
@@ -23,6 +23,7 @@ from splice.ports.stores import ReleaseStore
 HISTORY_S = 366 * 86_400
 """How long before a window labels may be that calibrate the chances of its calls."""
 _UNORDERED = 0.005
+_USUAL_S = 30 * 86_400.0
 _DAY_S = 86_400
 
 
@@ -32,8 +33,8 @@ class _Row(msgspec.Struct):
     tallied: Tallied
     truth: PinnedTruth
     mature: bool
-    asked: Tally
-    told: Tally
+    asked: Stored
+    told: Stored
 
 
 def quality(labels: LabelStore, releases: ReleaseStore, wanted: QualityWanted) -> Quality:
@@ -53,18 +54,34 @@ def over_time(labels: LabelStore, releases: ReleaseStore, wanted: QualityWanted)
     return list(quality(labels, releases, msgspec.structs.replace(wanted, by="day")).parts)
 
 
+def usual_window(releases: ReleaseStore, integration: str, outcome: str, now_us: int) -> Window:
+    """The last 30 days, and before them as long as an outcome may take: so some are known."""
+    wanted = QualityWanted(integration, Window(0, now_us), now_us, outcome)
+    truth = _truth(releases, wanted)[0]
+    long_s = _USUAL_S + (0.0 if truth is None else truth.matures_s)
+    return Window(now_us - round(long_s * 1e6), now_us)
+
+
+def _truth(
+    releases: ReleaseStore, wanted: QualityWanted
+) -> tuple[PinnedTruth | None, dict[int, Release]]:
+    """The truth that is wanted, and all releases of its integration."""
+    live = {one.integration: one.number for one in releases.live()}.get(wanted.integration, 0)
+    found = releases.releases(wanted.integration)
+    # Of the live release first, then of the newest: a truth that was taken away still tells.
+    ordered = sorted(found, key=lambda one: (one.number != live, -one.number))
+    return _first(ordered, wanted.outcome), {one.number: one for one in found}
+
+
 class _Reader:
     def __init__(self, labels: LabelStore, releases: ReleaseStore, wanted: QualityWanted) -> None:
         self._labels = labels
         self._wanted = wanted
-        live = next(
-            (one.number for one in releases.live() if one.integration == wanted.integration), 0
-        )
-        found = releases.releases(wanted.integration)
-        self._releases = {one.number: one for one in found}
-        # Of the live release first, then of the newest: a truth that was taken away still tells.
-        ordered = sorted(found, key=lambda one: (one.number != live, -one.number))
-        self._truth = _first(ordered, wanted.outcome)
+        self._truth, self._releases = _truth(releases, wanted)
+        if wanted.due and self._truth is not None:
+            back_us = round(self._truth.matures_s * 1e6)
+            window = Window(wanted.window.since_us - back_us, wanted.window.until_us - back_us)
+            self._wanted = msgspec.structs.replace(wanted, window=window)
 
     def quality(self) -> Quality:
         """The whole, with its parts."""
@@ -73,19 +90,18 @@ class _Reader:
             named = f" {wanted.outcome!r}" if wanted.outcome else ""
             note = f"No truth{named} is declared: truth = splice.Truth(…) says what is right."
             return Quality(wanted.integration, wanted.window, notes=(note,))
-        segment = None if wanted.by == "segment" else wanted.segment or ""
-        rows = self._rows(segment, self._since_s(), self._until_s())
-        others = [row for row in rows if not _alike(row.truth, truth)]
-        rows = [row for row in rows if _alike(row.truth, truth)]
-        history = _History(self._history(), self._releases) if truth.binary else None
+        estimates = truth.binary and wanted.estimates
+        past = self._rows("", HISTORY_S if estimates else 0)
+        history = _History(past, self._releases) if estimates else None
+        mine = self._mine(self._rows(wanted.segment) if wanted.segment else past)
+        rows = [row for row in mine if _alike(row.truth, truth)]
+        split = self._mine(self._rows(None)) if wanted.by == "segment" else rows
         parts = tuple(
-            self._of(part, some, history if wanted.by != "day" else None)
-            for part, some in _parts(rows, wanted.by)
+            self._of(part, some, history if wanted.by in ("release", "variant") else None)
+            for part, some in _parts([row for row in split if _alike(row.truth, truth)], wanted.by)
         )
-        if wanted.by == "segment":  # its calls are those of all segments, each once
-            rows = self._rows(wanted.segment or "", self._since_s(), self._until_s())
-            rows = [row for row in rows if _alike(row.truth, truth)]
         whole = self._of("", rows, history)
+        others = {row.tallied.key.release for row in mine if not _alike(row.truth, truth)}
         notes = (*whole.notes, *self._notes(truth, others))
         return msgspec.structs.replace(whole, parts=parts, notes=notes)
 
@@ -159,26 +175,20 @@ class _Reader:
             notes=tuple(notes),
         )
 
-    def _history(self) -> list[_Row]:
-        since_s = self._since_s() - HISTORY_S
-        rows = self._rows("", since_s, self._until_s(), everyone=True)
-        return [row for row in rows if row.mature]
-
-    def _rows(
-        self, segment: str | None, since_s: int, until_s: int, *, everyone: bool = False
-    ) -> list[_Row]:
+    def _rows(self, segment: str | None, before_s: int = 0) -> list[_Row]:
+        """Buckets of the window, and of so long before it, of everyone."""
         truth, wanted = self._truth, self._wanted
         if truth is None:
             return []
         found: list[_Row] = []
         now_s = wanted.now_us / 1e6
         of = (wanted.integration, truth.outcome)
-        for one in self._labels.tallied(of, since_s, until_s, segment):
+        for one in self._labels.tallied(of, self._since_s() - before_s, self._until_s(), segment):
             own = self._own(one.key.release)
-            if own is None or not (everyone or self._is_wanted(one)):
+            if own is None:
                 continue
             mature = one.key.start_s + own.bucket_s + own.matures_s <= now_s
-            found.append(_Row(one, own, mature, decode(one.asked), decode(one.told)))
+            found.append(_Row(one, own, mature, read(one.asked), read(one.told)))
         return found
 
     def _own(self, number: int) -> PinnedTruth | None:
@@ -188,6 +198,15 @@ class _Reader:
             if release is None or self._truth is None
             else _first([release], self._truth.outcome)
         )
+
+    def _mine(self, rows: Sequence[_Row]) -> list[_Row]:
+        """Those of the window, release and variant that are wanted."""
+        since_s = self._since_s()
+        return [
+            row
+            for row in rows
+            if row.tallied.key.start_s >= since_s and self._is_wanted(row.tallied)
+        ]
 
     def _is_wanted(self, one: Tallied) -> bool:
         wanted = self._wanted
@@ -207,11 +226,10 @@ class _Reader:
         step = self._truth.bucket_s if self._truth else 1
         return -(-self._wanted.window.until_us // 1_000_000 // step) * step
 
-    def _notes(self, truth: PinnedTruth, others: Sequence[_Row]) -> list[str]:
+    def _notes(self, truth: PinnedTruth, others: set[int]) -> list[str]:
         found: list[str] = []
         if others:
-            numbers = sorted({row.tallied.key.release for row in others})
-            listed = ", ".join(map(str, numbers))
+            listed = ", ".join(map(str, sorted(others)))
             found.append(f"Left out: releases whose truth is another ({listed}).")
         due, later = self._labels.waiting(
             self._wanted.integration, truth.outcome, self._wanted.now_us
@@ -229,8 +247,10 @@ class _History:
     def __init__(self, rows: Iterable[_Row], releases: Mapping[int, Release]) -> None:
         self._releases = releases
         self._rows: dict[str, list[_Row]] = {}
+        self._bins: dict[str, list[Bin]] = {}
         for row in rows:
-            self._rows.setdefault(self.model(row.tallied), []).append(row)
+            if row.mature:
+                self._rows.setdefault(self.model(row.tallied), []).append(row)
 
     def model(self, tallied: Tallied) -> str:
         """What gave the chances: the version of the first route that these calls had."""
@@ -240,7 +260,9 @@ class _History:
     def of(self, model: str) -> list[Bin]:
         """Its labelled calls by bin of their chance."""
         rows = self._rows.get(model, [])
-        return bins_of(_told(rows[0].truth, rows).cells) if rows else []
+        if model not in self._bins:
+            self._bins[model] = bins_of(_told(rows[0].truth, rows).cells) if rows else []
+        return self._bins[model]
 
 
 def _first_route(manifest: Manifest, variant: str) -> str:
@@ -312,21 +334,25 @@ def _told(truth: PinnedTruth, rows: Sequence[_Row]) -> Tally:
     for row in rows:
         told.merge(row.told)
         if truth.task is Task.CLASSIFICATION and row.truth.absent is not None:
-            told.merge(Tally(cells=_absent(row)))
+            told.merge(_absent(row))
     return told
 
 
-def _absent(row: _Row) -> dict[Cell, list[int]]:
+def _absent(row: _Row) -> Stored:
     """Cells of the mature calls that no outcome came for, as what that means."""
     absent = row.truth.absent
     true: Class = 0 if row.truth.binary else str(absent)
-    left = {(place, said): list(held) for (place, said, _), held in row.asked.cells.items()}
-    for (place, said, _), (count, total) in row.told.cells.items():
+    left = {(place, said): [count, total] for place, said, _, count, total in row.asked.cells}
+    for place, said, _, count, total in row.told.cells:
         held = left.get((place, said))
         if held is not None:
             held[0] -= count
             held[1] -= total if place != NO_SCORE else 0
-    return {(place, said, true): held for (place, said), held in left.items() if held[0] > 0}
+    return Stored(cells=[
+        (place, said, true, count, total)
+        for (place, said), (count, total) in left.items()
+        if count > 0
+    ])  # fmt: skip
 
 
 def _figures(truth: PinnedTruth, mature: Sequence[_Row]) -> tuple[Measured, ...]:

@@ -117,8 +117,7 @@ class Labeller:
         ]
         with self._labels.turn() as turn:
             # One that another took meanwhile does no harm: a label is made of all its outcomes.
-            for one in (*named, *unheard):
-                turn.drop_outcome(one, None)
+            turn.drop_outcomes([*named, *unheard])
             counted = _Counted(turn)
             counted.label(counted.with_segments(found), now_us)
             counted.store()

@@ -90,6 +90,10 @@ class Turn(Protocol):
         """Take them off; False where another has done so: then nothing else may be done."""
         ...
 
+    def drop_outcomes(self, news: Sequence[NewOutcome]) -> None:
+        """Take them off; those that another took off meanwhile are gone already."""
+        ...
+
     def drop_outcome(self, new: NewOutcome, after: tuple[int, str] | None) -> bool:
         """Take it off, or note how far it was joined; False where another did so."""
         ...

@@ -48,6 +48,12 @@ class SqlTurn:
             gone += self._connection.execute(unscored.delete().where(some)).rowcount
         return gone == len(numbers)
 
+    def drop_outcomes(self, news: Sequence[NewOutcome]) -> None:
+        """Take them off."""
+        for start in range(0, len(news), _AT_ONCE):
+            numbers = [one.number for one in news[start : start + _AT_ONCE]]
+            self._connection.execute(unjoined.delete().where(unjoined.c.outcome.in_(numbers)))
+
     def drop_outcome(self, new: NewOutcome, after: tuple[int, str] | None) -> bool:
         """Take it off, or note how far it was joined; False where another did so."""
         before = (None, None) if new.after is None else new.after
