@@ -9,6 +9,7 @@ from functools import partial
 from splice.app.chores import Chore
 from splice.app.clock import Ids
 from splice.app.plugins import plugin
+from splice.app.references import training_of
 from splice.app.settings import Settings
 from splice.app.wiring import Services, Stores
 from splice.control.rollouts import Rollouts
@@ -81,7 +82,7 @@ def rounds_of(
     """What evaluates the monitors of a project's ledger."""
     sources = figures.Sources(
         stores, stores.rollups, stores.records, stores.labels, stores.releases,
-        settings.cost.currency, lambda _: None,
+        settings.cost.currency, training_of(settings),
     )  # fmt: skip
     routes = tuple(
         Route(name, channel.severity, channel.integrations)
