@@ -147,7 +147,8 @@ def _values(given: Any, name: str) -> tuple[Value, ...]:
             raise _Mistake(f"{name}={given!r:.80}", "true, a number or a text", f"mend {name}")
     if not listed or len({isinstance(value, str) for value in listed}) > 1:
         raise _Mistake(f"{name}={given!r:.80}", "values of one kind", f"mend {name}")
-    return tuple(listed)
+    # As they come back out of a ledger, for a release keeps its digest through one.
+    return tuple(one if isinstance(one, (bool, str)) else float(one) for one in listed)
 
 
 def _number(given: Any, name: str, low: float, high: float) -> float | None:
