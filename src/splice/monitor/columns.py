@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from operator import itemgetter
@@ -20,6 +21,8 @@ BASE, PREDICTION, REPLY = "*", "prediction.*", "reply.*"
 MOST_COLUMNS = 200
 MOST_KEYS = 60
 """An object with more different keys than that is a dictionary by somebody's data, not a record."""
+_KEY = re.compile(r"\w[\w .:/-]{0,59}")
+"""What a key looks like that a programmer wrote; others are somebody's data: a mail address."""
 MOST_DEPTH = 4
 MOST_NAME = 120
 MOST_CLASSES = 50
@@ -97,7 +100,7 @@ def _take(
         full = prefix + name
         if not prefix and name.split(".", 1)[0] in ("prediction", "reply", "*"):
             full = f"context.{name}"
-        if len(full) > MOST_NAME:
+        if len(full) > MOST_NAME or not _KEY.fullmatch(name):
             continue
         if name == "messages" and not prefix and (texts := _spoken(values)) is not None:
             found["messages.user"] = texts
@@ -111,10 +114,10 @@ def _nested(found: dict[str, Column], name: str, values: Column, depth: int) -> 
     """The columns of objects in a column; of a dictionary by data only how large it is."""
     empty: dict[str, Any] = {}
     objects = [cast("dict[str, Any]", v) if type(v) is dict else empty for v in values]
-    keys = len(set(chain.from_iterable(objects)))
+    keys = set(chain.from_iterable(objects))
     if any(value is not None and type(value) is not dict for value in values):
         found[name] = [None if type(value) is dict else value for value in values]
-    if keys > MOST_KEYS or depth >= MOST_DEPTH:
+    if len(keys) > MOST_KEYS or depth >= MOST_DEPTH or not all(map(_KEY.fullmatch, keys)):
         found[name] = [[*v] if type(v) is dict else v for v in values]
         return
     _take(found, f"{name}.", objects, depth + 1)

@@ -246,9 +246,9 @@ def _judged(
         limit=limit, alarm=alarm,
     )  # fmt: skip
     column = one.column.partition("#")[0]
-    return msgspec.structs.replace(
-        made, why=reason(made, current.get(column), reference.get(column))
-    )
+    now, before = current[column], reference[column]
+    why = reason(made, _as_truths(now, before), _as_truths(before, now))
+    return msgspec.structs.replace(made, why=why)
 
 
 def _usual(one: ColumnDrift) -> Measured:

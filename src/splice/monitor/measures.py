@@ -50,7 +50,8 @@ def psi(current: Floats, reference: Floats, p: float | None = None) -> Measured:
     """Population stability index of two counts of the same categories.
 
     The sum of (q - p) ln(q / p) less what chance gives, (B - 1)(1/n + 1/m). The spread is by the
-    delta method, with the spread that chance alone gives.
+    delta method, with the spread that chance alone gives; the interval is made on the scale of the
+    root, where a category that one side lacks does not stretch it down to nothing.
 
     Source: Yurdakul and Naranjo, "Statistical properties of the population stability index" (2020),
     for the expectation; they leave the sum as it is.
@@ -63,9 +64,12 @@ def psi(current: Floats, reference: Floats, p: float | None = None) -> Measured:
     of_q, of_r = ratio + 1 - r / q, -ratio + 1 - q / r
     variance = _variance(q, of_q) / n + _variance(r, of_r) / m
     variance += 2 * (len(q) - 1) * chance**2
-    spread = Z95 * float(variance) ** 0.5
-    ends = (value, value - spread, value + spread)
-    return Measured("psi", *(float(max(end, 0.0)) for end in ends), p=p)
+    value, spread = float(value), Z95 * float(variance) ** 0.5
+    if value <= 0:
+        return Measured("psi", 0.0, 0.0, spread, p)
+    root = value**0.5
+    low, high = max(root - spread / root / 2, 0.0), root + spread / root / 2
+    return Measured("psi", value, low**2, high**2, p)
 
 
 def _variance(share: Floats, slope: Floats) -> float:
@@ -133,7 +137,7 @@ def share(measure: str, current: tuple[float, float], reference: tuple[float, fl
     proportions and differences of proportions" (2000): one more of either is added to each sample.
     """
     (a, n), (b, m) = current, reference
-    off = abs(a / n - b / m)
+    off = float(abs(a / n - b / m))
     q, r = (a + 1) / (n + 2), (b + 1) / (m + 2)
     spread = (q * (1 - q) / (n + 2) + r * (1 - r) / (m + 2)) ** 0.5
     center = abs(q - r)

@@ -24,6 +24,8 @@ Plans = Callable[[str, int], PinnedProfile]
 FORM = 1
 MOST_SEGMENTS = 50
 """Values of a segment that are kept apart; calls of further ones are in `field=…`."""
+MOST_COLUMNS = 300
+"""Columns of an integration that one process makes profiles of: the first that it sees."""
 _MOST_VALUE = 60
 _BASES = (BASE, PREDICTION, REPLY)
 
@@ -47,12 +49,13 @@ class Profiler:
         self._encoder = encoder
         self._naming = Naming()
         self._segments: dict[tuple[str, str], set[str]] = {}
+        self._columns_of: dict[tuple[str, int], set[str]] = {}
 
     def add(self, records: Sequence[Record]) -> dict[tuple[int, ProfileKey], bytes]:
         """The profiles of these records alone, encoded, by hour and key.
 
         The hour is its start in Unix seconds (UTC). Nothing is kept between two calls, but which
-        words came often enough to be named, and which segments there are.
+        words came often enough to be named, and which columns and segments there are.
 
         A record without texts (refused, not sampled) gives nothing; none raises.
         """
@@ -92,7 +95,12 @@ class Profiler:
     def _columns(
         self, rows: Sequence[Seen], records: Sequence[Record], plan: PinnedProfile
     ) -> Mapping[str, Profile]:
-        columns = {name: values for name, values in columns_of(rows).items() if _wanted(name, plan)}
+        known = self._columns_of.setdefault((records[0].integration, records[0].release), set())
+        columns: dict[str, Column] = {}
+        for name, values in columns_of(rows).items():
+            if name in known or (len(known) < MOST_COLUMNS and _wanted(name, plan)):
+                columns[name] = values
+                known.add(name)
         entities = {one.entity for one in records if one.entity is not None}
 
         def private(name: str, values: Column) -> bool:

@@ -14,10 +14,8 @@ _TELLING = 0.01
 _TOLD = 3
 
 
-def reason(one: ColumnDrift, now: Shape | None, before: Shape | None) -> str:
+def reason(one: ColumnDrift, now: Shape, before: Shape) -> str:
     """What to say of a judged column."""
-    if now is None or before is None:
-        return one.why
     _, _, figure = one.column.partition("#")
     if figure:
         now, before = figures(now).get(figure, now), figures(before).get(figure, before)
