@@ -19,7 +19,10 @@ import pytest
 import typer.main
 
 from splice.cli.main import main
+from splice.testing.project import Project
+from warm_splice import WarmSplice
 
+WARM = WarmSplice()
 SERVICES = Path(__file__).parents[1] / "scripts" / "services"
 
 ORDERS = '''
@@ -145,6 +148,18 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     # Made anew for each command, it takes more time than most commands.
     typer.main.get_command = functools.cache(typer.main.get_command)
+    Project.start = WARM.start
+
+
+def pytest_unconfigure() -> None:
+    """End what was started for all tests."""
+    WARM.end()
+
+
+@pytest.fixture(scope="session")
+def warm_splice() -> WarmSplice:
+    """Starts `splice …` as a process, without the wait for its imports."""
+    return WARM
 
 
 @pytest.hookimpl(wrapper=True)

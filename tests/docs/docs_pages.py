@@ -122,9 +122,14 @@ def matches(shown: list[str], got: str) -> bool:
 
 
 class Reader:
-    """Does what a page says, in a folder of its own. Its Python blocks share one namespace."""
+    """Does what a page says, in a folder of its own. Its Python blocks share one namespace.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: An empty folder.
+        splice: A program for `splice` that starts fast, and need not hear signals.
+    """
+
+    def __init__(self, folder: Path, splice: Path) -> None:
         self.folder = folder
         self._root = folder
         self._port = _free_port()
@@ -145,6 +150,7 @@ class Reader:
             "SPLICE_SERVER_PORT": str(self._port),
             "USER": "you",
         }
+        self._fast = {"PATH": f"{splice.parent}:{self._environment['PATH']}"}
 
     def __enter__(self) -> Self:
         return self
@@ -263,9 +269,9 @@ class Reader:
             if command.startswith(start):
                 return self._serve(command, ready)
         done = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", command], cwd=self.folder, env=self._environment,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            text=True, timeout=60,
+            ["bash", "-euo", "pipefail", "-c", command], cwd=self.folder,
+            env=self._environment | self._fast, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60,
         )  # fmt: skip
         got = done.stdout.replace(str(self._port), "8000")
         assert done.returncode == code, f"{place}: $ {command}\nexit {done.returncode}\n{got}"

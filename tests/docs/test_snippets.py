@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from docs_pages import LANGUAGES, PAGES, ROOT, Reader, blocks, commands, matches
 
+from warm_splice import WarmSplice
+
 NOT_RUN = {
     "README.md": ["CI runs both by themselves", "it installs into the environment that runs this"],
     "docs/batch.md": [
@@ -29,8 +31,8 @@ NOT_RUN = {
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_a_page_does_what_it_says(page: Path, tmp_path: Path) -> None:
-    with Reader(tmp_path) as reader:
+def test_a_page_does_what_it_says(page: Path, tmp_path: Path, warm_splice: WarmSplice) -> None:
+    with Reader(tmp_path, warm_splice.program("splice")) as reader:
         for block in blocks(page):
             reader.read(block)
 

@@ -21,10 +21,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import IO, Any, ClassVar, Protocol, Self
 
 import msgspec
 
@@ -84,10 +84,37 @@ class Connection:
         self._http.close()
 
 
+class Running(Protocol):
+    """A process, as `subprocess.Popen` has it."""
+
+    pid: int
+    returncode: int | Any  # None while it runs
+
+    def poll(self) -> int | None:
+        """Its exit code, once it has ended."""
+        ...
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Its exit code; subprocess.TimeoutExpired where it does not end in time."""
+        ...
+
+    def send_signal(self, sig: int, /) -> None:
+        """Send it, if it still runs."""
+        ...
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        ...
+
+
+Start = Callable[..., Running]
+"""Starts `splice …`: its arguments; by name `cwd`, `env`, `stdout`, `stderr`. In a new session."""
+
+
 class Server:
     """A running `splice serve`. Its whole process group ends with the `with` block."""
 
-    def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
+    def __init__(self, process: Running, log: Path) -> None:
         self.process = process
         self._log = log
         self.host, self.port = self._address()
@@ -189,6 +216,15 @@ class Server:
         self.kill()
 
 
+def _start(
+    arguments: Sequence[str], *, cwd: Path, env: Mapping[str, str], stdout: IO[Any], stderr: IO[Any]
+) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(  # noqa: S603 - our own command line
+        [*_SPLICE, *arguments], cwd=cwd, env=env, stdin=subprocess.DEVNULL,
+        stdout=stdout, stderr=stderr, start_new_session=True,
+    )  # fmt: skip
+
+
 class Project:
     """A folder with splice.toml and declarations.
 
@@ -196,6 +232,9 @@ class Project:
         folder: An empty folder.
         toml: Text of splice.toml; the port is always a free one.
     """
+
+    start: ClassVar[Start] = staticmethod(_start)
+    """How its commands are started: whoever starts many may know a quicker way."""
 
     def __init__(self, folder: Path, toml: str = "") -> None:
         self.folder = folder
@@ -210,10 +249,18 @@ class Project:
         self, *command: str, env: Mapping[str, str] | None = None, seconds: float = 60.0
     ) -> subprocess.CompletedProcess[str]:
         """Run `splice …` in the project until it ends."""
-        return subprocess.run(  # noqa: S603 - our own command line
-            [*_SPLICE, *command], cwd=self.folder, env=_environment(env),
-            capture_output=True, text=True, timeout=seconds, check=False,
-        )  # fmt: skip
+        with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+            process = self.start(
+                command, cwd=self.folder, env=_environment(env), stdout=out, stderr=err
+            )
+            try:
+                code = process.wait(seconds)
+            except BaseException:
+                process.kill()
+                raise
+            out.seek(0)
+            err.seek(0)
+            return subprocess.CompletedProcess(command, code, out.read(), err.read())
 
     def serve(
         self,
@@ -234,10 +281,15 @@ class Project:
         descriptor, name = tempfile.mkstemp(prefix="serve-", suffix=".log", dir=self.folder)
         serve = ["serve", "--host", "127.0.0.1", "--port", str(port), "--workers", str(workers)]
         with open(descriptor, "wb") as log:
-            process = subprocess.Popen(  # noqa: S603 - our own command line
-                [*before, *_SPLICE, *serve], cwd=self.folder, env=_environment(env),
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-            )  # fmt: skip
+            if before:
+                process = subprocess.Popen(  # noqa: S603 - our own command line
+                    [*before, *_SPLICE, *serve], cwd=self.folder, env=_environment(env),
+                    stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+                )  # fmt: skip
+            else:
+                process = self.start(
+                    serve, cwd=self.folder, env=_environment(env), stdout=log, stderr=log
+                )
         return Server(process, Path(name))
 
 
