@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -145,10 +144,3 @@ def drawn(spec: Spec) -> str:
     except ImportError as error:
         raise SettingsError("report", got=str(error), mend="install splice-ai[report]") from error
     return vl_convert.vegalite_to_svg(json.dumps(spec))
-
-
-def apart(svg: str, name: str) -> str:
-    """The same SVG with ids of its own, to stand beside others in one page."""
-    svg = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', svg)
-    svg = re.sub(r"url\(#([^)]+)\)", rf"url(#{name}-\1)", svg)
-    return re.sub(r'href="#([^"]+)"', rf'href="#{name}-\1"', svg)

@@ -8,7 +8,7 @@ from importlib.resources import files
 import msgspec
 
 from splice.console.report.blocks import Report
-from splice.console.report.charts import drawn
+from splice.console.report.plain import plain
 from splice.core.errors import SettingsError
 
 _TEMPLATE = "report.typ"
@@ -27,15 +27,10 @@ def as_pdf(report: Report) -> bytes:
         import typst  # an optional dependency
     except ImportError as error:
         raise SettingsError("report", got=str(error), mend="install splice-ai[report]") from error
-    found = msgspec.to_builtins(report)
-    for section in found["sections"]:
-        for block in section["blocks"]:
-            if block["type"] == "chart":
-                block["svg"] = drawn(block.pop("spec"))
     source = files("splice.console.report").joinpath(_TEMPLATE).read_bytes()
     return typst.compile(
         source,
         format="pdf",
-        sys_inputs={"report": msgspec.json.encode(found).decode()},
+        sys_inputs={"report": msgspec.json.encode(plain(report)).decode()},
         timestamp=datetime.fromtimestamp(report.made_us // 1_000_000, UTC),
     )
