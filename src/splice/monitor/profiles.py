@@ -5,18 +5,22 @@ Needs splice-ai[monitor].
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from splice.core.call import Record, Status
+from splice.core.errors import SpliceError
 from splice.core.profiles import EVERYTHING, OTHER, PinnedProfile, Profile
 from splice.core.rollups import HOUR_S, ProfileKey
 from splice.monitor.columns import BASE, PREDICTION, REPLY, Column, Seen, columns_of, seen
 from splice.monitor.sketches import join_numbers, join_words
 from splice.monitor.texts import Encode, join_texts
 from splice.monitor.values import Naming, Terms, profiles_of
+
+log = logging.getLogger("splice.profiles")
 
 Plans = Callable[[str, int], PinnedProfile]
 """Integration and number of the release to what its declaration says about profiles."""
@@ -109,14 +113,24 @@ class Profiler:
             # A context may carry the entity under a name of its own.
             return bool(entities) and sum(value in entities for value in values[:32]) > 0
 
-        encoder = self._encoder
         return profiles_of(
             columns,
             Terms(
                 self._naming, records[0].integration, plan.words, private,
-                {} if encoder is None else dict.fromkeys(plan.meaning, encoder),
+                dict.fromkeys(plan.meaning, self._encode) if self._encoder is not None else {},
             ),
         )  # fmt: skip
+
+    def _encode(self, texts: Sequence[str]) -> Sequence[Sequence[float]]:
+        """Without an encoder that cannot be had, all else is profiled all the same."""
+        if self._encoder is None:
+            return ()
+        try:
+            return self._encoder(texts)
+        except SpliceError as error:
+            log.warning("texts are compared by their spelling only: %s", error)
+            self._encoder = None
+            return ()
 
     def _segment(self, integration: str, field: str, context: Mapping[str, Any] | None) -> str:
         """`country=DE`: bounded in number, and in length."""

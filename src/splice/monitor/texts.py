@@ -37,7 +37,8 @@ def texts_of(texts: Sequence[str], encode: Encode | None = None) -> Texts:
     meaning = Vectors()
     if encode is not None:
         encoded = np.array(encode(sampled), np.float64)
-        meaning = vectors_of(encoded @ _signs(encoded.shape[1]), MEANING)
+        if encoded.ndim == 2:
+            meaning = vectors_of(encoded @ _signs(encoded.shape[1]), MEANING)
     return Texts(len(texts), *numbers, spelling=vectors_of(spelled(texts), SPELLING),
                  meaning=meaning)  # fmt: skip
 
