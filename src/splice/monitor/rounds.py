@@ -93,8 +93,9 @@ class Rounds:
 
     def look(self, now_us: int) -> int:
         """Evaluate what is due, and do what is wanted; gives how many monitors were evaluated."""
-        before = {(one.integration, one.monitor): one for one in self._store.findings()}
         mutes = self._store.mutes(now_us)
+        self._act(mutes, now_us)  # what one who was killed has left: he may have done it already
+        before = {(one.integration, one.monitor): one for one in self._store.findings()}
         looked, there = 0, set[tuple[str, str]]()
         for live in self._releases.live():
             release = self._release(live)
@@ -110,9 +111,8 @@ class Rounds:
         for key, found in before.items():
             if key not in there:
                 self._guarded(self._drop, (found, now_us))
-        for alert in self._store.alerts(AlertFilter(state="open", limit=1000)):
-            if not is_muted(mutes, alert.integration, alert.monitor):
-                self._act(alert, now_us)
+        if looked:
+            self._act(mutes, now_us)
         return looked
 
     def test(self, release: Release, monitor: PinnedMonitor, now_us: int) -> Judged:
@@ -217,10 +217,13 @@ class Rounds:
             self._store.save_alert(one, told)
         self._store.forget(finding)
 
-    def _act(self, alert: Alert, now_us: int) -> None:
-        for deed in alert.deeds:
-            if deed.state == "wanted":
-                self._guarded(self._do, (alert, deed, now_us))
+    def _act(self, mutes: Iterable[Mute], now_us: int) -> None:
+        for alert in self._store.alerts(AlertFilter(state="open", limit=1000)):
+            # One that opened while it was muted is told of first, when the mute is over.
+            if alert.told_us and not is_muted(mutes, alert.integration, alert.monitor):
+                for deed in alert.deeds:
+                    if deed.state == "wanted":
+                        self._guarded(self._do, (alert, deed, now_us))
 
     def _do(self, alert: Alert, deed: Deed, now_us: int) -> None:
         do = self._deeds.get(deed.action)
