@@ -21,6 +21,7 @@ from splice.cli import (
     event_outbox,
     event_publish,
     events,
+    experiment,
     keys,
     models,
     monitors,
@@ -75,6 +76,7 @@ app.command()(relay.relay)
 app.command()(batch.batch)
 app.command()(drift.drift)
 app.command()(report.report)
+app.command()(experiment.experiment)
 app.command()(release.stop)
 app.command()(release.start)
 app.add_typer(release.app, name="release", help="Numbered releases of integrations.")

@@ -81,7 +81,9 @@ class Progress(msgspec.Struct, frozen=True):
     `asked_us`: calls asked before are counted, but those that were stored late. `outcome`: the
     number of the last outcome seen, `looked_us` when. `due`: by time to mature in microseconds, up
     to when calls were seen to be mature. `mixtures`: by figure, what its interval is tuned for,
-    which is set once. `nameless`: calls without an entity. `last_us` is when the newest was asked.
+    which is set once. `last_us` is when the newest was asked. At `sweep_at_us` the calls since
+    `swept_us` of then were last looked at again. `nameless`: calls without an entity asked before
+    `swept_us`, `nameless_new` after.
     """
 
     revision: int = 0
@@ -91,7 +93,10 @@ class Progress(msgspec.Struct, frozen=True):
     due: dict[str, int] = {}
     mixtures: dict[str, float] = {}
     nameless: int = 0
+    nameless_new: int = 0
     last_us: int = 0
+    swept_us: int = 0
+    sweep_at_us: int = 0
 
 
 class Touched(msgspec.Struct):

@@ -20,8 +20,13 @@ from splice.ports.studies import StudyStore
 
 log = logging.getLogger("splice.studies")
 
-LIMIT = 2_000
-"""Calls and outcomes that are looked at before what they came to is stored."""
+LIMIT = 10_000
+"""Calls of a kind, and outcomes, that are looked at before how far that was is stored."""
+
+_AT_ONCE = 500  # units in one transaction
+
+_STALE_US = 60_000_000
+"""While there is much to count, what a study says is told so often."""
 
 _SETTLED_US = 86_400_000_000
 _MOST_CROSSED = 0.01
@@ -77,15 +82,33 @@ class Studies:
                 continue
             progress = store.progress(span)
             touched = store.touched(span, progress, now_us, LIMIT)
-            units = store.counted(span, touched.units, now_us)
-            after = store.keep(span, units, touched.progress)
+            after = self._counted(span, progress, touched, now_us)
             if after is None:  # another process is at it
                 continue
             more = more or touched.more
-            if before is None or units or not touched.more:
+            stale = before is None or now_us - before.at_us > _STALE_US
+            if stale or not touched.more:
                 last = next(one for one in releases if one.number == span.releases[-1])
                 self._reckon(span, last, after, touched, now_us, running=running)
         return more
+
+    def _counted(
+        self, span: Span, progress: Progress, touched: Touched, now_us: int
+    ) -> Progress | None:
+        """The progress once all that was touched is counted; None where another did so.
+
+        In several transactions, for calls wait while one of them writes. The progress comes last:
+        what was counted before a crash is counted again.
+        """
+        store = self._ledger.studies
+        here: Progress | None = progress
+        for start in range(0, len(touched.units), _AT_ONCE):
+            units = store.counted(span, touched.units[start : start + _AT_ONCE], now_us)
+            here = None if here is None else store.keep(span, units, here)
+        if here is None:
+            return None
+        done = msgspec.structs.replace(touched.progress, revision=here.revision)
+        return store.keep(span, (), done)
 
     def bring_up(self, integration: str, live: int, now_us: int) -> list[Study]:
         """The studies of an integration as of now; takes as long as there is new to count."""

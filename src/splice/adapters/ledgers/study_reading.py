@@ -19,7 +19,13 @@ from splice.core.spans import CROSSED, Came, Progress, Sought, Span, Touched, Un
 _AT_ONCE = 400  # ids in one statement
 _PAGE = 5_000  # calls in memory at once
 _BEHIND = 5_000  # numbers of outcomes: whoever took one may commit it late
+_DAY_US = 86_400_000_000
 _LATE_US = 120_000_000  # so long after it took the number, at the most
+
+Told: TypeAlias = "tuple[int, int, float]"
+"""When an outcome happened, its number, and what it counts; NaN where it counts nothing."""
+
+_TOLD = (outcomes.c.name, outcomes.c.at_us, outcomes.c.id, outcomes.c.value)
 
 LedgerRow: TypeAlias = Any  # the driver types its columns, and names them
 
@@ -57,18 +63,17 @@ class Reading:
     def touched(self, progress: Progress, limit: int) -> Touched:
         """Units with something new since then."""
         span, now = self._span, self._now_us
+        progress = self._swept(progress)
         units: dict[str, None] = {}
         since = max(progress.asked_us, span.since_us)
         rows, until = self._asked(since, now + 1, limit)
         settled = max(since, min(until, now - span.lag_us))
         more = until <= now
-        nameless = progress.nameless
-        for row in rows:
-            if row.entity is not None:
-                units[row.entity] = None
-            elif row.asked_us < settled:
-                nameless += 1
-        seen_again = sum(row.entity is None and row.asked_us >= settled for row in rows)
+        nobody = [row.asked_us for row in rows if row.entity is None]
+        nameless = progress.nameless + sum(at < progress.swept_us for at in nobody)
+        new = progress.nameless_new + sum(progress.swept_us <= at < settled for at in nobody)
+        seen_again = sum(at >= max(settled, progress.swept_us) for at in nobody)
+        units.update((row.entity, None) for row in rows if row.entity is not None)
         last = max((row.asked_us for row in rows), default=0)
         due = dict(progress.due)
         for matures in {one.matures_us for one in span.outcomes if one.matures_us}:
@@ -80,10 +85,24 @@ class Reading:
         number, told, cut = self._told(progress, limit)
         units.update(dict.fromkeys(told))
         changed = msgspec.structs.replace(
-            progress, asked_us=settled, due=due, outcome=number, nameless=nameless,
+            progress, asked_us=settled, due=due, outcome=number,
+            nameless=nameless, nameless_new=new,
             looked_us=progress.looked_us if cut else now, last_us=max(progress.last_us, last),
         )  # fmt: skip
-        return Touched(list(units), changed, more or cut, nameless + seen_again)
+        return Touched(list(units), changed, more or cut, nameless + new + seen_again)
+
+    def _swept(self, progress: Progress) -> Progress:
+        """Once a day the last day is looked at again: a spool may bring calls hours late."""
+        span, now = self._span, self._now_us
+        start = max(progress.swept_us, span.since_us)
+        if not progress.sweep_at_us:
+            return msgspec.structs.replace(progress, swept_us=start, sweep_at_us=now)
+        if now < progress.sweep_at_us + _DAY_US or progress.asked_us < now - span.lag_us - _DAY_US:
+            return progress  # it was done, or there is so much new that it is not its turn
+        return msgspec.structs.replace(
+            progress, asked_us=start, nameless_new=0, sweep_at_us=now,
+            swept_us=max(start, now - _DAY_US),
+        )  # fmt: skip
 
     def _asked(self, since_us: int, until_us: int, limit: int) -> tuple[list[LedgerRow], int]:
         """Calls of the span in a stretch of time, and up to when they are all there."""
@@ -147,15 +166,17 @@ class Reading:
         return [one for one in found.values() if one.calls]
 
     def _count(self, names: Sequence[str], found: dict[str, Unit]) -> None:
-        told = [self._of_entities(one, names) for one in self._span.outcomes]
+        of_entities = self._of_entities(names)
         for page in self._calls(names):
             for row in page:
                 unit = found.get(row.entity)
                 if unit is None:
                     unit = found[row.entity] = Unit(row.entity, CROSSED, 0)
                 self._add(unit, row)
-            for one, of_entities in zip(self._span.outcomes, told, strict=True):
-                self._join(one, page, of_entities, found)
+            of_calls = self._of_calls(names, page)
+            for one in self._span.outcomes:
+                told = (of_calls.get(one.name, {}), of_entities.get(one.name, {}))
+                self._join(one, page, told, found)
 
     def _calls(self, names: Sequence[str]) -> Iterator[Sequence[LedgerRow]]:
         """Calls of units since the start of their past, in pages; of a busy unit in several."""
@@ -210,33 +231,26 @@ class Reading:
         self,
         sought: Sought,
         page: Sequence[LedgerRow],
-        of_entities: Mapping[str, Sequence[tuple[int, int, float]]],
+        told: tuple[Mapping[str, Sequence[Told]], Mapping[str, Sequence[Told]]],
         found: Mapping[str, Unit],
     ) -> None:
         """What the calls of a page came to in one outcome: the latest that is about each."""
         span, now = self._span, self._now_us
-        matures = sought.matures_us or 0
-        within = sought.within_us
-        mature = [row for row in page if row.asked_us + matures <= now]
-        of_calls = self._of_calls(sought, [row.id for row in mature])
-        for row in mature:
-            past = row.asked_us < span.since_us
-            if past and row.asked_us + matures > span.since_us:
-                continue  # neither before the study nor in it
+        matures, within = sought.matures_us or 0, sought.within_us
+        of_calls, of_entities = told
+        for row in page:
+            asked = row.asked_us
+            past = asked < span.since_us
+            if asked + matures > (span.since_us if past else now):
+                continue  # not due, or neither before the study nor in it
             if not past and row.kind not in self._arms:
                 continue
             # What came of an earlier call may be told during the study, and be made by it.
             before = min(now, span.since_us - 1) if past else now
-            best = max(
-                (one for one in (
-                    *(one for one in of_calls.get(row.id, ()) if one[0] <= before),
-                    *(one for one in of_entities.get(row.entity, ())
-                      if row.asked_us <= one[0] <= before
-                      and (within is None or one[0] <= row.asked_us + within)),
-                )),
-                default=None,
-            )  # fmt: skip
-            value = sought.absent if best is None else best[2]
+            own = [one for one in of_calls.get(row.id, ()) if one[0] <= before]
+            until = before if within is None else min(before, asked + within)
+            own += [one for one in of_entities.get(row.entity, ()) if asked <= one[0] <= until]
+            value = max(own)[2] if own else sought.absent
             if value is None or value != value:  # nothing is known, or nothing it can count
                 continue
             came = found[row.entity].outcomes.setdefault(sought.name, Came())
@@ -248,44 +262,45 @@ class Reading:
                 came.total += value
 
     def _of_calls(
-        self, sought: Sought, ids: Sequence[str]
-    ) -> dict[str, list[tuple[int, int, float]]]:
-        """Outcomes that name these calls: when, their number, and what they count."""
-        found: dict[str, list[tuple[int, int, float]]] = {}
-        with self._database.read() as connection:
-            for some in _parts(ids):
-                query = select(
-                    outcomes.c.call_id, outcomes.c.at_us, outcomes.c.id, outcomes.c.value
-                ).where(outcomes.c.call_id.in_(some), *self._named(sought))
-                for row in connection.execute(query):
-                    found.setdefault(row.call_id, []).append(_told(sought, row))
+        self, names: Sequence[str], page: Sequence[LedgerRow]
+    ) -> dict[str, dict[str, list[Told]]]:
+        """Outcomes that name calls of a page, by name and call id."""
+        if not page or not self._span.outcomes:
+            return {}
+        asked = [row.asked_us for row in page]
+        query = (
+            select(outcomes.c.call_id.label("about"), *_TOLD)
+            .select_from(calls.join(outcomes, outcomes.c.call_id == calls.c.id))
+            .where(
+                calls.c.entity.in_(names),
+                calls.c.asked_us >= min(asked),
+                calls.c.asked_us <= max(asked),
+                *self._named(),
+            )
+        )
+        return self._by_name(query)
+
+    def _of_entities(self, names: Sequence[str]) -> dict[str, dict[str, list[Told]]]:
+        """Outcomes that name an entity and no call, by name and entity."""
+        if not self._span.outcomes:
+            return {}
+        query = select(outcomes.c.entity.label("about"), *_TOLD).where(
+            outcomes.c.call_id.is_(None), outcomes.c.entity.in_(names), *self._named()
+        )
+        return self._by_name(query)
+
+    def _by_name(self, query: Select[*tuple[Any, ...]]) -> dict[str, dict[str, list[Told]]]:
+        read = {one.name: one for one in self._span.outcomes}
+        found: dict[str, dict[str, list[Told]]] = {name: {} for name in read}
+        for row in self._rows(query):
+            number = read[row.name].number(msgspec.json.decode(row.value, type=bool | float | str))
+            told = (row.at_us, row.id, float("nan") if number is None else number)
+            found[row.name].setdefault(row.about, []).append(told)
         return found
 
-    def _of_entities(
-        self, sought: Sought, names: Sequence[str]
-    ) -> dict[str, list[tuple[int, int, float]]]:
-        """The same of outcomes that name an entity and no call."""
-        found: dict[str, list[tuple[int, int, float]]] = {}
-        query = select(outcomes.c.entity, outcomes.c.at_us, outcomes.c.id, outcomes.c.value).where(
-            outcomes.c.call_id.is_(None), outcomes.c.entity.in_(names), *self._named(sought)
-        )
-        with self._database.read() as connection:
-            for row in connection.execute(query):
-                found.setdefault(row.entity, []).append(_told(sought, row))
-        return found
-
-    def _named(self, sought: Sought) -> tuple[Any, ...]:  # SQLAlchemy's own types
-        return (
-            outcomes.c.integration == self._span.integration,
-            outcomes.c.name == sought.name,
-        )
-
-
-def _told(sought: Sought, row: LedgerRow) -> tuple[int, int, float]:
-    """When, its number, and what it counts; NaN of a value that counts nothing here."""
-    value = msgspec.json.decode(row.value, type=bool | float | str)
-    number = sought.number(value)
-    return row.at_us, row.id, float("nan") if number is None else number
+    def _named(self) -> tuple[Any, ...]:  # SQLAlchemy's own types
+        names = [one.name for one in self._span.outcomes]
+        return (outcomes.c.integration == self._span.integration, outcomes.c.name.in_(names))
 
 
 def _parts(values: Sequence[Any], size: int = _AT_ONCE) -> Iterable[Sequence[Any]]:

@@ -246,7 +246,7 @@ class StudyStoreContract:
         records.append([call("c", 19.9), call(None, 19.9)])
         more = studies.touched(span(), studies.progress(span()), NOW, 100)
 
-        assert (again.units, again.progress.nameless) == ([], 1)
+        assert (again.units, again.nameless) == ([], 1)
         # Its neighbours may be stored late: they are looked at again, and counted once.
         assert more.units == []
         assert studies.tally(span()).calls == (1, 1)
@@ -262,7 +262,26 @@ class StudyStoreContract:
         more = studies.touched(span(), studies.progress(span()), soon, 100)
 
         assert set(more.units) == {"a", "b"}
-        assert (more.nameless, more.progress.nameless) == (1, 0)
+        assert (more.nameless, more.progress.nameless_new) == (1, 0)
+
+    def test_calls_that_are_stored_hours_late_are_found_within_a_day(
+        self, records: RecordStore, studies: StudyStore
+    ) -> None:
+        of = span(outcomes=())
+        records.append([call("a", 19.5), call(None, 19.5), call(None, 2)])
+        brought_up(studies, of)
+        records.append([call("late", 19.6), call(None, 19.6)])
+
+        soon = studies.touched(of, studies.progress(of), NOW + DAY // 2, 100)
+        next_day = studies.touched(of, studies.progress(of), NOW + DAY, 100)
+        brought_up(studies, of, NOW + DAY)
+        after = studies.touched(of, studies.progress(of), NOW + DAY + 1, 100)
+        day_after = studies.touched(of, studies.progress(of), NOW + 2 * DAY, 100)
+
+        assert (soon.units, soon.nameless) == ([], 2)
+        assert (set(next_day.units), next_day.nameless) == ({"a", "late"}, 3)
+        assert (after.units, after.nameless) == ([], 3)
+        assert day_after.nameless == 3
 
     def test_what_becomes_mature_and_what_is_told_late_is_counted_anew(
         self, records: RecordStore, outcomes: OutcomeStore, studies: StudyStore
