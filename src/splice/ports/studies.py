@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from splice.core.kpis import Cell, Counting, Kpi
 from splice.core.spans import Progress, Span, Tally, Touched, Unit
 from splice.core.studies import Study
 
@@ -53,4 +54,30 @@ class StudyStore(Protocol):
 
     def tally(self, span: Span) -> Tally:
         """All units of a span in sums."""
+        ...
+
+    def counting(self, kpi: Kpi) -> Counting:
+        """How far a figure is counted; noted as begun where it is new."""
+        ...
+
+    def soiled(self, kpi: Kpi, counting: Counting, now_us: int, limit: int) -> Counting:
+        """The same, with the cells that have something new: mature calls, or outcomes of such.
+
+        At most `limit` outcomes are looked at.
+        """
+        ...
+
+    def cell(self, kpi: Kpi, start_s: int, now_us: int) -> Cell:
+        """A cell as it is now, counted from its calls."""
+        ...
+
+    def keep_cells(self, kpi: Kpi, cells: Sequence[Cell], counting: Counting) -> Counting | None:
+        """Store cells and how far they are, in one transaction.
+
+        None where somebody else changed that since it was read: then nothing is stored.
+        """
+        ...
+
+    def cells(self, kpi: Kpi, since_s: int, until_s: int) -> list[Cell]:
+        """Stored cells that start in a half-open stretch of time (Unix seconds), oldest first."""
         ...

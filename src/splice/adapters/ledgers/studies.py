@@ -24,6 +24,7 @@ from sqlalchemy import (
 )
 
 from splice.adapters.ledgers.database import Database
+from splice.adapters.ledgers.study_cells import SqlCells
 from splice.adapters.ledgers.study_reading import Reading
 from splice.adapters.ledgers.study_tables import studies, study_outcomes, study_units
 from splice.core.moments import PAIRS, WIDTH, Moments
@@ -34,10 +35,11 @@ from splice.core.units import NANO
 _AT_ONCE = 400  # units in one statement
 
 
-class SqlStudies:
+class SqlStudies(SqlCells):
     """A StudyStore in SQL."""
 
     def __init__(self, database: Database) -> None:
+        super().__init__(database)
         self._database = database
 
     def studies(self, integration: str | None = None) -> list[Study]:

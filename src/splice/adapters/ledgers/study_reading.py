@@ -6,11 +6,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import msgspec
-from sqlalchemy import Connection, Select, and_, func, select, tuple_
+from sqlalchemy import Connection, Select, select, tuple_
 
 from splice.adapters.ledgers.database import Database
 from splice.adapters.ledgers.figures import NOT_ASKED
 from splice.adapters.ledgers.records import unindexed
+from splice.adapters.ledgers.study_news import News
 from splice.adapters.ledgers.tables import calls, kinds, outcomes
 from splice.core.call import Reason, Status
 from splice.core.rollout import SHADOW
@@ -18,9 +19,7 @@ from splice.core.spans import CROSSED, Came, Progress, Sought, Span, Touched, Un
 
 _AT_ONCE = 400  # ids in one statement
 _PAGE = 5_000  # calls in memory at once
-_BEHIND = 5_000  # numbers of outcomes: whoever took one may commit it late
 _DAY_US = 86_400_000_000
-_LATE_US = 120_000_000  # so long after it took the number, at the most
 
 Told: TypeAlias = "tuple[int, int, float]"
 """When an outcome happened, its number, and what it counts; NaN where it counts nothing."""
@@ -128,24 +127,10 @@ class Reading:
         names = [one.name for one in self._span.outcomes]
         if not names:
             return progress.outcome, [], False
-        late = and_(
-            outcomes.c.id > progress.outcome - _BEHIND,
-            outcomes.c.id <= progress.outcome,
-            outcomes.c.received_us >= progress.looked_us - _LATE_US,
-        )
-        columns = (outcomes.c.id, outcomes.c.call_id, outcomes.c.entity)
-        mine = (outcomes.c.integration == self._span.integration, outcomes.c.name.in_(names))
+        news = News(self._span.integration, names, progress.outcome, progress.looked_us)
         with self._database.read() as connection:
-            top = connection.execute(select(func.max(outcomes.c.id))).scalar() or 0
-            new = select(*columns).where(
-                outcomes.c.id > progress.outcome, outcomes.c.id <= top, *mine
-            )
-            rows = connection.execute(new.order_by(outcomes.c.id).limit(limit)).all()
-            cut = len(rows) == limit
-            number = rows[-1].id if cut else max(top, progress.outcome)
-            rows = [*rows, *connection.execute(select(*columns).where(late, *mine))]
-            units = self._about(connection, rows)
-        return number, units, cut
+            units = self._about(connection, news.read(connection, limit))
+        return news.number, units, news.more
 
     def _about(self, connection: Connection, rows: Sequence[LedgerRow]) -> list[str]:
         """The units of outcomes: those of their calls, and entities that are in the study."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Double, Integer, SmallInteger, Table
+from sqlalchemy import BigInteger, Column, Double, Integer, LargeBinary, SmallInteger, Table
 
 from splice.adapters.ledgers.tables import Words, metadata
 
@@ -42,4 +42,11 @@ study_outcomes = Table(
     Column("total", Double, nullable=False),
     Column("past_calls", BigInteger, nullable=False),
     Column("past_total", Double, nullable=False),
+)  # fmt: skip
+
+study_cells = Table(
+    "study_cells", metadata,
+    Column("kpi", Words, primary_key=True),
+    Column("start_s", BigInteger, primary_key=True, autoincrement=False),
+    Column("body", LargeBinary, nullable=False),  # see splice.core.kpis
 )  # fmt: skip
