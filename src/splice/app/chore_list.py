@@ -5,9 +5,16 @@ from __future__ import annotations
 from splice.app.alerting import chores_of_monitors
 from splice.app.chores import Chore
 from splice.app.labelling import chores_of_labels
+from splice.app.rolling import chores_of_rollups
+from splice.app.studying import chores_of_studies
 from splice.app.wiring import Services
 
 
 def chores_of(services: Services) -> list[Chore]:
     """The chores, in no particular order; those of an extra that is not installed are left out."""
-    return [*chores_of_labels(services), *chores_of_monitors(services)]
+    return [
+        *chores_of_labels(services),
+        *chores_of_monitors(services),
+        *chores_of_rollups(services),
+        *chores_of_studies(services),
+    ]

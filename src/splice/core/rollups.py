@@ -15,7 +15,7 @@ SPANS_S = (MINUTE_S, HOUR_S, DAY_S)
 MINUTES_KEPT_S = 48 * HOUR_S
 """Spans of a minute are kept for so long; older windows are exact to the hour."""
 
-COST_HOURS_KEPT_S = 62 * DAY_S
+CALLER_HOURS_KEPT_S = 62 * DAY_S
 """Spans of an hour by caller are kept for so long; those of calls and latencies for good."""
 
 PROFILE_HOURS_KEPT_S = 35 * DAY_S
@@ -98,7 +98,7 @@ class SpentKey(NamedTuple):
     """What attempts are counted by. `ended` is `answered`, the code of a route's error, or empty.
 
     It is empty, as `route` and `version` may be, for calls without any attempt: from a cache, or
-    refused. In spans of a minute `caller` is empty.
+    refused.
     """
 
     integration: str
@@ -106,7 +106,6 @@ class SpentKey(NamedTuple):
     variant: str
     route: str
     version: str
-    caller: str
     ended: str
 
 
@@ -127,6 +126,15 @@ class Spent(NamedTuple):
     output_tokens: int
     cached_tokens: int
     latency_us: int
+
+
+class CallerKey(NamedTuple):
+    """What the calls of a caller are counted by, in spans of an hour and of a day."""
+
+    integration: str
+    release: int
+    variant: str
+    caller: str
 
 
 class ProfileKey(NamedTuple):

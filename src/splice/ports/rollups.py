@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
 from splice.core.call import Record
-from splice.core.rollups import Counted, Kind, Profiled, ProfileKey, Spent, SpentKey, Timed, Wanted
+from splice.core.rollups import (
+    Caller,
+    CallerKey,
+    Counted,
+    Kind,
+    Profiled,
+    ProfileKey,
+    Spent,
+    SpentKey,
+    Timed,
+    Wanted,
+)
 
 
 class Piece(msgspec.Struct, frozen=True):
@@ -32,7 +43,7 @@ class Batch(msgspec.Struct):
     more: bool = False  # whether others wait
 
 
-class TimedKey(msgspec.Struct, frozen=True):
+class TimedKey(NamedTuple):
     """What latencies are counted by."""
 
     integration: str
@@ -44,14 +55,16 @@ class TimedKey(msgspec.Struct, frozen=True):
 class Rolled(msgspec.Struct):
     """What a batch adds to the rollups: by span (its length and start, in seconds) and key.
 
-    Lists are in the order of the fields of `Counted` and `Spent`; histograms are `bucket: count`.
+    Lists of numbers are in the order of the fields of `Counted`, `Spent` and `Caller`; histograms
+    are `bucket: count`; profiles are to be merged.
     """
 
     counted: dict[tuple[int, int, Kind], list[int]] = {}
     durations: dict[tuple[int, int, TimedKey], dict[int, int]] = {}
     first_tokens: dict[tuple[int, int, TimedKey], dict[int, int]] = {}
     spent: dict[tuple[int, int, SpentKey], list[int]] = {}
-    profiles: dict[tuple[int, int, ProfileKey], bytes] = {}
+    callers: dict[tuple[int, int, CallerKey], list[int]] = {}
+    profiles: dict[tuple[int, int, ProfileKey], list[bytes]] = {}
 
 
 class Damage(msgspec.Struct, frozen=True):
@@ -100,7 +113,7 @@ class RollupStore(Protocol):
     def kept_since(self) -> Mapping[str, int]:
         """The first start, in Unix seconds, from which on spans are whole.
 
-        `minutes`, `cost_hours` and `profile_hours`; earlier windows want the next longer span.
+        `minutes`, `caller_hours` and `profile_hours`; earlier windows want the next longer span.
         """
         ...
 
@@ -118,10 +131,15 @@ class RollupStore(Protocol):
         """Latencies of the same; a key may come many times."""
         ...
 
-    def spent(
-        self, wanted: Wanted, pieces: Sequence[Piece], step_s: int = 0, *, callers: bool = False
-    ) -> Sequence[Spent]:
-        """Attempts of the same. With `callers` by caller, else `caller` is empty."""
+    def spent(self, wanted: Wanted, pieces: Sequence[Piece], step_s: int = 0) -> Sequence[Spent]:
+        """Attempts of the same; the route of `wanted` is that of the attempt."""
+        ...
+
+    def callers(self, wanted: Wanted, pieces: Sequence[Piece]) -> Sequence[Caller]:
+        """By caller, most calls first; shadow calls only where `wanted` names them.
+
+        Pieces are of hours and days. The route of `wanted` is not looked at.
+        """
         ...
 
     def profiles(

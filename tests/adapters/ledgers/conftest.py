@@ -17,6 +17,7 @@ from splice.ports.figures import FigureStore
 from splice.ports.leases import LeaseStore
 from splice.ports.pipelines import PipelineStore
 from splice.ports.promotions import PromotionStore
+from splice.ports.rollups import RollupStore
 from splice.ports.stores import ModelStore, OutcomeStore, RecordStore, ReleaseStore
 from splice.ports.validations import ValidationStore
 
@@ -138,3 +139,8 @@ def postgres_url(postgres_template: tuple[Databases, str]) -> Iterator[str]:
     databases.run(f"CREATE DATABASE {name} TEMPLATE {template}")
     yield databases.url(name)
     databases.run(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def rollups(ledger: Ledger) -> RollupStore:
+    return ledger.rollups

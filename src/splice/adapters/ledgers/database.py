@@ -21,18 +21,22 @@ Params: TypeAlias = "Mapping[str, Any] | tuple[Any, ...]"  # whatever the driver
 class Into(msgspec.Struct, frozen=True):
     """Where rows are put, many in one statement: columns with their types in PostgreSQL.
 
-    With `or_ignore`, rows whose key is taken are passed over.
+    With `or_ignore`, rows whose key is taken are passed over; `then` is an `ON CONFLICT …` of its
+    own.
     """
 
     table: str
     columns: tuple[tuple[str, str], ...]
     or_ignore: bool = False
+    then: str = ""
 
 
 class Database(ABC):
     """One engine. Statements outside `write()` commit by themselves."""
 
     begin: ClassVar[str]
+    least: ClassVar[str]  # the function that gives the smaller of two values
+    sum: ClassVar[str]  # of whole numbers in {0}, as one of 64 bits whatever they are
 
     def __init__(self, engine: Engine, place: Place) -> None:
         self.engine = engine
@@ -111,6 +115,23 @@ class Database(ABC):
     @abstractmethod
     def among(self, values: Sequence[bytes]) -> tuple[str, tuple[Any, ...]]:
         """What follows a column of bytes to say that it is one of these, and its parameters."""
+
+    @abstractmethod
+    def among_ids(self, ids: Sequence[bytes]) -> tuple[str, tuple[Any, ...]]:
+        """What follows a column of call ids to say that it is one of these, and its parameters."""
+
+    @abstractmethod
+    def among_rows(
+        self, types: Sequence[str], rows: Sequence[Sequence[Any]]
+    ) -> tuple[str, tuple[Any, ...]]:
+        """What follows a tuple of columns to say that it is one of these rows, and its parameters.
+
+        `types` are those of the columns in PostgreSQL.
+        """
+
+    @abstractmethod
+    def id_param(self, call_id: bytes) -> Any:
+        """A call id as a parameter of the driver's own type."""
 
     @abstractmethod
     def run(self, connection: Connection, text: str, params: Params) -> int:

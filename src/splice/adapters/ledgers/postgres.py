@@ -18,6 +18,7 @@ from splice.adapters.ledgers.database import Database, Into, Params
 from splice.adapters.ledgers.errors import Place
 from splice.adapters.ledgers.payloads import Packed, Row, first_id
 from splice.adapters.ledgers.tables import without_nul
+from splice.core.ids import id_text
 
 # One statement is one transaction and one round trip, and it passes over calls that are stored.
 # Measured against COPY (500 calls of 300 bytes): the same 23 microseconds a call in the server,
@@ -47,6 +48,8 @@ class PostgresDatabase(Database):
     """A pool that tests a connection before it hands it out, so a server may come back."""
 
     begin: ClassVar[str] = "BEGIN"
+    least: ClassVar[str] = "least"
+    sum: ClassVar[str] = "CAST(least(sum({0}), 9223372036854775807) AS BIGINT)"
 
     def __init__(self, url: URL, *, busy_s: float) -> None:
         secret = str(url.password or "")
@@ -111,6 +114,27 @@ class PostgresDatabase(Database):
     def among(self, values: Sequence[bytes]) -> tuple[str, tuple[list[bytes], ...]]:
         """An array."""
         return "(SELECT unnest(%b::bytea[]))", (list(values),)
+
+    def among_ids(self, ids: Sequence[bytes]) -> tuple[str, tuple[Any, ...]]:
+        """An array. The smallest and the largest, for PostgreSQL to read no other partition."""
+        texts = [id_text(raw) for raw in ids]
+        text = "BETWEEN %s::uuid AND %s::uuid AND id = ANY (%s::uuid[])"
+        return text, (min(texts), max(texts), texts)
+
+    def among_rows(
+        self, types: Sequence[str], rows: Sequence[Sequence[Any]]
+    ) -> tuple[str, tuple[Any, ...]]:
+        """An array a column."""
+        arrays = ", ".join(f"%s::{kind}[]" for kind in types)
+        columns = tuple(
+            [without_nul(v) if isinstance(v, str) else v for v in column]
+            for column in zip(*rows, strict=True)
+        )
+        return f"IN (SELECT * FROM unnest({arrays}))", columns  # noqa: S608
+
+    def id_param(self, call_id: bytes) -> str:
+        """Its text."""
+        return id_text(call_id)
 
     def run(self, connection: Connection, text: str, params: Params) -> int:
         """As the driver does."""
@@ -188,8 +212,8 @@ def _insert_text(into: Into) -> str:
     names = ", ".join(f'"{name}"' for name, _ in into.columns)
     # Bytes go as they are: as text each takes two characters, and most of this process's time.
     arrays = ", ".join(f"%{'b' if t == 'bytea' else 's'}::{t}[]" for _, t in into.columns)
-    ignore = " ON CONFLICT DO NOTHING" if into.or_ignore else ""
-    return f"INSERT INTO {into.table} ({names}) SELECT * FROM unnest({arrays}){ignore}"  # noqa: S608
+    ignore = "ON CONFLICT DO NOTHING" if into.or_ignore else into.then
+    return f"INSERT INTO {into.table} ({names}) SELECT * FROM unnest({arrays}) {ignore}"  # noqa: S608
 
 
 def _make_day(connection: Connection, day: int) -> None:

@@ -38,6 +38,8 @@ class SqliteDatabase(Database):
     """
 
     begin: ClassVar[str] = "BEGIN IMMEDIATE"
+    least: ClassVar[str] = "min"
+    sum: ClassVar[str] = "CAST(total({0}) AS BIGINT)"  # exact below 2 ** 53; sum() may overflow
 
     def __init__(self, file: Path, *, busy_s: float) -> None:
         self._file = file
@@ -113,6 +115,24 @@ class SqliteDatabase(Database):
         """A parameter each, for JSON holds no bytes; the last one again until there are enough."""
         more = -len(values) % _STEP
         return _marks(len(values) + more), (*values, *(values[-1],) * more)
+
+    def among_ids(self, ids: Sequence[bytes]) -> tuple[str, tuple[bytes, ...]]:
+        """As of bytes, which they are."""
+        marks, params = self.among(ids)
+        return f"IN {marks}", params
+
+    def among_rows(
+        self, types: Sequence[str], rows: Sequence[Sequence[Any]]
+    ) -> tuple[str, tuple[Any, ...]]:
+        """A list of values; the last row again until there are enough."""
+        more = -len(rows) % _STEP
+        marks = ",".join([_marks(len(types))] * (len(rows) + more))
+        params = [value for row in [*rows, *[rows[-1]] * more] for value in row]
+        return f"IN (VALUES {marks})", tuple(params)
+
+    def id_param(self, call_id: bytes) -> bytes:
+        """As it is."""
+        return call_id
 
     def run(self, connection: Connection, text: str, params: Params) -> int:
         """Past SQLAlchemy, which takes longer for it than SQLite does for a small batch."""
@@ -198,7 +218,7 @@ def _insert_text(into: Into, rows: int) -> str:
     names = ",".join(f'"{name}"' for name, _ in into.columns)
     values = ",".join([_marks(len(into.columns))] * rows)
     ignore = " OR IGNORE" if into.or_ignore else ""
-    return f"INSERT{ignore} INTO {into.table} ({names}) VALUES {values}"
+    return f"INSERT{ignore} INTO {into.table} ({names}) VALUES {values} {into.then}"
 
 
 @lru_cache(maxsize=64)

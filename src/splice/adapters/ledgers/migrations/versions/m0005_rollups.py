@@ -59,7 +59,6 @@ CREATE TABLE roll_cost (
     variant TEXT NOT NULL,
     route TEXT NOT NULL,
     version TEXT NOT NULL,
-    caller TEXT NOT NULL,
     ended TEXT NOT NULL,
     calls BIGINT NOT NULL,
     attempts BIGINT NOT NULL,
@@ -69,7 +68,23 @@ CREATE TABLE roll_cost (
     output_tokens BIGINT NOT NULL,
     cached_tokens BIGINT NOT NULL,
     latency_us BIGINT NOT NULL,
-    PRIMARY KEY (span, integration, start_s, release, variant, route, version, caller, ended)
+    PRIMARY KEY (span, integration, start_s, release, variant, route, version, ended)
+) {by_key};
+CREATE TABLE roll_callers (
+    span INTEGER NOT NULL,
+    integration TEXT NOT NULL,
+    start_s BIGINT NOT NULL,
+    release INTEGER NOT NULL,
+    variant TEXT NOT NULL,
+    caller TEXT NOT NULL,
+    calls BIGINT NOT NULL,
+    attempts BIGINT NOT NULL,
+    cost_nano BIGINT NOT NULL,
+    costed BIGINT NOT NULL,
+    input_tokens BIGINT NOT NULL,
+    output_tokens BIGINT NOT NULL,
+    cached_tokens BIGINT NOT NULL,
+    PRIMARY KEY (span, integration, start_s, release, variant, caller)
 ) {by_key};
 CREATE TABLE roll_profile (
     span INTEGER NOT NULL,
