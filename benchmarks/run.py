@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+from drift import job as drift
 from events import job as events
 from gateway import job as gateway
 from models import job as models
@@ -31,6 +32,7 @@ JOBS = {
     "models": models,
     "switch": switch,
     "events": events,
+    "drift": drift,
 }
 SECONDS, ROUNDS = 8.0, 2
 """Of a job that names none of its own."""

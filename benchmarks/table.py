@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from table_drift import drift_floors, drift_markdown
 from table_events import events_floors, events_markdown
 from table_lifecycle import models_floors, models_markdown, switch_floors, switch_markdown
 
@@ -152,11 +153,13 @@ FLOORS: Mapping[str, Callable[[Table], dict[str, bool]]] = {
     "models": models_floors,
     "switch": switch_floors,
     "events": events_floors,
+    "drift": drift_floors,
 }
 OTHER_TABLES: Mapping[str, Callable[[Table], str]] = {
     "models": models_markdown,
     "switch": switch_markdown,
     "events": events_markdown,
+    "drift": drift_markdown,
 }
 """Jobs whose table is not one line a subject."""
 
