@@ -9,6 +9,7 @@ import typer
 
 import splice
 from splice.cli import (
+    accuracy,
     audit,
     batch,
     budgets,
@@ -74,6 +75,7 @@ app.command()(serve.serve)
 app.command()(consume.consume)
 app.command()(relay.relay)
 app.command()(batch.batch)
+app.command()(accuracy.accuracy)
 app.command()(drift.drift)
 app.command()(report.report)
 app.command()(experiment.experiment)

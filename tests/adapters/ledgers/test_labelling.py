@@ -24,6 +24,7 @@ from splice.adapters.ledgers.sql import Ledger, open_ledger
 from splice.core.call import Outcome, Record, Status
 from splice.core.tallies import decode
 from splice.monitor.labelling import MOST_SEGMENTS, Labeller
+from splice.ports.labels import NewCalls, NewOutcome
 from splice.testing.contracts.releases import add, manifest
 
 
@@ -68,6 +69,45 @@ def test_labels_are_what_a_count_by_hand_says_whatever_comes_first(
     labeller.catch_up(later_us)
     assert rounded(stored(ledger)) == rounded(by_hand(calls, told_so_far, later_us))
     assert ledger.labels.new_outcomes(later_us, 10) == []
+
+
+class Overtaken:
+    """A store whose reader is slow: another has joined meanwhile all that it read."""
+
+    def __init__(self, ledger: Ledger, now_us: int) -> None:
+        self._ledger = ledger
+        self._now_us = now_us
+        self.turn, self.calls_named = ledger.labels.turn, ledger.labels.calls_named
+        self.calls_of_entity = ledger.labels.calls_of_entity
+
+    def new_calls(self, limit: int) -> NewCalls | None:
+        found = self._ledger.labels.new_calls(limit)
+        self._another()
+        return found
+
+    def new_outcomes(self, now_us: int, limit: int) -> list[NewOutcome]:
+        found = self._ledger.labels.new_outcomes(now_us, limit)
+        self._another()
+        return found
+
+    def _another(self) -> None:
+        Labeller(self._ledger.labels, self._ledger.releases).catch_up(self._now_us)
+
+
+def test_what_another_joined_meanwhile_is_not_counted_again(ledger: Ledger) -> None:
+    rng = random.Random(3)
+    now_us = NOON_US + 100 * HOUR_US
+    calls = [call(rng) for _ in range(40)]
+    told = list(dict.fromkeys(outcome(rng, calls) for _ in range(80)))
+    slow = Labeller(Overtaken(ledger, now_us), ledger.releases)  # type: ignore[arg-type]
+
+    enter(ledger, calls)
+    ledger.outcomes.append_outcomes(told[:40], now_us)
+    slow.step(now_us)
+    ledger.outcomes.append_outcomes(told[40:], now_us)
+    slow.step(now_us)
+
+    assert rounded(stored(ledger)) == rounded(by_hand(calls, told, now_us))
 
 
 def test_an_entity_with_many_calls_is_joined_page_by_page(ledger: Ledger) -> None:
