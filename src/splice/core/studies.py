@@ -140,8 +140,9 @@ class Study(msgspec.Struct, frozen=True):
 
 
 class KpiStanding(msgspec.Struct, frozen=True):
-    """Where the objective's figure stands, over calls whose outcome is due.
+    """Where the objective's figure stands, over calls whose outcome became due in a window.
 
+    `asked` is when those calls were asked: earlier than the window, by what an outcome takes.
     `mean` and `interval` are None where there are no such calls, or too few. `on_course` compares
     `mean` with the straight way from `baseline` to `target` at `due`; None where one of them is
     not declared or the interval holds the way itself.
@@ -152,8 +153,8 @@ class KpiStanding(msgspec.Struct, frozen=True):
     outcome: str
     mean: float | None = None
     interval: Interval | None = None
-    units: int = 0
     calls: int = 0
+    asked: Window = Window(0, 0)
     baseline: float | None = None
     target: float | None = None
     due: str = ""
@@ -165,10 +166,11 @@ class Value(msgspec.Struct, frozen=True):
     """Money that an integration moved in a window, less what it cost. Amounts: account's currency.
 
     `moved` is None where no value of a unit is declared, or nothing is known of the effect.
-    `cost` is what the calls of the window cost; None where no call's cost is known. `basis` is
-    where the effect comes from: a `holdout`, a `rollout` (then it is the value of the challenger
-    against the champion, on the challenger's share of the calls), or the declared `baseline`
-    (then it is an estimate: whatever else changed since is in it too). `study` is its key.
+    `cost` is what the calls of the window cost, shadows included; None where no call's cost is
+    known. `basis` is where the effect comes from: a `holdout`, a `rollout` (then it is the value of
+    the challenger against the champion, on the challenger's share of the calls, and `cost` is what
+    its calls cost more than the champion's would have), or the declared `baseline` (then it is an
+    estimate: whatever else changed since is in it too). `study` is its key.
     """
 
     integration: str

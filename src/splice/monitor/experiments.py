@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Protocol
 
 import msgspec
@@ -12,6 +13,7 @@ from splice.core.release import Manifest, Release
 from splice.core.rollout import CHALLENGER, CHAMPION, HOLDOUT, WHOLE
 from splice.core.spans import Progress, Span, Tally, Touched
 from splice.core.studies import REST, ArmState, Effect, SampleRatio, Study
+from splice.monitor import kpis
 from splice.monitor.effects import OPERATIONAL, Asked, effect_of, margins
 from splice.monitor.sequential import RATIO_THRESHOLD, mismatch
 from splice.monitor.spans import higher_is_better, objective_outcome, spans_of
@@ -69,12 +71,15 @@ class Studies:
                 log.warning("%s: its studies are not up to date: %s", live.integration, error)
         return more
 
-    def step(self, integration: str, live: int, now_us: int) -> bool:
-        """One step of each study of an integration; whether there is more to do at once."""
+    def step(self, integration: str, live: int, now_us: int, *, at_once: bool = False) -> bool:
+        """One step of each study of an integration; whether there is more to do at once.
+
+        `at_once` counts what the objective came to just now, too, and not only now and then.
+        """
         releases = self._ledger.releases.releases(integration)
         store = self._ledger.studies
         known = {one.key: one for one in store.studies(integration)}
-        more = False
+        more = self._count_kpi(releases, live, now_us, at_once=at_once)
         for span in spans_of(releases):
             before = known.get(span.key)
             running = live in span.releases
@@ -112,9 +117,16 @@ class Studies:
 
     def bring_up(self, integration: str, live: int, now_us: int) -> list[Study]:
         """The studies of an integration as of now; takes as long as there is new to count."""
-        while self.step(integration, live, now_us):
+        while self.step(integration, live, now_us, at_once=True):
             pass
         return self._ledger.studies.studies(integration)
+
+    def _count_kpi(
+        self, releases: Sequence[Release], live: int, now_us: int, *, at_once: bool
+    ) -> bool:
+        here = next((one for one in releases if one.number == live), None)
+        kpi = None if here is None else kpis.kpi_of(here, kpis.since_of(releases))
+        return kpi is not None and kpis.step(self._ledger.studies, kpi, now_us, at_once=at_once)
 
     def _reckon(
         self,
