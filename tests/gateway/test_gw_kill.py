@@ -138,11 +138,15 @@ def test_no_answer_that_began_is_missing_after_any_of_twenty_kills(
     assert [one for one in journal if one not in stored] == []
 
 
+PATIENT = BASE.replace("drain_seconds = 5.0", "drain_seconds = 50.0")
+
+
 def test_sigterm_lets_streams_end_regularly(tmp_path: Path, upstream: OpenAIServer) -> None:
-    upstream.always = Scripted(text="one two three four five six", pause_s=0.1)
+    drains = threading.Event()
+    upstream.always = Scripted(text="one two three four five six", rest_after=drains)
     said: dict[str, str] = {}
     with serving(
-        tmp_path, BASE + provider("a", upstream.base_url), INTEGRATIONS, workers=2
+        tmp_path, PATIENT + provider("a", upstream.base_url), INTEGRATIONS, workers=2
     ) as gateway:
 
         def ours(model: str) -> None:
@@ -171,9 +175,12 @@ def test_sigterm_lets_streams_end_regularly(tmp_path: Path, upstream: OpenAIServ
         for one in asking:
             one.start()
         eventually(lambda: len(upstream.asked) == before + 5)
-        time.sleep(0.2)
+        eventually(lambda: "whole" in said)
 
-        code = gateway.server.stop()
+        gateway.server.process.send_signal(signal.SIGTERM)
+        gateway.server.until_it_drains()
+        drains.set()
+        code = gateway.server.process.wait(60)
         for one in asking:
             one.join(20)
 
@@ -252,8 +259,9 @@ def rest_of(one: socket.socket) -> bytes:
 def test_a_call_that_comes_while_the_server_drains_gets_its_vendors_refusal(
     tmp_path: Path, upstream: OpenAIServer
 ) -> None:
-    upstream.always = Scripted(text="one two three four five six", pause_s=0.15)
-    with serving(tmp_path, BASE + provider("a", upstream.base_url), INTEGRATIONS) as gateway:
+    drains = threading.Event()
+    upstream.always = Scripted(text="one two three four five six", rest_after=drains)
+    with serving(tmp_path, PATIENT + provider("a", upstream.base_url), INTEGRATIONS) as gateway:
         wires = [gateway.server.socket(20.0) for _ in range(2)]
         body: dict[str, Any] = {"model": "talk", "messages": HELLO, "max_tokens": 99}
         for one in wires:
@@ -270,6 +278,7 @@ def test_a_call_that_comes_while_the_server_drains_gets_its_vendors_refusal(
         # Behind the streams that still run.
         wires[0].sendall(raw_request(body))
         wires[1].sendall(raw_request(body, MESSAGES))
+        drains.set()
         ends = [rest_of(one) for one in wires]
 
         assert gateway.server.process.wait(20) == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -33,6 +34,7 @@ integration = "orders"
 INTEGRATIONS = '''
 import asyncio
 import datetime
+from pathlib import Path
 from typing import Any, Literal
 
 import splice
@@ -57,7 +59,7 @@ def scorecard(context):
 class Orders(splice.Integration):
     """Find the orders that will not be paid."""
 
-    deadline = "2 s"
+    deadline = "30 s"
     routes = [splice.Rule(scorecard)]
 
     def decide(self, order: Order, prediction: splice.Prediction) -> Screening:
@@ -131,13 +133,15 @@ class Waited(splice.Reply):
 
 
 class Waits(splice.Integration):
-    """Take as long as the caller says."""
+    """Take as long as the caller says; where that is less than nothing, until a file is there."""
 
-    deadline = "5 s"
+    deadline = "60 s"
     routes = [splice.Rule(lambda context: context["seconds"])]
 
     async def context(self, wait: Wait, look: splice.Lookup) -> dict:
-        await asyncio.sleep(wait.seconds)
+        while wait.seconds < 0 and not Path("go").exists():
+            await asyncio.sleep(0.02)
+        await asyncio.sleep(max(0.0, wait.seconds))
         return {"seconds": wait.seconds}
 
     def decide(self, wait: Wait, prediction: splice.Prediction) -> Waited:
@@ -251,6 +255,14 @@ def recorded(server: Server, call_id: str, **headers: str) -> Any:
     """A call as the ledger has it, as soon as it has it."""
     answer = until(lambda: server.ask("GET", f"/v1/calls/{call_id}", **headers), 200)
     return answer.json
+
+
+def stopped_in_mid_call(server: Server, project: Project) -> int:
+    """SIGTERM while calls wait for their file, which is there once the server drains."""
+    server.process.send_signal(signal.SIGTERM)
+    server.until_it_drains()
+    (project.folder / "go").touch()
+    return server.process.wait(60)  # a second SIGTERM would end it at once
 
 
 def until(asked: Callable[[], Answer], status: int) -> Answer:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from oip_house import ORDERS, TOML, orders, project_in, recorded, tensor
+from oip_house import ORDERS, TOML, orders, project_in, recorded, stopped_in_mid_call, tensor
 
 from splice.testing.project import Server
 
@@ -271,7 +271,7 @@ def test_a_server_that_drains_takes_no_new_rows(tmp_path: Path) -> None:
     project = project_in(tmp_path / "p")
     with project.serve() as server:
         answers: list[Any] = []
-        body = {"inputs": [tensor("seconds", "FP64", [0.7, 0.7])]}
+        body = {"inputs": [tensor("seconds", "FP64", [-1.0, -2.0])]}
 
         def ask() -> None:
             answers.append(server.post("/v2/models/waits/infer", body))
@@ -280,9 +280,9 @@ def test_a_server_that_drains_takes_no_new_rows(tmp_path: Path) -> None:
         asking.start()
         while b"splice_calls_in_flight 2" not in server.get("/metrics").body:
             assert asking.is_alive()
-        code = server.stop()
+        code = stopped_in_mid_call(server, project)
         asking.join()
 
     assert code == 0
     assert answers[0].status == 200
-    assert answers[0].json["outputs"][0]["data"] == [0.7, 0.7]
+    assert answers[0].json["outputs"][0]["data"] == [-1.0, -2.0]

@@ -43,6 +43,8 @@ USAGE: dict[str, Any] = {  # as the wire has it
     "prompt_tokens_details": {"cached_tokens": 4},
 }
 
+_HELD_AT = 2
+
 
 class Scripted(msgspec.Struct, frozen=True, kw_only=True):
     """One answer, and how it is given.
@@ -55,7 +57,8 @@ class Scripted(msgspec.Struct, frozen=True, kw_only=True):
     A stream comes in events of a word each, `pause_s` apart. `raw` is then the whole stream;
     `events` is how many come before it just ends, `breaks` says that the connection is closed
     there, and `error` is an error that comes in their place. `usage` of None is a server that does
-    not count. `after` is an event that the answer waits for, `delay_s` before it at the least.
+    not count. `after` is an event that the answer waits for, `delay_s` before it at the least;
+    `rest_after` is one that a stream waits for after its first three events.
     """
 
     text: str | None = None
@@ -66,6 +69,7 @@ class Scripted(msgspec.Struct, frozen=True, kw_only=True):
     headers: dict[str, str] = {}
     delay_s: float = 0.0
     after: threading.Event | None = None
+    rest_after: threading.Event | None = None
     cut: int | None = None
     finish_reason: str = "stop"
     usage: dict[str, Any] | None = msgspec.field(default_factory=lambda: dict(USAGE))
@@ -170,6 +174,9 @@ class OpenAIServer:
                     break
                 yield one
                 await asyncio.sleep(answer.pause_s)
+                held = answer.rest_after if number == _HELD_AT else None
+                while held is not None and not held.is_set():
+                    await asyncio.sleep(0.01)
             ended = True
         finally:
             if not ended:

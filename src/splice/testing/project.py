@@ -180,6 +180,18 @@ class Server:
         """A GET on a connection of its own."""
         return self.ask("GET", path)
 
+    def until_it_drains(self) -> None:
+        """Return once it takes no new calls: several workers then leave connections unanswered."""
+        ready = True
+        while ready and self.process.poll() is None:
+            probe = self.connection(2.0)
+            try:
+                ready = probe.get("/readyz").status == 200
+            except (OSError, http.client.HTTPException):
+                ready = False
+            finally:
+                probe.close()
+
     def pids(self) -> list[int]:
         """The server process and its workers."""
         found = [self.process.pid]
