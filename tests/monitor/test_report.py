@@ -80,8 +80,9 @@ TOLD = [
     "Caused by the AI",
     "EUR 656.30",
     "EUR 269.68",
-    "EUR 0.000210",
-    "EUR 0.000229",  # for each outcome
+    "EUR 0.210 for 1,000 calls",
+    "EUR 0.229 for 1,000 calls",  # whose outcome is known
+    "EUR 0.0246 a call",  # of which it came true
     "model:fraud",
     "97.4 %",  # of its tries answered
     "47.1 ms",

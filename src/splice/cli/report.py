@@ -30,11 +30,11 @@ def report(
         raise WrongOption("--out", got=repr(str(out)[:80]), promised="a file .html or .pdf")
     try:
         # They need libraries that not everybody has, and that take their time.
+        from splice.app.reporting import month_of_stores
         from splice.console.report.content import report_of
         from splice.console.report.html import as_html
         from splice.console.report.pdf import as_pdf
         from splice.monitor.months import Month, month_of, zone_of
-        from splice.monitor.reporting import figures_of
     except ImportError as error:
         raise SettingsError("report", got=str(error), mend="install splice-ai[report]") from error
     now = now_us()
@@ -44,7 +44,7 @@ def report(
         today = datetime.fromtimestamp(now / 1e6, UTC).astimezone(zone_of(zone)).date()
         chosen = Month(today.replace(day=1), zone).before
     with stores() as (settings, opened):
-        found = figures_of(opened, integration, chosen, now, settings.cost.currency)
+        found = month_of_stores(opened, integration, chosen, now, settings.cost.currency)
     made = report_of(found)
     content = as_pdf(made) if ending == ".pdf" else as_html(made)
     if out is None:

@@ -117,6 +117,7 @@ class MonthFigures(msgspec.Struct, frozen=True):
     findings: tuple[Finding, ...]
     changes: tuple[AuditEvent, ...]  # of the integration and of its models
     made: tuple[Release, ...]  # releases that were made in the month, oldest first
+    waiting: int = 0  # blocks of up to 64 calls that are in no figure yet
 
     @property
     def before(self) -> Totals:
@@ -185,6 +186,7 @@ def figures_of(
             one for one in reversed(releases)
             if window.since_us <= one.created_us < window.until_us
         ),
+        waiting=ledger.rollups.waiting(),
     )  # fmt: skip
 
 

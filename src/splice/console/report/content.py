@@ -10,6 +10,7 @@ from splice.console.report.service import incident_section, traffic_section
 from splice.console.report.words import (
     between,
     change,
+    each,
     figure,
     measured,
     money,
@@ -67,6 +68,11 @@ def _summary(found: MonthFigures) -> list[str]:
     said: list[str] = []
     if not found.closed:
         said.append(f"{month.name} is not over: this is as far as it came.")
+    if found.waiting:
+        said.append(
+            f"Up to {units.count(found.waiting * 64)} recorded calls are not in these figures yet: "
+            "they are being counted."
+        )
     if not totals.calls:
         reason = "Nothing had been released yet." if found.release is None else ""
         return [*said, f"There were no calls in {month.name}.", *([reason] if reason else [])]
@@ -119,7 +125,7 @@ def _tiles(found: MonthFigures) -> list[Tile]:
     if not totals.calls:
         return tiles
     per_call = totals.cost_per_call
-    note = "" if per_call is None else f"{money(per_call, found.currency)} a call"
+    note = "" if per_call is None else each(per_call, found.currency)
     tiles.append(Tile("Cost", money(totals.cost, found.currency), note))
     tiles.append(Tile("Calls", units.count(totals.calls), change(totals.calls, before.calls, than)))
     slow = change(totals.latency_p95, before.latency_p95, than)

@@ -17,6 +17,17 @@ def money(value: float | None, currency: str) -> str:
     return f"{sign}{currency} {units.amount(abs(value))}"
 
 
+def each(value: float | None, currency: str) -> str:
+    """The cost of one call; of many at once where one costs next to nothing."""
+    if value is None:
+        return "unknown"
+    if value == 0 or value >= 0.01:
+        return f"{money(value, currency)} a call"
+    if value >= 0.00001:
+        return f"{money(value * 1000, currency)} for 1,000 calls"
+    return f"{money(value * 1_000_000, currency)} for a million calls"
+
+
 def signed(text: str, value: float) -> str:
     """The text of an amount without its sign, with it."""
     return f"−{text}" if value < 0 else text

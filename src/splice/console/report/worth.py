@@ -10,6 +10,7 @@ from splice.console.report.charts import bars, standing
 from splice.console.report.words import (
     between,
     change,
+    each,
     figure,
     list_of,
     measured,
@@ -165,15 +166,15 @@ def cost_section(found: MonthFigures) -> Section:
     per_outcome = totals.cost / labelled if totals.cost is not None and labelled else None
     rows = [
         ("All calls", money(totals.cost, currency)),
-        ("For each call", money(totals.cost_per_call, currency)),
-        ("For each call whose outcome is known", money(per_outcome, currency)),
+        ("Calls", each(totals.cost_per_call, currency)),
+        ("Calls whose outcome is known", each(per_outcome, currency)),
         ("Calls whose cost is known", units.share(totals.cost_known)),
     ]
     positive = found.quality.figure("positive_rate")
     if positive is not None and positive.value and totals.cost is not None and labelled:
         name = found.quality.outcome
         cost = totals.cost / (positive.value * labelled)
-        rows.append((f"For each call of which “{name}” came true", money(cost, currency)))
+        rows.append((f"Calls of which “{name}” came true", each(cost, currency)))
         rows.append((f"How often “{name}” came true", measured(positive)))
     if totals.shadow.calls:
         shadows = plural(totals.shadow.calls, "call")
@@ -225,11 +226,15 @@ def _by_route(found: MonthFigures) -> Table:
     return Table("By route and version", columns, rows, "No route was tried.")
 
 
+def _thousand(value: float | None) -> float | None:
+    return None if value is None else value * 1000
+
+
 def _by_month(found: MonthFigures) -> Table:
     columns = (
         Column("Month", wide=True), Column("Calls", right=True),
         Column(f"Cost, {found.currency}", right=True),
-        Column(f"A call, {found.currency}", right=True), Column("95th percentile", right=True),
+        Column(f"1,000 calls, {found.currency}", right=True), Column("95th percentile", right=True),
         Column("Failed", right=True),
     )  # fmt: skip
     each = [*((one.month.name, one.totals) for one in found.earlier if one.totals.calls)]
@@ -237,7 +242,7 @@ def _by_month(found: MonthFigures) -> Table:
     rows = tuple(
         (
             name, units.count(totals.calls), units.amount(totals.cost),
-            units.amount(totals.cost_per_call), units.duration(totals.latency_p95),
+            units.amount(_thousand(totals.cost_per_call)), units.duration(totals.latency_p95),
             units.share(totals.error_share),
         )
         for name, totals in each
