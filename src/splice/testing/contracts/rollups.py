@@ -1,401 +1,155 @@
-"""What every RollupStore must hold to, through the folding and the reading that use it.
+"""What every RollupStore must hold to.
 
 Inherit `RollupStoreContract` and give it the fixtures `records` and `rollups`: stores of one ledger
-that is empty. What the rollups say is compared with a count of all records, made here.
+that is empty. Batches are counted here by hand; what folding makes of calls is told elsewhere.
 """
 
 from __future__ import annotations
 
-import itertools
-import math
 import random
-from collections import Counter
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 
-import msgspec
-
-from splice.core.call import Attempt, Reason, Record, Status, Usage
-from splice.core.histograms import ERROR
 from splice.core.rollups import (
     DAY_S,
     HOUR_S,
-    MINUTES_KEPT_S,
-    Shadows,
-    Totals,
+    MINUTE_S,
+    CallerKey,
+    Counted,
+    Kind,
+    Profiled,
+    ProfileKey,
+    SpentKey,
     Wanted,
     Window,
 )
-from splice.monitor import traffic
-from splice.monitor.rolling import Roller
-from splice.ports.rollups import RollupStore
+from splice.ports.rollups import Batch, Piece, Rolled, RollupStore, TimedKey
 from splice.ports.stores import RecordStore
-from splice.testing.contracts.records import DAY_MS, NOON_MS, WORDS, call_id
+from splice.testing.contracts.records import NOON_MS, simple_record
 
-NOON_US = NOON_MS * 1000
-ALL = Window(0, 1 << 62)
-_S = 1_000_000
-_CACHED = {Reason.CACHED, Reason.SIMILAR, Reason.SHARED}
-
-
-def traffic_record(rng: random.Random, since_us: int, seconds: float) -> Record:
-    """A call as they are in traffic: two integrations, fallbacks, caches, shadows, tokens."""
-    asked_us = since_us + int(rng.random() * seconds * _S)
-    shadow = rng.random() < 0.1
-    status, reason = rng.choice((
-        (Status.ANSWERED, Reason.FIRST), (Status.ANSWERED, Reason.FIRST),
-        (Status.ANSWERED, Reason.FALLBACK), (Status.ANSWERED, Reason.CACHED),
-        (Status.FAILED, Reason.EXHAUSTED), (Status.REFUSED, Reason.OVER_BUDGET),
-    ))  # fmt: skip
-    tried = reason in (Reason.FIRST, Reason.FALLBACK, Reason.EXHAUSTED)
-    attempts = tuple(
-        Attempt(
-            rng.choice(("model:a", "model:b")), "answered" if reason is Reason.FIRST else "timeout",
-            rng.randrange(1000), rng.randrange(10**6), rng.choice(("a@1", "a@2")),
-            usage=rng.choice((None, Usage(7, 3, 2))), cost_nano=rng.choice((None, 0, 1_000_003)),
-            first_token_us=rng.choice((None, rng.randrange(10**5))),
-        )
-        for _ in range(tried * (1 + (reason is Reason.FALLBACK)))
-    )  # fmt: skip
-    costs = [one.cost_nano for one in attempts]
-    return Record(
-        call_id=call_id(rng, asked_us // 1000), integration=rng.choice(("credit", "triage")),
-        release=rng.randrange(1, 4), asked_us=asked_us,
-        duration_us=int(rng.lognormvariate(9, 2)), status=status, reason=reason,
-        surface=rng.choice(("http", "mcp")), caller=rng.choice(("shop", "desk", *WORDS)),
-        route="model:a" if tried else "", variant="shadow" if shadow else rng.choice(WORDS[:2]),
-        version="a@1" if tried else "",
-        cost_nano=None if not attempts or None in costs else sum(c or 0 for c in costs),
-        attempts=attempts,
-    )  # fmt: skip
+NOON_S = NOON_MS // 1000
+_KIND = Kind("credit", 3, "answered", "first", "http", "model:credit", "", "credit@3")
+_EVER = Wanted(Window(0, 1 << 62))
+_HOUR = (Piece(HOUR_S, NOON_S, NOON_S + HOUR_S),)
 
 
-def reckoned(records: Sequence[Record], window: Window, shadow: bool = False) -> Totals:
-    """Totals by going through all records; quantiles are the numbers at their ranks."""
-    inside = [one for one in records if window.since_us <= one.asked_us < window.until_us]
-    own = [one for one in inside if (one.variant == "shadow") == shadow]
-    aside = [one for one in inside if (one.variant == "shadow") != shadow]
-    by_status = Counter(one.status for one in own)
-    costs = [cost for one in own if (cost := _cost(one)) is not None]
-    durations = sorted(one.duration_us for one in own if one.status is not Status.REFUSED)
-    tokens = sorted(
-        last.started_us + last.first_token_us
-        for one in own
-        if one.attempts and (last := one.attempts[-1]).first_token_us is not None
-    )
-    attempts = [attempt for one in own for attempt in one.attempts]
-    usages = [one.usage for one in attempts if one.usage is not None]
-    answered = [one for one in own if one.status is Status.ANSWERED]
-    return Totals(
-        calls=len(own),
-        answered=len(answered),
-        failed=by_status[Status.FAILED],
-        refused=by_status[Status.REFUSED],
-        fallbacks=sum(one.reason is Reason.FALLBACK for one in answered),
-        cached=sum(one.reason in _CACHED for one in answered),
-        errors=dict(Counter(one.reason.value for one in own if one.status is Status.FAILED)),
-        refusals=dict(Counter(one.reason.value for one in own if one.status is Status.REFUSED)),
-        cost_nano=sum(costs),
-        costed=len(costs),
-        duration_us=sum(one.duration_us for one in own),
-        latency_p50=_rank(durations, 0.5),
-        latency_p95=_rank(durations, 0.95),
-        latency_p99=_rank(durations, 0.99),
-        streamed=len(tokens),
-        first_token_p50=_rank(tokens, 0.5),
-        first_token_p95=_rank(tokens, 0.95),
-        attempts=len(attempts),
-        input_tokens=sum(one.input_tokens or 0 for one in usages),
-        output_tokens=sum(one.output_tokens or 0 for one in usages),
-        cached_tokens=sum(one.cached_tokens or 0 for one in usages),
-        shadow=Shadows()
-        if shadow
-        else Shadows(
-            len(aside),
-            sum(one.status is Status.FAILED for one in aside),
-            sum(_cost(one) or 0 for one in aside),
-            sum(_cost(one) is not None for one in aside),
-        ),
+def rolled_of(batch: Batch, body: bytes = b"1") -> Rolled:
+    """A batch of simple records of noon, in a span of an hour, all of them alike."""
+    calls, at = len(batch.records), (HOUR_S, NOON_S)
+    timed = TimedKey("credit", 3, "", "model:credit")
+    spent = SpentKey("credit", 3, "", "model:credit", "credit@3", "answered")
+    return Rolled(
+        {(*at, _KIND): [calls, 12 * calls, calls, 900 * calls]},
+        {(*at, timed): {100: calls}},
+        {},
+        {(*at, spent): [calls, calls, 12 * calls, calls, 7, 3, 2, 800]},
+        {(*at, CallerKey("credit", 3, "", "app")): [calls, calls, 12 * calls, calls, 7, 3, 2]},
+        {(*at, ProfileKey("credit", 3, "", "", "age")): [body]},
     )
 
 
-def same(found: Totals, truth: Totals) -> bool:
-    """Whether all is equal, quantiles within the error of their histogram."""
-    fields = Totals.__struct_fields__
-    plain = {name: None for name in fields if name.startswith(("latency_p", "first_token_p"))}
-    for name in plain:
-        one, other = getattr(found, name), getattr(truth, name)
-        if (one is None) != (other is None):
-            return False
-        if one is not None and not math.isclose(one, other, rel_tol=ERROR, abs_tol=1e-6):
-            return False
-    blank = {**plain, "window": ALL, "granularity_s": 0}
-    return msgspec.structs.replace(found, **blank) == msgspec.structs.replace(truth, **blank)
-
-
-def roll_all(rollups: RollupStore, now_us: int = NOON_US) -> None:
-    """Fold whatever waits."""
-    roller = Roller(rollups)
-    while roller.step(now_us):
-        pass
-
-
-def _cost(record: Record) -> int | None:
-    refused = record.status is Status.REFUSED and not record.attempts
-    return 0 if refused and record.cost_nano is None else record.cost_nano
-
-
-def _rank(ordered: Sequence[int], share: float) -> float | None:
-    return ordered[max(0, math.ceil(share * len(ordered)) - 1)] / 1e6 if ordered else None
+def plus(one: bytes, other: bytes) -> bytes:
+    """Profiles of these tests are numbers."""
+    return b"%d" % (int(one) + int(other))
 
 
 class RollupStoreContract:
-    """Every call is counted once, at its time, whatever is appended again."""
+    """What is appended waits, is taken whole, and is added once."""
 
-    def test_rollups_say_what_a_full_count_says(
-        self, records: RecordStore, rollups: RollupStore
-    ) -> None:
-        rng = random.Random(1)
-        some = [traffic_record(rng, NOON_US, 3 * DAY_S) for _ in range(1500)]
-        for start in range(0, len(some), 300):
-            records.append(some[start : start + 300])
-            roll_all(rollups)
-
-        assert same(traffic.totals(rollups, Wanted(ALL)), reckoned(some, ALL))
+    def test_nothing_waits_in_an_empty_ledger(self, rollups: RollupStore) -> None:
+        assert rollups.take(100) is None
         assert rollups.waiting() == 0
-        assert rollups.integrations() == ["credit", "triage"]
+        assert rollups.counted(_EVER, _HOUR) == []
+        assert rollups.kept_since() == {}
+        assert rollups.damaged() == []
 
-    def test_a_window_is_cut_at_the_minute(
+    def test_what_was_appended_is_taken_whole(
         self, records: RecordStore, rollups: RollupStore
     ) -> None:
-        rng = random.Random(2)
-        some = [traffic_record(rng, NOON_US, 3 * DAY_S) for _ in range(1000)]
+        some = [simple_record(random.Random(n)) for n in range(70)]
         records.append(some)
-        roll_all(rollups)
-        minute, day = 60 * _S, DAY_S * _S
 
-        for since, until in ((0, 2 * day), (7 * minute, 25 * 60 * minute), (minute, 2 * minute)):
-            window = Window(NOON_US + since, NOON_US + until)
-            found = traffic.totals(rollups, Wanted(window))
-            assert same(found, reckoned(some, window)), (since, until)
-            assert (found.window, found.granularity_s) == (window, 60)
+        batch = rollups.take(1000)
 
-    def test_an_edge_within_a_minute_is_counted_with_all_of_it(
+        assert batch is not None
+        assert sorted(batch.records, key=lambda one: one.call_id) == sorted(
+            some, key=lambda one: one.call_id
+        )
+        assert not batch.more
+        assert rollups.waiting() == 2
+
+    def test_a_batch_is_about_as_large_as_asked_for(
         self, records: RecordStore, rollups: RollupStore
     ) -> None:
-        rng = random.Random(3)
-        some = [traffic_record(rng, NOON_US, 240) for _ in range(200)]
-        records.append(some)
-        roll_all(rollups)
+        for n in range(5):
+            records.append([simple_record(random.Random(100 * n + m)) for m in range(10)])
 
-        found = traffic.totals(rollups, Wanted(Window(NOON_US + 61 * _S, NOON_US + 62 * _S)))
+        batch = rollups.take(20)
 
-        assert found.window == Window(NOON_US + 60 * _S, NOON_US + 120 * _S)
-        assert same(found, reckoned(some, found.window))
+        assert batch is not None
+        assert len(batch.records) == 20
+        assert batch.more
 
-    def test_a_repeated_append_is_counted_once(
-        self, records: RecordStore, rollups: RollupStore
-    ) -> None:
-        rng = random.Random(4)
-        some = [traffic_record(rng, NOON_US, HOUR_S) for _ in range(300)]
-        records.append(some[:200])
-        roll_all(rollups)
-
-        records.append(some[100:])
-        records.append(some)
-        roll_all(rollups)
-
-        assert same(traffic.totals(rollups, Wanted(ALL)), reckoned(some, ALL))
-
-    def test_calls_of_the_past_and_the_future_are_counted_at_their_time(
-        self, records: RecordStore, rollups: RollupStore
-    ) -> None:
-        rng = random.Random(5)
-        times = (0, 1, NOON_US - 400 * DAY_S * _S, NOON_US, NOON_US + 400 * DAY_S * _S, 1 << 52)
-        some = [
-            msgspec.structs.replace(traffic_record(rng, NOON_US, 60), asked_us=at) for at in times
-        ]
-        records.append(some)
-        roll_all(rollups)
-
-        assert same(traffic.totals(rollups, Wanted(ALL)), reckoned(some, ALL))
-        for at in times:
-            found = traffic.totals(rollups, Wanted(Window(at, at + 1)))
-            assert same(found, reckoned(some, found.window)), at
-            assert found.calls + found.shadow.calls > 0
-
-    def test_two_that_fold_at_once_count_once(
-        self, records: RecordStore, rollups: RollupStore
-    ) -> None:
-        rng = random.Random(6)
-        some = [traffic_record(rng, NOON_US, HOUR_S) for _ in range(600)]
-        for start in range(0, len(some), 10):
-            records.append(some[start : start + 10])
-
-        with ThreadPoolExecutor(3) as pool:
-            for ended in [pool.submit(roll_all, rollups) for _ in range(3)]:
-                ended.result()
-        roll_all(rollups)
-
-        assert same(traffic.totals(rollups, Wanted(ALL)), reckoned(some, ALL))
-
-    def test_a_batch_that_another_has_added_is_not_added_again(
-        self, records: RecordStore, rollups: RollupStore
-    ) -> None:
-        from splice.monitor.rolling import fold
-
-        rng = random.Random(7)
-        some = [traffic_record(rng, NOON_US, HOUR_S) for _ in range(100)]
-        records.append(some)
-        one, other = rollups.take(1000), rollups.take(1000)
+    def test_a_batch_is_added_once(self, records: RecordStore, rollups: RollupStore) -> None:
+        records.append([simple_record(random.Random(n)) for n in range(10)])
+        one, other = rollups.take(100), rollups.take(100)
         assert one is not None
         assert other is not None
 
-        added = [rollups.add(batch, fold(batch), bytes.__add__) for batch in (one, other)]
+        added = [rollups.add(batch, rolled_of(batch), plus) for batch in (one, other)]
 
         assert added == [True, False]
-        assert same(traffic.totals(rollups, Wanted(ALL)), reckoned(some, ALL))
+        assert rollups.counted(_EVER, _HOUR) == [Counted(_KIND, 0, 10, 120, 10, 9000)]
+        assert rollups.take(100) is None
 
-    def test_a_series_has_every_step_and_adds_up(
-        self, records: RecordStore, rollups: RollupStore
-    ) -> None:
-        rng = random.Random(8)
-        some = [traffic_record(rng, NOON_US, 10 * DAY_S) for _ in range(500)]
-        records.append(some)
-        roll_all(rollups)
+    def test_batches_add_up(self, records: RecordStore, rollups: RollupStore) -> None:
+        for n in range(3):
+            records.append([simple_record(random.Random(10 * n + m)) for m in range(2)])
+            batch = rollups.take(100)
+            assert batch is not None
+            assert rollups.add(batch, rolled_of(batch), plus)
 
-        for seconds, points in ((HOUR_S, 60), (6 * HOUR_S, 120), (10 * DAY_S, 30), (9999, 7)):
-            window = Window(NOON_US + 90 * _S, NOON_US + (90 + seconds) * _S)
-            found = traffic.series(rollups, Wanted(window, "credit"), points)
-            assert 0 < len(found) <= points
-            assert found[0].window.since_us <= window.since_us
-            assert found[-1].window.until_us >= window.until_us
-            own = [one for one in some if one.integration == "credit"]
-            for before, after in itertools.pairwise(found):
-                assert before.window.until_us == after.window.since_us
-            for point in found:
-                assert same(point.totals, reckoned(own, point.window)), point.window
+        assert rollups.counted(_EVER, _HOUR)[0].calls == 6
+        (timed,) = rollups.timed(_EVER, _HOUR)
+        assert (timed.durations[:2], timed.durations[2:]) == (b"d\0", b"\6\0\0\0")
+        (spent,) = rollups.spent(_EVER, _HOUR)
+        assert (spent.calls, spent.attempts, spent.input_tokens) == (6, 6, 21)
+        (caller,) = rollups.callers(_EVER, _HOUR)
+        assert (caller.caller, caller.calls, caller.output_tokens) == ("app", 6, 9)
+        (profile,) = rollups.profiles(_EVER, _HOUR)
+        assert profile == Profiled(ProfileKey("credit", 3, "", "", "age"), NOON_S, b"3")
+        assert rollups.integrations() == ["credit"]
 
-    def test_breakdowns_add_up(self, records: RecordStore, rollups: RollupStore) -> None:
-        rng = random.Random(9)
-        some = [traffic_record(rng, NOON_US, HOUR_S) for _ in range(500)]
-        records.append(some)
-        roll_all(rollups)
+    def test_only_what_is_wanted_is_read(self, records: RecordStore, rollups: RollupStore) -> None:
+        records.append([simple_record(random.Random(1))])
+        batch = rollups.take(100)
+        assert batch is not None
+        rollups.add(batch, rolled_of(batch), plus)
+        window = _EVER.window
 
-        for by in ("integration", "release", "surface", "status", "reason"):
-            for part in traffic.breakdown(rollups, Wanted(ALL), by):
-                own = [one for one in some if str(getattr(one, by)) == part.name]
-                truth = reckoned(own, ALL)
-                assert part.totals.calls == truth.calls, (by, part.name)
-                assert part.totals.cost_nano == truth.cost_nano
-                if by in ("integration", "release"):
-                    assert same(part.totals, truth)
-        shadows = traffic.breakdown(rollups, Wanted(ALL), "variant")
-        shadow = next(part for part in shadows if part.name == "shadow")
-        assert same(shadow.totals, reckoned(some, ALL, shadow=True))
-        restricted = traffic.totals(rollups, Wanted(ALL, variant="shadow"))
-        assert same(restricted, shadow.totals)
+        others = (
+            Wanted(window, "triage"), Wanted(window, release=4), Wanted(window, variant="shadow"),
+            Wanted(window, route="model:other"),
+        )  # fmt: skip
+        for wanted in others:
+            assert rollups.counted(wanted, _HOUR) == [], wanted
+            assert rollups.timed(wanted, _HOUR) == [], wanted
+            assert rollups.spent(wanted, _HOUR) == [], wanted
+        for piece in (
+            Piece(HOUR_S, NOON_S + 1, NOON_S + HOUR_S), Piece(HOUR_S, NOON_S - HOUR_S, NOON_S),
+            Piece(DAY_S, 0, 1 << 40), Piece(MINUTE_S, 0, 1 << 40),
+        ):  # fmt: skip
+            assert rollups.counted(_EVER, [piece]) == [], piece
+            assert rollups.profiles(_EVER, [piece]) == [], piece
+        assert len(rollups.counted(Wanted(window, "credit", 3, "", "model:credit"), _HOUR)) == 1
 
-    def test_callers_and_attempts_add_up(self, records: RecordStore, rollups: RollupStore) -> None:
-        rng = random.Random(10)
-        some = [traffic_record(rng, NOON_US, HOUR_S) for _ in range(300)]
-        records.append(some)
-        roll_all(rollups)
-        own = [one for one in some if one.variant != "shadow"]
+    def test_what_is_set_aside_is_told(self, records: RecordStore, rollups: RollupStore) -> None:
+        record = simple_record(random.Random(1))
+        records.append([record])
+        batch = rollups.take(100)
+        assert batch is not None
+        batch.damaged[record.call_id] = "it is odd"
 
-        found = traffic.callers(rollups, Wanted(ALL))
-        tried = traffic.tried(rollups, Wanted(ALL))
+        rollups.add(batch, Rolled(), plus, now_us=7)
 
-        assert {one.caller: one.calls for one in found} == Counter(one.caller for one in own)
-        assert [one.calls for one in found] == sorted((one.calls for one in found), reverse=True)
-        attempts = [attempt for one in own for attempt in one.attempts]
-        assert {(one.route, one.version): one.ended for one in tried} == {
-            name: dict(Counter(a.ended for a in attempts if (a.route, a.version) == name))
-            for name in {(a.route, a.version) for a in attempts}
-        }
-
-    def test_minutes_are_forgotten_and_hours_stay(
-        self, records: RecordStore, rollups: RollupStore
-    ) -> None:
-        rng = random.Random(11)
-        some = [traffic_record(rng, NOON_US, 4 * DAY_S) for _ in range(400)]
-        records.append(some)
-        roll_all(rollups)
-        now_us = NOON_US + 4 * DAY_S * _S
-
-        while rollups.prune(now_us):
-            pass
-        old = traffic.totals(rollups, Wanted(Window(NOON_US + 61 * _S, NOON_US + 122 * _S)))
-        new = traffic.totals(rollups, Wanted(Window(now_us - 122 * _S, now_us - 61 * _S)))
-
-        assert rollups.kept_since()["minutes"] == now_us // _S - MINUTES_KEPT_S
-        assert (old.granularity_s, new.granularity_s) == (HOUR_S, 60)
-        assert old.window == Window(NOON_US, NOON_US + HOUR_S * _S)
-        assert same(old, reckoned(some, old.window))
-        assert same(new, reckoned(some, new.window))
-        assert same(traffic.totals(rollups, Wanted(ALL)), reckoned(some, ALL))
-        late = [traffic_record(rng, NOON_US, HOUR_S) for _ in range(20)]
-        records.append(late)
-        roll_all(rollups)
-        again = traffic.totals(rollups, Wanted(old.window))
-        assert same(again, reckoned([*some, *late], old.window))
-
-    def test_absurd_numbers_hold_nobody_up(
-        self, records: RecordStore, rollups: RollupStore
-    ) -> None:
-        rng = random.Random(12)
-        some = [
-            msgspec.structs.replace(
-                traffic_record(rng, NOON_US, 60),
-                cost_nano=2**62, duration_us=2**62, variant="", caller="x" * 5000, attempts=(),
-            )
-            for _ in range(30)
-        ]  # fmt: skip
-        for one in some:
-            records.append([one])
-        plain = traffic_record(rng, NOON_US + DAY_MS * 1000, 60)
-        records.append([plain])
-        roll_all(rollups)
-
-        found = traffic.totals(rollups, Wanted(ALL))
-
-        assert found.calls + found.shadow.calls == 31
-        assert found.cost_nano > 2**57
+        (damage,) = rollups.damaged()
+        assert (damage.call_id, damage.at_us, damage.why) == (record.call_id, 7, "it is odd")
         assert rollups.waiting() == 0
-
-    def test_profiles_are_merged_by_hour_and_day(
-        self, records: RecordStore, rollups: RollupStore
-    ) -> None:
-        from splice.core.rollups import ProfileKey
-        from splice.ports.rollups import Piece
-
-        key = ProfileKey("credit", 3, "", "", "age")
-        nul = ProfileKey("credit", 3, "", "country=\0", "x" * 3000)
-        first_s = NOON_US // _S // DAY_S * DAY_S
-        roller = Roller(
-            rollups,
-            lambda some: {
-                (one.asked_us // _S // HOUR_S * HOUR_S, which): b"1"
-                for one in some[:1]
-                for which in (key, nul)
-            },
-            lambda one, other: b"%d" % (int(one) + int(other)),
-        )
-        rng = random.Random(13)
-        for hour in (0, 0, 1):
-            at = (first_s + hour * HOUR_S) * _S
-            records.append([traffic_record(rng, at, 60)])
-            while roller.step(NOON_US):
-                pass
-
-        wanted = Wanted(ALL, "credit")
-        hours = rollups.profiles(wanted, [Piece(HOUR_S, first_s, first_s + DAY_S)], ["age"])
-        days = rollups.profiles(wanted, [Piece(DAY_S, first_s, first_s + DAY_S)], segment="")
-        every = rollups.profiles(Wanted(ALL), [Piece(DAY_S, first_s, first_s + DAY_S)])
-
-        assert [(one.key, one.start_s, one.body) for one in hours] == [
-            (key, first_s, b"2"), (key, first_s + HOUR_S, b"1"),
-        ]  # fmt: skip
-        assert [(one.key, one.body) for one in days] == [(key, b"3")]
-        assert len(every) == 2
-        assert rollups.profiles(wanted, [Piece(DAY_S, first_s, first_s + DAY_S)], []) == []

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from counting import Counting
 
 from splice.adapters.ledgers.sql import Ledger, open_ledger
 from splice.testing.contracts.rollups import RollupStoreContract
@@ -24,4 +25,8 @@ def ledger(url: str, tmp_path: Path) -> Iterator[Ledger]:
 
 
 class TestRollups(RollupStoreContract):
-    """In one ledger of each kind."""
+    """A ledger of each kind holds to the contract."""
+
+
+class TestCounting(Counting):
+    """A ledger of each kind counts as a full count does."""
