@@ -10,7 +10,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from splice.adapters.ledgers.labels import Unscored
 from splice.adapters.ledgers.sql import Ledger, open_ledger
 from splice.core.call import Outcome, Record
 from splice.core.quality import Quality, QualityWanted
@@ -19,6 +18,7 @@ from splice.core.rollups import Window
 from splice.core.truths import PinnedTruth, Task
 from splice.monitor.accuracy import maturity_text, over_time, quality, usual_window
 from splice.monitor.labelling import Labeller
+from splice.monitor.rolling import Roller
 from splice.testing.contracts.records import NOON_MS, simple_record
 from splice.testing.contracts.releases import add, manifest
 
@@ -37,6 +37,7 @@ class House:
     def __init__(self, ledger: Ledger, *truths: PinnedTruth) -> None:
         self.ledger = ledger
         self.rng = random.Random(5)
+        self.roller = Roller(ledger.rollups)
         self.labeller = Labeller(ledger.labels, ledger.releases)
         self.release(*truths)
 
@@ -56,8 +57,6 @@ class House:
         record.input = msgspec.json.encode({"purpose": changed.pop("purpose", "car")})
         record = msgspec.structs.replace(record, **changed)
         self.ledger.records.append([record])
-        with self.ledger._database.write() as connection:
-            Unscored(self.ledger.releases).put(connection, [record])
         if outcome is not None:
             self.outcome(record, outcome)
         return record
@@ -68,6 +67,8 @@ class House:
 
     def quality(self, now_day: float, since: float = 0, until: float = 100, **more: Any) -> Quality:
         now_us = DAY_0_US + round(now_day * DAY_US)
+        while self.roller.step(now_us):
+            pass
         self.labeller.catch_up(now_us)
         window = Window(DAY_0_US + round(since * DAY_US), DAY_0_US + round(until * DAY_US))
         wanted = QualityWanted("credit", window, now_us, **more)

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from splice.app import rolling
 from splice.app.clock import now_us
 from splice.app.labelling import catch_up
 from splice.cli.common import as_json, out, stores, talk
@@ -64,6 +65,7 @@ def accuracy(
             raise UnknownIntegration(
                 integration, got="no release of that name", mend="splice release list shows them"
             )
+        rolling.catch_up(opened)
         catch_up(opened, now)
         end = now if until is None else moment_us(until, "--until")
         usual = usual_window(opened.releases, integration, outcome, now)

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 import msgspec
 
-from splice.adapters.ledgers.labels import Unscored
 from splice.adapters.ledgers.sql import Ledger
 from splice.core.call import Outcome, Record
 from splice.core.tallies import Tally, count_call, count_label, decode
 from splice.core.truths import PinnedTruth, Task
+from splice.monitor.rolling import Roller
 from splice.monitor.scoring import scored, told
 from splice.ports.labels import TallyKey
 from splice.testing.contracts.records import NOON_MS, simple_record
@@ -32,8 +32,9 @@ NAMES = [one.outcome for one in TRUTHS]
 def enter(ledger: Ledger, records: Sequence[Record]) -> None:
     """Record calls, and let them enter the rollups."""
     ledger.records.append(records)
-    with ledger._database.write() as connection:
-        Unscored(ledger.releases).put(connection, records)
+    roller = Roller(ledger.rollups)
+    while roller.step(NOON_US):
+        pass
 
 
 def call(rng: random.Random, **changed: object) -> Record:

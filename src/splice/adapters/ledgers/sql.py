@@ -15,7 +15,7 @@ from splice.adapters.ledgers.dead_letters import SqlDeadLetters
 from splice.adapters.ledgers.events import SqlEvents
 from splice.adapters.ledgers.figures import SqlFigures
 from splice.adapters.ledgers.keys import SqlKeys
-from splice.adapters.ledgers.labels import SqlLabels
+from splice.adapters.ledgers.labels import SqlLabels, Unscored
 from splice.adapters.ledgers.leases import SqlLeases
 from splice.adapters.ledgers.migrate import HEAD, migrate, schema_version
 from splice.adapters.ledgers.models import SqlModels
@@ -52,7 +52,7 @@ class Ledger:
         self.outbox = SqlOutbox(database)
         self.dead_letters = SqlDeadLetters(database)
         self.queue = SqlQueue(database)
-        self.rollups = SqlRollups(database)
+        self.rollups = SqlRollups(database, Unscored(self.releases))
         self.labels = SqlLabels(database, self.records)
         self.studies = SqlStudies(database)
         self.alerts = SqlAlerts(database)
