@@ -35,6 +35,7 @@ from splice.cli import (
     retrain,
     rollout,
     serve,
+    value,
 )
 from splice.cli.common import EXIT_CODES, Project, fail
 from splice.core.errors import SpliceError
@@ -79,6 +80,7 @@ app.command()(accuracy.accuracy)
 app.command()(drift.drift)
 app.command()(report.report)
 app.command()(experiment.experiment)
+app.command()(value.value)
 app.command()(release.stop)
 app.command()(release.start)
 app.add_typer(release.app, name="release", help="Numbered releases of integrations.")

@@ -45,7 +45,8 @@ class Counting(msgspec.Struct, frozen=True):
     """How far a figure is counted; see `splice.core.spans.Progress`.
 
     `due_us`: calls asked before are counted, if they were mature. `dirty`: starts of cells (Unix
-    seconds) that have something new. `at_us`: when cells were counted last.
+    seconds) that have something new. `at_us`: when cells were counted last. `swept_us`: when calls
+    of the last day were last looked at again.
     """
 
     revision: int = 0
@@ -54,6 +55,7 @@ class Counting(msgspec.Struct, frozen=True):
     looked_us: int = 0
     dirty: tuple[int, ...] = ()
     at_us: int = 0
+    swept_us: int = 0
 
 
 class Cell(msgspec.Struct):

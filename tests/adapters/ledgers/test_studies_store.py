@@ -12,9 +12,16 @@ import pytest
 from splice.adapters.ledgers import study_reading
 from splice.adapters.ledgers.sql import Ledger, open_ledger
 from splice.ports.studies import StudyStore
-from splice.testing.contracts.studies import NOW, StudyStoreContract, call, paid, span
+from splice.testing.contracts.kpis import KpiStoreContract
+from splice.testing.contracts.studies import (
+    NOW,
+    StudyStoreContract,
+    call,
+    paid,
+    span,
+)
 
-TABLES = "studies, study_units, study_outcomes"
+TABLES = "studies, study_units, study_outcomes, study_cells"
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +55,10 @@ def studies(ledger: Ledger) -> StudyStore:
 
 
 class TestSqlStudies(StudyStoreContract):
+    pass
+
+
+class TestSqlKpis(KpiStoreContract):
     pass
 
 

@@ -19,6 +19,7 @@ from splice.core.rollout import HOLDOUT, SHADOW
 _PAGE = 5_000  # calls in memory at once
 _AT_ONCE = 400  # entities in one statement
 _US = 1_000_000
+_DAY_US = 86_400 * _US
 
 LedgerRow: TypeAlias = Any  # the driver types its columns, and names them
 Told: TypeAlias = "tuple[int, int, float]"
@@ -50,9 +51,12 @@ class SqlCells:
         """The same, with the cells that have something new: mature calls, or outcomes of such."""
         matures = kpi.sought.matures_us
         dirty = set(counting.dirty)
-        due = counting.due_us
+        due, swept = counting.due_us, counting.swept_us
         if matures is not None:
-            start, end = max(due - kpi.lag_us, kpi.since_us), now_us - matures
+            sweeps = now_us - counting.swept_us >= _DAY_US  # a spool may bring calls hours late
+            back = kpi.lag_us + (_DAY_US if sweeps else 0)
+            swept = now_us if sweeps else swept
+            start, end = max(due - back, kpi.since_us), now_us - matures
             first, last = start // _US // kpi.span_s, end // _US // kpi.span_s
             if start <= end and due <= end:
                 dirty.update(one * kpi.span_s for one in range(first, last + 1))
@@ -64,7 +68,7 @@ class SqlCells:
             asked = _asked_of(connection, kpi, rows)
             dirty.update(at // _US // kpi.span_s * kpi.span_s for at in asked if at <= young)
         return msgspec.structs.replace(
-            counting, due_us=due, dirty=tuple(sorted(dirty)), outcome=news.number,
+            counting, due_us=due, swept_us=swept, dirty=tuple(sorted(dirty)), outcome=news.number,
             looked_us=counting.looked_us if news.more else now_us,
         )  # fmt: skip
 
