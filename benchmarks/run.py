@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+from console import job as console
 from drift import job as drift
 from events import job as events
 from gateway import job as gateway
@@ -33,6 +34,7 @@ JOBS = {
     "switch": switch,
     "events": events,
     "drift": drift,
+    "console": console,
 }
 SECONDS, ROUNDS = 8.0, 2
 """Of a job that names none of its own."""
