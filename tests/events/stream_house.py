@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -60,13 +59,15 @@ def order(key: str, number: int, does: str = "") -> bytes:
     return json.dumps({"key": key, "number": number, "does": does}).encode()
 
 
-def until(done: Callable[[], object], what: str, seconds: float = 300.0) -> None:
+def until(
+    done: Callable[[], object], what: str, seconds: float = 300.0, pause_s: float = 0.02
+) -> None:
     """Wait for something that comes to be; the time is only there to end a test that hangs."""
     limit = time.monotonic() + seconds
     while not done():
         if time.monotonic() > limit:
             raise AssertionError(f"never came to be: {what}")
-        time.sleep(0.02)
+        time.sleep(pause_s)
 
 
 class Consume:
@@ -75,10 +76,9 @@ class Consume:
     def __init__(self, folder: Path, *arguments: str) -> None:
         self.log = folder / f"consume-{time.monotonic_ns()}.log"
         with self.log.open("wb") as out:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "splice.cli.main", "consume", *arguments],
-                cwd=folder, stdout=out, stderr=out, stdin=subprocess.DEVNULL,
-            )  # fmt: skip
+            self.process = Project.start(
+                ["consume", *arguments], cwd=folder, env=os.environ, stdout=out, stderr=out
+            )
 
     def ready(self, workers: int = 1) -> Consume:
         """Wait until so many workers consume."""
@@ -108,7 +108,7 @@ class Consume:
     def stop(self) -> int:
         """SIGTERM; gives the exit code."""
         if self.process.poll() is None:
-            self.process.terminate()
+            self.process.send_signal(signal.SIGTERM)
         return self.process.wait(60)
 
 
@@ -147,6 +147,11 @@ class StreamProject(Project):
         with self.stores() as stores:
             return stores.queue.depth("orders")
 
+    def until_no_more_than(self, events: int) -> None:
+        """Wait until no more than so many are in the queue."""
+        with self.stores() as stores:
+            until(lambda: stores.queue.depth("orders") <= events, "an emptier queue", pause_s=0.1)
+
     @contextlib.contextmanager
     def consume(self, *arguments: str, workers: int = 1) -> Iterator[Consume]:
         """`splice consume`, until the block ends."""
@@ -155,7 +160,7 @@ class StreamProject(Project):
             yield running.ready(workers)
         finally:
             if running.process.poll() is None:
-                running.process.terminate()
+                running.process.send_signal(signal.SIGTERM)
                 try:
                     running.process.wait(60)
                 except subprocess.TimeoutExpired:

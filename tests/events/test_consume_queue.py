@@ -8,13 +8,13 @@ import time
 from pathlib import Path
 
 import pytest
-from stream_house import DECLARED, StreamProject, order, until, wrong_order
+from stream_house import DECLARED, StreamProject, order, wrong_order
 
 TOML = """
 [consume.orders]
 targets = ["queue:answers", "table:answers"]
 backoff_seconds = 0.05
-lease_seconds = 1
+lease_seconds = 4
 attempts = 3
 max_batch = 50
 [ledger]
@@ -51,7 +51,7 @@ def test_workers_that_are_killed_lose_double_and_reorder_nothing(project: Stream
         for _ in range(6):
             time.sleep(chance.uniform(0.05, 0.5))
             running.kill_worker()
-        until(lambda: project.depth() == 0, "the queue is empty")
+        project.until_no_more_than(0)
         assert running.stop() == 0
 
     got = answers(project)
@@ -63,11 +63,13 @@ def test_workers_that_are_killed_lose_double_and_reorder_nothing(project: Stream
 def test_an_event_that_kills_its_process_becomes_a_dead_letter_and_the_others_are_answered(
     project: StreamProject,
 ) -> None:
+    settings = project.folder / "splice.toml"  # it waits three times for a lease to end
+    settings.write_text(settings.read_text().replace("lease_seconds = 4", "lease_seconds = 1"))
     some = events(40, 8)
     some[13] = (b"k5", order("k5", 13, "die"), ())
     project.put(*some)
     with project.consume() as running:
-        until(lambda: project.depth() == 0, "the queue is empty")
+        project.until_no_more_than(0)
         running.stop()
 
     with project.stores() as stores:
@@ -132,7 +134,7 @@ def test_a_consumer_ends_well_when_it_is_told_to_and_goes_on_where_it_was(
 ) -> None:
     project.put(*events(400, 10, "linger"))
     with project.consume() as running:
-        until(lambda: project.depth() < 350, "some are answered")
+        project.until_no_more_than(349)
         code = running.stop()
     left = project.depth()
     assert project.run("consume", "--until-empty").returncode == 0

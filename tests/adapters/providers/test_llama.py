@@ -10,9 +10,10 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -55,11 +56,33 @@ async def provider() -> AsyncIterator[LlamaProvider]:
     await made.close()
 
 
+@pytest.fixture(scope="module")
+def kept() -> Iterator[list[LlamaProvider]]:
+    """Room for the one provider whose child runs on from test to test."""
+    running: list[LlamaProvider] = []
+    yield running
+    for one in running:
+        asyncio.run(one.close())
+
+
 @pytest.mark.model
 class TestContract(ProviderContract):
     @pytest.fixture
+    async def provider(self, kept: list[LlamaProvider]) -> LlamaProvider:
+        # A start takes longer than most tests: a new one only where the one before was closed.
+        if not kept or kept[0].pid is None:
+            kept[:] = [LlamaProvider("local")]
+            await kept[0].start()
+        return kept[0]
+
+    @pytest.fixture
     def model(self) -> str:
         return SHIPPED_MODEL
+
+    def ask(self, model: str, **changes: Any) -> CompletionRequest:
+        if "schema" not in changes:  # nothing has to be whole, and each word takes its time
+            changes = {"params": {"temperature": 0, "max_tokens": 8}} | changes
+        return super().ask(model, **changes)
 
 
 @pytest.mark.model
