@@ -16,6 +16,7 @@ from rich.text import Text
 from splice.app import wiring
 from splice.app.clock import now_us
 from splice.app.references import training_of
+from splice.app.rolling import catch_up
 from splice.app.settings import Settings
 from splice.cli.common import as_json, out, stores, talk
 from splice.core.errors import SettingsError, UnknownIntegration, UnknownRelease
@@ -82,8 +83,9 @@ def drift(
             question = structs.replace(question, segment=segment, columns=columns)
             from splice.monitor.references import drift_of
 
+            if not catch_up(opened):
+                talk.print("Some calls are not profiled yet.", style="dim")
             report = drift_of(opened.rollups, question, training=training)
-            _tell_waiting(opened)
         title = f"{integration}  last {window}: {report.calls:,} calls"
     if json:
         as_json(report)
@@ -133,7 +135,9 @@ def _question(
     if named is not None:
         number = _release(opened, integration, int(named[1])).number
         compared = Against("release", release=number)
-        return DriftQuestion(integration, window, compared, release), None
+        # Two releases are compared with each other, also within one window.
+        theirs = live.number if live.number != number else release
+        return DriftQuestion(integration, window, compared, theirs), None
     earlier = window.since_us - round(seconds(against or _USUAL, "--against") * 1e6)
     before = Window(earlier, window.since_us)
     return DriftQuestion(integration, window, Against("window", before), release), None
@@ -151,15 +155,6 @@ def _release(opened: wiring.Stores, integration: str, number: int | None) -> Rel
             integration, got=f"no release {number}", mend=f"splice release list {integration}"
         )
     return found
-
-
-def _tell_waiting(opened: wiring.Stores) -> None:
-    waiting = opened.rollups.waiting()
-    if waiting:
-        talk.print(
-            f"{waiting:,} blocks of calls are not profiled yet: a server that runs does it.",
-            style="dim",
-        )
 
 
 def _print(report: DriftReport, title: str, *, every: bool) -> None:

@@ -162,9 +162,9 @@ class ColumnDrift(msgspec.Struct, frozen=True):
 class Against(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a window is compared with.
 
-    `window`: calls of the same integration in another window. `release`: all calls of that release
-    from before the question's window. `training`: the data that the model of the release was
-    trained or judged on, as its gates name it.
+    `window`: calls of the same integration in another window. `release`: all calls of that release,
+    those of the question's window only where the question is about another release. `training`: the
+    data that the model of the release was trained or judged on, as its gates name it.
     """
 
     kind: Literal["window", "release", "training"] = "training"

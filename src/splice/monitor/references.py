@@ -45,7 +45,9 @@ def drift_of(
     elif against.kind == "release":
         said = f"release {against.release}"
         before = msgspec.structs.replace(question, release=against.release)
-        reference = profiles_of(store, before, Window(0, question.window.since_us))
+        same = question.release in (None, against.release)
+        end_us = question.window.since_us if same else question.window.until_us
+        reference = profiles_of(store, before, Window(0, end_us))
     else:
         said = told(against.window)
         reference = profiles_of(store, question, against.window)
