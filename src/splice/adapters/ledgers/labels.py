@@ -40,10 +40,13 @@ class Unscored:
 
     def put(self, connection: Connection, records: Sequence[Record]) -> None:
         """Queue those that a truth may tell of, within the transaction that rolls them up."""
+        # Each release is asked for once, also one that is not there.
+        releases = {(one.integration, one.release) for one in records}
+        told = {key: self._told(*key) for key in releases}
         ids = b"".join(
             id_bytes(record.call_id)
             for record in records
-            if record.status is Status.ANSWERED and self._told(record.integration, record.release)
+            if record.status is Status.ANSWERED and told[record.integration, record.release]
         )
         if ids:
             connection.execute(unscored.insert(), {"ids": ids})
