@@ -213,15 +213,31 @@ def test_a_window_is_widened_to_whole_days_of_utc(house: House) -> None:
     assert found.counts.labelled == 2
 
 
-def test_a_quick_truth_is_counted_by_the_hour(ledger: Ledger) -> None:
-    quick = msgspec.structs.replace(DEFAULTED, matures_s=600.0)
-    house = House(ledger, quick)
-    house.call(0, outcome=None)
-    house.call(1 / 24, outcome=None)
+@pytest.mark.parametrize(("matures_s", "bucket_s"), [(600.0, 300), (7200.0, 3600)])
+def test_a_quick_truth_is_counted_in_shorter_stretches(
+    ledger: Ledger, matures_s: float, bucket_s: int
+) -> None:
+    house = House(ledger, msgspec.structs.replace(DEFAULTED, matures_s=matures_s))
+    bucket = bucket_s / 86_400
+    house.call(0)
+    house.call(bucket)
 
-    found = house.quality(now_day=1.2 / 24, until=1 / 24)
+    found = house.quality(now_day=bucket + matures_s / 86_400, until=2 * bucket)
 
-    assert (found.bucket_s, found.counts.calls, found.counts.mature) == (3600, 1, 1)
+    assert found.bucket_s == bucket_s
+    assert (found.counts.calls, found.counts.mature) == (2, 1)
+    assert house.quality(now_day=9, until=bucket).counts.calls == 1
+
+
+def test_what_came_early_can_be_reckoned_with_and_is_said(house: House) -> None:
+    house.call(30, outcome=True, chance=0.9)
+    house.call(30, outcome=False)
+
+    found = house.quality(now_day=42, early=True)
+
+    assert (found.counts.mature, found.counts.early) == (0, 2)
+    assert value(found, "accuracy") == 1.0
+    assert "those that come early are not like the rest" in found.notes[0]
 
 
 def test_the_newest_calls_that_are_due_can_be_asked_for(house: House) -> None:

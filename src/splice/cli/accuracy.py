@@ -52,6 +52,9 @@ def accuracy(
     segment: Annotated[
         str, typer.Option(help="Only calls of one segment: country=DE. It must be declared.")
     ] = "",
+    early: Annotated[
+        bool, typer.Option("--early", help="Reckon with outcomes of calls that are not due, too.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Say how right an integration was, with intervals, and how much of that is known yet."""
@@ -76,7 +79,7 @@ def accuracy(
             opened.labels, opened.releases,
             QualityWanted(
                 integration, Window(since, end), now, outcome, release, variant,
-                segment or None, chosen,
+                segment or None, chosen, early=early,
             ),
         )  # fmt: skip
     if json:

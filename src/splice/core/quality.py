@@ -96,7 +96,8 @@ class QualityWanted(msgspec.Struct, frozen=True):
     `variant` empty is what callers got from a model: no shadows, no holdout. None and empty do not
     restrict. `by` splits the whole into parts. With `due` the window is moved back by as long as an
     outcome may take, so that all of its calls are mature: "the last 30 days of what is known".
-    Without `estimates` none is made: they take most of the time.
+    With `early` the outcomes of calls that are not mature are reckoned with, too, and a note says
+    so. Without `estimates` none is made: they take most of the time.
     """
 
     integration: str
@@ -108,6 +109,7 @@ class QualityWanted(msgspec.Struct, frozen=True):
     segment: str | None = None
     by: By = ""
     due: bool = False
+    early: bool = False
     estimates: bool = True
 
 

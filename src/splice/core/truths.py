@@ -44,8 +44,13 @@ class PinnedTruth(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def bucket_s(self) -> int:
-        """How long a stretch of calls is counted together: a day; an hour where truth is quick."""
-        return 86400 if self.matures_s >= 3 * 86400 else 3600
+        """How long a stretch of calls is counted together, in seconds.
+
+        A day; an hour where the truth takes less than three, five minutes where less than one hour.
+        """
+        if self.matures_s >= 3 * 86_400:
+            return 86_400
+        return 3600 if self.matures_s >= 3600 else 300
 
     @property
     def binary(self) -> bool:

@@ -15,14 +15,17 @@ from splice.core.tallies import NO_SCORE, Class, Stored, Tally, read
 from splice.core.truths import PinnedTruth, Task
 from splice.core.units import duration_text
 from splice.monitor import cbpe
-from splice.monitor.classes import Bin, binary_figures, bins_of, class_figures, unordered
+from splice.monitor.classes import Bin, binary_figures, bins_of, class_figures
 from splice.monitor.numbers import ranking_figures, rating_figures, regression_figures
 from splice.ports.labels import LabelStore, Tallied
 from splice.ports.stores import ReleaseStore
 
 HISTORY_S = 366 * 86_400
 """How long before a window labels may be that calibrate the chances of its calls."""
-_UNORDERED = 0.005
+_EARLY = (
+    "Outcomes of calls that are not due yet are reckoned with: those that come early are not like "
+    "the rest."
+)
 _USUAL_S = 30 * 86_400.0
 _DAY_S = 86_400
 
@@ -111,11 +114,11 @@ class _Reader:
         counts = _counts(rows, truth)
         mature = [row for row in rows if row.mature]
         notes: tuple[str, ...] = ()
-        figures = _figures(truth, mature)
-        if truth.binary:
-            off = unordered(bins_of(_told(truth, mature).cells))
-            if off > _UNORDERED:
-                notes = (f"The AUC may be off by {off:.3f}: chances are told apart by bins.",)
+        early: list[_Row] = []
+        if self._wanted.early:
+            early = [row for row in rows if not row.mature and row.told.count]
+            notes = (_EARLY,) if early else ()
+        figures = _figures(truth, [*mature, *early])
         estimated = None
         if history is not None:
             estimated = self._estimated(part, rows, history)
@@ -333,7 +336,7 @@ def _told(truth: PinnedTruth, rows: Sequence[_Row]) -> Tally:
     told = Tally()
     for row in rows:
         told.merge(row.told)
-        if truth.task is Task.CLASSIFICATION and row.truth.absent is not None:
+        if row.mature and truth.task is Task.CLASSIFICATION and row.truth.absent is not None:
             told.merge(_absent(row))
     return told
 
@@ -365,8 +368,9 @@ def _figures(truth: PinnedTruth, mature: Sequence[_Row]) -> tuple[Measured, ...]
         return rating_figures(told.errors, told.good)
     nothing = 0
     if truth.absent is not None:
-        asked = sum(row.asked.count - row.asked.unscored for row in mature)
-        nothing = max(0, asked - told.count)
+        due = [row for row in mature if row.mature]
+        asked = sum(row.asked.count - row.asked.unscored - row.told.count for row in due)
+        nothing = max(0, asked)
     return ranking_figures(told.places, nothing)
 
 

@@ -68,6 +68,14 @@ def truths_in(manifest: Manifest) -> tuple[PinnedTruth, ...]:
     )
 
 
+class _Batch(msgspec.Struct):
+    """Calls whose labels are made anew, and outcomes that are joined by that, or up to a call."""
+
+    found: _Found = []
+    done: list[NewOutcome] = []
+    paged: list[tuple[NewOutcome, tuple[int, str]]] = []
+
+
 class Labeller:
     """Joins what waits. Two at once, or one that is killed in the middle, count nothing twice."""
 
@@ -109,34 +117,41 @@ class Labeller:
         if not news:
             return False
         within_s = self._truths.within_s()
-        named = [one for one in news if one.outcome.call_id is not None]
-        of_truths = [one for one in named if _name(one) in within_s]
-        found = self._scored(self._labels.calls_named(of_truths), {_name(one) for one in of_truths})
-        unheard = [
-            one for one in news if one.outcome.call_id is None and _name(one) not in within_s
-        ]
-        with self._labels.turn() as turn:
-            # One that another took meanwhile does no harm: a label is made of all its outcomes.
-            turn.drop_outcomes([*named, *unheard])
-            counted = _Counted(turn)
-            counted.label(counted.with_segments(found), now_us)
-            counted.store()
-        for one in news:
-            if one.outcome.call_id is None and _name(one) in within_s:
-                self._entity(one, within_s[_name(one)], now_us)
+        of_truths = [one for one in news if _name(one) in within_s]
+        batch = _Batch(done=[one for one in news if _name(one) not in within_s])
+        named = [one for one in of_truths if one.outcome.call_id is not None]
+        batch.done += named
+        names = {_name(one) for one in named}
+        batch.found += self._scored(self._labels.calls_named(named), names)
+        for one in of_truths:
+            if one.outcome.call_id is not None:
+                continue
+            records = self._labels.calls_of_entity(one, within_s[_name(one)], _CALLS)
+            batch.found += self._scored(records, {_name(one)})
+            if len(records) == _CALLS:  # the others in a later step
+                batch.paged.append((one, (records[-1].asked_us, records[-1].call_id)))
+            else:
+                batch.done.append(one)
+            if len(batch.found) >= _CALLS:
+                self._join(batch, now_us)
+                batch = _Batch()
+        self._join(batch, now_us)
         return True
 
-    def _entity(self, new: NewOutcome, within_s: float, now_us: int) -> None:
-        """Joins the next calls of the entity of an outcome; the others in a later step."""
-        records = self._labels.calls_of_entity(new, within_s, _CALLS)
-        found = self._scored(records, {_name(new)})
-        last = records[-1] if len(records) == _CALLS else None
+    def _join(self, batch: _Batch, now_us: int) -> None:
+        """Make the labels of these calls, and note which outcomes are joined, or how far."""
+        if batch == _Batch():
+            return
+        # Two outcomes may be about one call, whose label is made of both: it must be made once.
+        once = {(one.call_id, one.outcome): (one, truth) for one, truth in batch.found}
         with self._labels.turn() as turn:
-            after = None if last is None else (last.asked_us, last.call_id)
-            if turn.drop_outcome(new, after):
-                counted = _Counted(turn)
-                counted.label(counted.with_segments(found), now_us)
-                counted.store()
+            # One that another took meanwhile does no harm: a label is made of all its outcomes.
+            turn.drop_outcomes(batch.done)
+            for new, after in batch.paged:
+                turn.note_outcome(new, after)
+            counted = _Counted(turn)
+            counted.label(counted.with_segments(list(once.values())), now_us)
+            counted.store()
 
     def _scored(
         self, records: Iterable[Record], names: set[tuple[str, str]] | None = None

@@ -94,8 +94,8 @@ class Turn(Protocol):
         """Take them off; those that another took off meanwhile are gone already."""
         ...
 
-    def drop_outcome(self, new: NewOutcome, after: tuple[int, str] | None) -> bool:
-        """Take it off, or note how far it was joined; False where another did so."""
+    def note_outcome(self, new: NewOutcome, after: tuple[int, str]) -> bool:
+        """Note how far it was joined; False where another did so."""
         ...
 
     def outcomes_of(

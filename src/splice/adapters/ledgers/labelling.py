@@ -54,8 +54,8 @@ class SqlTurn:
             numbers = [one.number for one in news[start : start + _AT_ONCE]]
             self._connection.execute(unjoined.delete().where(unjoined.c.outcome.in_(numbers)))
 
-    def drop_outcome(self, new: NewOutcome, after: tuple[int, str] | None) -> bool:
-        """Take it off, or note how far it was joined; False where another did so."""
+    def note_outcome(self, new: NewOutcome, after: tuple[int, str]) -> bool:
+        """Note how far it was joined; False where another did so."""
         before = (None, None) if new.after is None else new.after
         mine = (
             unjoined.c.outcome == new.number,
@@ -66,8 +66,6 @@ class SqlTurn:
             if before[1] is None
             else unjoined.c.after_id == before[1],
         )
-        if after is None:
-            return self._connection.execute(unjoined.delete().where(*mine)).rowcount == 1
         noted = unjoined.update().where(*mine).values(after_us=after[0], after_id=after[1])
         return self._connection.execute(noted).rowcount == 1
 
