@@ -77,12 +77,15 @@ TOLD = [
     "1.20 % of payments",
     "EUR 913.40",
     "EUR 411.00 to EUR 1,420",
-    "Caused by the AI",
+    "Caused by the AI. 5 % of the cards were held out at random",
     "EUR 656.30",
     "EUR 269.68",
     "EUR 0.210 for 1,000 calls",
-    "EUR 0.229 for 1,000 calls",  # whose outcome is known
-    "EUR 0.0246 a call",  # of which it came true
+    "EUR 0.219 for 1,000 calls",  # whose outcome is known
+    "EUR 0.0235 a call",  # of which it came true
+    "chargeback_rate is 0.93 % of payments (95 % interval 0.89 % to 0.98 %), from 1.20 % of "
+    "payments before; it should be 0.80 % of payments by 2027-06-30: it is on course",
+    "EUR 4,100,000.00",
     "model:fraud",
     "97.4 %",  # of its tries answered
     "47.1 ms",

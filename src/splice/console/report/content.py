@@ -17,6 +17,7 @@ from splice.console.report.words import (
     money_between,
     plural,
     sentence,
+    standing_of,
 )
 from splice.console.report.worth import cost_section, objective_section
 from splice.monitor.reporting import MonthFigures
@@ -95,8 +96,8 @@ def _summary(found: MonthFigures) -> list[str]:
         moved = money(value.moved, value.currency)
         said.append(f"It moved {estimate}{moved}{more}: {basis}.")
     at = found.worth.standing
-    if at is not None and at.told:
-        said.append(sentence(at.told))
+    if at is not None:
+        said.append(standing_of(at))
     if found.alerts:
         still = sum(1 for one in found.alerts if not one.resolved_us)
         said.append(

@@ -65,6 +65,7 @@ def _accuracy(found: MonthFigures) -> list[Block]:
                 ("in all", units.count(counts.calls)),
                 ("old enough for their outcome", units.count(counts.mature)),
                 ("of these with an outcome", units.count(counts.labelled)),
+                ("without one, which itself says it", units.count(counts.assumed)),
                 ("still awaited", units.count(counts.awaited)),
             ),
         )

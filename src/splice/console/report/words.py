@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from splice.console import units
 from splice.core.quality import MEASURES, Measured
-from splice.core.studies import Interval
+from splice.core.studies import Interval, KpiStanding
 
 UNKNOWN = units.UNKNOWN
 
@@ -17,15 +17,20 @@ def money(value: float | None, currency: str) -> str:
     return f"{sign}{currency} {units.amount(abs(value))}"
 
 
+def of_many(value: float) -> tuple[float, str]:
+    """By what a cost of one call is multiplied to be read, and the calls that it is then of."""
+    size = abs(value)
+    if size == 0 or size >= 0.01:
+        return 1, "a call"
+    return (1000, "1,000 calls") if size >= 0.00001 else (1_000_000, "a million calls")
+
+
 def each(value: float | None, currency: str) -> str:
     """The cost of one call; of many at once where one costs next to nothing."""
     if value is None:
         return "unknown"
-    if value == 0 or value >= 0.01:
-        return f"{money(value, currency)} a call"
-    if value >= 0.00001:
-        return f"{money(value * 1000, currency)} for 1,000 calls"
-    return f"{money(value * 1_000_000, currency)} for a million calls"
+    times, calls = of_many(value)
+    return f"{money(value * times, currency)} {'' if times == 1 else 'for '}{calls}"
 
 
 def signed(text: str, value: float) -> str:
@@ -41,6 +46,21 @@ def figure(value: float | None, unit: str) -> str:
         rest = unit[5:].strip()
         return f"{units.share(value)} {rest}".strip() if value >= 0 else f"−{units.share(-value)}"
     return f"{units.digits(value)} {unit}".strip()
+
+
+def standing_of(at: KpiStanding) -> str:
+    """Where a figure stands on its way from baseline to target, in a sentence."""
+    if at.mean is None:
+        return sentence(at.told) or f"It is not known where {at.kpi} stands: no outcome is due yet."
+    interval = between(at.interval, at.unit)
+    said = f"{at.kpi} is {figure(at.mean, at.unit)}" + (f" ({interval})" if interval else "")
+    if at.baseline is not None:
+        said += f", from {figure(at.baseline, at.unit)} before"
+    if at.target is not None:
+        by = f" by {at.due}" if at.due else ""
+        said += f"; it should be {figure(at.target, at.unit)}{by}"
+    course = {True: "it is on course", False: "it is not on course", None: ""}[at.on_course]
+    return sentence(f"{said}: {course}" if course else said)
 
 
 def between(interval: Interval | None, unit: str) -> str:
@@ -104,7 +124,9 @@ def sentence(text: str) -> str:
     if not text:
         return ""
     ended = text if text[-1] in ".!?…" else f"{text}."
-    return ended[0].upper() + ended[1:]
+    # The name of a figure is written as it is declared.
+    name = "_" in text.split(maxsplit=1)[0]
+    return ended if name else ended[0].upper() + ended[1:]
 
 
 def list_of(some: list[str]) -> str:

@@ -16,12 +16,16 @@ from splice.console.report.words import (
     measured,
     money,
     money_between,
+    of_many,
     plural,
     sentence,
     signed,
+    standing_of,
 )
+from splice.core.errors import DeclarationError
 from splice.core.studies import Effect, Study, Value
 from splice.core.units import NANO
+from splice.core.units import money as money_of
 from splice.monitor.reporting import MonthFigures
 
 _BASIS = {
@@ -48,21 +52,28 @@ def objective_section(found: MonthFigures) -> Section:
     if objective.get("due"):
         rows.append(("Due", str(objective["due"])))
     if objective.get("value_per_unit"):
-        rows.append(("Worth of one unit in a year", str(objective["value_per_unit"])))
+        rows.append(("Worth of one unit in a year", _amount(str(objective["value_per_unit"]))))
     lead = "It is not known where the figure stands: no outcome of it is due yet."
     if at is not None and at.mean is not None:
         interval = between(at.interval, unit)
         rows.append(("Now", f"{figure(at.mean, unit)}" + (f", {interval}" if interval else "")))
         rows.append(("Rests on", f"{plural(at.calls, 'call')} whose outcome is due"))
-        lead = sentence(at.told) or f"{kpi} stands at {figure(at.mean, unit)}."
-    elif at is not None and at.told:
-        lead = sentence(at.told)
+    if at is not None:
+        lead = standing_of(at)
     columns = (Column(""), Column("", wide=True))
     blocks.append(Table("What it must move", columns, tuple(rows)))
     blocks += _standing_chart(found, unit)
     blocks += _value_blocks(found)
     blocks += [_study_block(one, found) for one in found.studies]
     return Section("Objective and effect", lead, tuple(blocks))
+
+
+def _amount(written: str) -> str:
+    """Money as it is declared, with commas."""
+    try:
+        return str(money_of(written))
+    except DeclarationError:
+        return written
 
 
 def _standing_chart(found: MonthFigures, unit: str) -> list[Block]:
@@ -87,7 +98,7 @@ def _value_blocks(found: MonthFigures) -> list[Block]:
         return [Notice(f"The effect in money is not known. {sentence(value.why or value.told)}")]
     kind = "Caused by the AI" if value.causal else "An estimate, not a proof"
     blocks: list[Block] = [
-        Text(f"{kind}: {sentence(value.why)}") if value.why else Text(f"{kind}."),
+        Text(f"{kind}. {sentence(value.why)}".strip()),
         _value_table("Effect in money, this month", value, found.currency),
     ]
     if found.worth.beside is not None and found.worth.beside.moved is not None:
@@ -130,12 +141,19 @@ def _study_block(study: Study, found: MonthFigures) -> Table:
 
 
 def _effect_row(effect: Effect, unit: str, currency: str) -> tuple[str, ...]:
+    times, calls = 1.0, ""
+    if effect.figure == "cost":
+        times, calls = of_many(effect.control or effect.treated or 0.0)
+
     def told(value: float | None) -> str:
-        return units.UNKNOWN if value is None else _in_its_unit(effect, value, unit, currency)
+        if value is None:
+            return units.UNKNOWN
+        return _in_its_unit(effect, value * times, unit, currency)
 
     both = effect.interval
     low_high = "" if both is None else f"{told(both.low)} to {told(both.high)}"
     name = effect.figure.removeprefix("outcome:") + (" (objective)" if effect.primary else "")
+    name += f" of {calls}" if calls else ""
     return (
         name, told(effect.control), told(effect.treated), told(effect.difference), low_high,
         effect.verdict.replace("_", " "),
@@ -162,19 +180,20 @@ def cost_section(found: MonthFigures) -> Section:
     else:
         trend = change(totals.cost, before.cost, found.month.before.name)
         lead = f"The calls cost {money(totals.cost, currency)}" + (f" ({trend})." if trend else ".")
-    labelled = found.quality.counts.labelled
-    per_outcome = totals.cost / labelled if totals.cost is not None and labelled else None
+    per_call, counts = totals.cost_per_call, found.quality.counts
+    # Of the calls that are old enough: what they cost is shared by those whose outcome is known.
+    known = counts.labelled + counts.assumed
+    per_outcome = None if per_call is None or not known else per_call * counts.mature / known
     rows = [
-        ("All calls", money(totals.cost, currency)),
-        ("Calls", each(totals.cost_per_call, currency)),
-        ("Calls whose outcome is known", each(per_outcome, currency)),
+        ("In all", money(totals.cost, currency)),
+        ("Per call", each(totals.cost_per_call, currency)),
+        ("Per call whose outcome is known", each(per_outcome, currency)),
         ("Calls whose cost is known", units.share(totals.cost_known)),
     ]
     positive = found.quality.figure("positive_rate")
-    if positive is not None and positive.value and totals.cost is not None and labelled:
-        name = found.quality.outcome
-        cost = totals.cost / (positive.value * labelled)
-        rows.append((f"Calls of which “{name}” came true", each(cost, currency)))
+    if positive is not None and positive.value and per_outcome is not None:
+        name, cost = found.quality.outcome, per_outcome / positive.value
+        rows.append((f"Per call of which “{name}” came true", each(cost, currency)))
         rows.append((f"How often “{name}” came true", measured(positive)))
     if totals.shadow.calls:
         shadows = plural(totals.shadow.calls, "call")
