@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from splice.core.profiles import DriftQuestion, DriftReport, Profile
+from splice.core.rollout import SHADOW
 from splice.core.rollups import DAY_S, HOUR_S, Wanted, Window
 from splice.monitor.columns import BASE, PREDICTION, REPLY
 from splice.monitor.drift import LIMITS, Limits, drift
@@ -68,7 +69,8 @@ def profiles_of(store: RollupStore, question: DriftQuestion, window: Window) -> 
     columns = [*question.columns, *_BASES] if question.columns else None
     bodies: dict[str, list[bytes]] = {}
     for one in store.profiles(wanted, pieces, columns, question.segment):
-        bodies.setdefault(one.key.column, []).append(one.body)
+        if question.variant is not None or one.key.variant != SHADOW:
+            bodies.setdefault(one.key.column, []).append(one.body)
     return {column: merged(parts) for column, parts in bodies.items()}
 
 
