@@ -174,4 +174,11 @@ OUTCOMES = (
           shape="state-timeline", width=16),
 )  # fmt: skip
 
-PANELS = (*TRAFFIC, *LATENCY, *COSTS, *TOKENS, *ROUTES, *LEDGER, *EVENTS, *OUTCOMES)
+ALERTS = (
+    Panel("Alerts", "Open alerts of monitors",
+          (Query('max by (integration, severity) (splice_alerts_open{integration=~"$i"})',
+                 "{{integration}} {{severity}}"),),
+          note="What they saw: splice monitors, or the console.", steps=(1, 5), width=24),
+)  # fmt: skip
+
+PANELS = (*TRAFFIC, *LATENCY, *COSTS, *TOKENS, *ROUTES, *LEDGER, *EVENTS, *OUTCOMES, *ALERTS)

@@ -7,17 +7,22 @@ import contextlib
 import os
 import socket
 import uuid
+from collections import Counter
 
 from splice.app.clock import now_us
 from splice.app.plugins import made
 from splice.app.settings import Settings
 from splice.app.wiring import Services
 from splice.app.workers import SHARE_SECONDS, others, share
+from splice.core.errors import SpliceError
 from splice.engine import observe
 from splice.engine.conventions import families
 from splice.engine.observe import Snapshot
+from splice.ports.alerts import AlertFilter
 from splice.ports.telemetry import MetricSender
 
+_ALERTS_S = 10.0
+_MOST_ALERTS = 1000
 _TRACES, _METRICS = "/v1/traces", "/v1/metrics"
 
 
@@ -36,6 +41,7 @@ class Measuring:
         self._since_us = now_us()
         self._stopped = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        self._alerts: set[observe.Labels] = set()
         self._sender = sender_of(services.settings)
 
     def own(self) -> Snapshot:
@@ -55,6 +61,7 @@ class Measuring:
     def start(self) -> None:
         """Share and send from now on, in the running loop."""
         loop = asyncio.get_running_loop()
+        self._tasks.append(loop.create_task(self._watch_alerts()))
         if self._shared:
             self._tasks.append(loop.create_task(self._share()))
         if self._sender is not None:
@@ -66,6 +73,28 @@ class Measuring:
         await asyncio.gather(*self._tasks)
         if self._sender is not None:
             await asyncio.to_thread(self._sender.close)
+
+    async def _watch_alerts(self) -> None:
+        """How many alerts are open, as the ledger says; while it is away, as it said."""
+        stops = False
+        while not stops:
+            try:
+                counted = await asyncio.to_thread(self._open_alerts)
+            except SpliceError:
+                counted = None
+            if counted is not None:
+                metrics = self._services.engine.metrics
+                for labels in self._alerts - set(counted):
+                    metrics.set(observe.ALERTS, 0, labels)
+                for labels, number in counted.items():
+                    metrics.set(observe.ALERTS, number, labels)
+                self._alerts |= set(counted)
+            stops = await self._stops_within(_ALERTS_S)
+
+    def _open_alerts(self) -> Counter[observe.Labels]:
+        wanted = AlertFilter(state="open", limit=_MOST_ALERTS)
+        alerts = self._services.stores.alerts.alerts(wanted)
+        return Counter((one.integration, one.severity) for one in alerts)
 
     async def _share(self) -> None:
         while not await self._stops_within(SHARE_SECONDS):

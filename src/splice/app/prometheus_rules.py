@@ -46,6 +46,12 @@ RULES = (
         "More than half of its tries of the last 10 minutes failed.",
     ),
     Rule(
+        "SpliceMonitorAlert",
+        'max by (integration) (splice_alerts_open{severity="critical"}) > 0', "0m", "critical",
+        "{{ $labels.integration }}: {{ $value }} critical alerts of its monitors are open",
+        "splice monitors alerts tells what they saw.",
+    ),
+    Rule(
         "SpliceLedgerAway", "sum by (instance) (splice_ledger_spooled_batches) > 0", "5m",
         "critical", "{{ $labels.instance }}: records are set aside, for the ledger takes none",
         "High-risk calls are refused meanwhile. /readyz says why.",

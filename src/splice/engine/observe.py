@@ -181,14 +181,24 @@ EVENTS_IN_FLIGHT = Metric(
 OUTBOX_WAITING = Metric(
     "splice_outbox_waiting", "gauge", "Messages that are still to be sent.", unit="{message}"
 )
+ALERTS = Metric(
+    "splice_alerts_open",
+    "gauge",
+    "Alerts of monitors that are open.",
+    ("integration", "severity"),
+    unit="{alert}",
+)
 RELEASE = Metric("splice_release", "gauge", "Number of the live release.", ("integration",))
 
 METRICS = (
     CALLS, CALL_DURATION, ATTEMPTS, ATTEMPT_DURATION, FIRST_TOKEN, COST, TOKENS, CACHED_TOKENS,
     ATTEMPT_TOKENS, REFUSED, OUTCOMES, SHADOWS, EVENTS, EVENT_DELAY, EVENTS_IN_FLIGHT,
     OUTBOX_WAITING, IN_FLIGHT, LEDGER_WAITING, LEDGER_SPOOLED, LEDGER_ERRORS, POOL_PROCESSES,
-    POOL_RESTARTS, RELEASE,
+    POOL_RESTARTS, ALERTS, RELEASE,
 )  # fmt: skip
+
+_SAME = frozenset({RELEASE.name, ALERTS.name})
+"""What every process tells of the same ledger: of several, the greatest counts."""
 
 _MOST_ROUTES = 1000
 OTHER = "other"
@@ -338,7 +348,7 @@ def _observe(
 
 
 def merge(snapshots: Iterable[Snapshot]) -> Snapshot:
-    """The sum over processes. `splice_release` is the same everywhere: its greatest is kept."""
+    """The sum over processes; of what is the same in all of them, the greatest."""
     merged: dict[str, dict[Labels, list[float]]] = {}
     for snapshot in snapshots:
         for name, rows in snapshot.items():
@@ -348,7 +358,7 @@ def merge(snapshots: Iterable[Snapshot]) -> Snapshot:
                 have = cells.get(key)
                 if have is None:
                     cells[key] = list(cell)
-                elif name == RELEASE.name:
+                elif name in _SAME:
                     cells[key] = [max(have[0], cell[0])]
                 else:
                     cells[key] = [a + b for a, b in zip(have, cell, strict=True)]
