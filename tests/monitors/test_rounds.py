@@ -209,6 +209,16 @@ def test_a_muted_monitor_tells_nobody_and_does_nothing_until_the_mute_ends(house
     assert did == [house.alerts()[0].id]
 
 
+def test_what_was_over_before_anybody_was_told_is_not_told(house: House) -> None:
+    house.apply(monitor(cooldown_s=60.0))
+    house.ledger.alerts.set_mute(Mute("credit", "", house.now + 7 * MIN_US // 2, "ada"), house.now)
+
+    house.after(1, 0.05, 0.05, 0.01, 0.01)
+
+    assert [one.state for one in house.alerts()] == ["resolved"]
+    assert house.notes == []
+
+
 def test_an_alert_that_stays_open_is_told_again_until_it_is_acknowledged(house: House) -> None:
     house.telling = Telling((Route("oncall"),), repeat_s=3600.0)
     house.apply(monitor())

@@ -204,6 +204,8 @@ def test_two_that_act_at_once_roll_back_once(acting: House) -> None:
 
     assert told == "release 2 answers instead of 3"
     assert live(acting) == 2
+    actions = [one.action for one in acting.ledger.audit.events()]
+    assert actions.count("monitor.rollback") == 1
 
 
 def test_who_was_faster_is_not_overruled(acting: House) -> None:

@@ -8,7 +8,7 @@ import msgspec
 import typer
 from rich.table import Table
 
-from splice.app import alerting
+from splice.app import alerting, labelling, rolling
 from splice.app.clock import Ids, now_us
 from splice.app.settings import Settings, user_name
 from splice.app.wiring import Stores
@@ -221,12 +221,12 @@ def evaluate(name: Name = None, monitor: Which = None, json: Json = False) -> No
     Exit 1 where one would fire, or cannot tell.
     """
     with stores() as (settings, opened):
+        chosen = _chosen(opened, name, monitor)
         rounds = alerting.rounds_of(settings, opened)
+        rolling.catch_up(opened)  # where no server runs, nobody else counts what was recorded
+        labelling.catch_up(opened, now_us())
         at = now_us()
-        judged = [
-            (release, one, rounds.test(release, one, at))
-            for release, one in _chosen(opened, name, monitor)
-        ]
+        judged = [(release, one, rounds.test(release, one, at)) for release, one in chosen]
     bad = False
     for release, one, result in judged:
         finding = result.finding

@@ -264,12 +264,17 @@ class _Figure:
         )  # fmt: skip
 
     def _known_quality(self, window: Window, outcome: str = "") -> Quality:
+        """Quality of the calls whose truth became due in a window; theirs is an earlier one."""
         try:
             from splice.monitor import accuracy
         except ImportError as error:
             raise _not_installed(self._asked, error) from None
+        truths = self._release.manifest.truths
+        truth = next((one for one in truths if outcome in ("", one.outcome)), None)
+        lag_us = 0 if truth is None else round(truth.matures_s * 1e6)
+        asked_in = Window(window.since_us - lag_us, window.until_us - lag_us)
         wanted = QualityWanted(
-            self._release.integration, window, self._now, outcome, self._number,
+            self._release.integration, asked_in, self._now, outcome, self._number,
             segment=self._asked.segment or None,
         )  # fmt: skip
         return accuracy.quality(self._sources.labels, self._sources.releases, wanted)
@@ -282,7 +287,7 @@ class _Figure:
         counts = found.counts
         if asked.figure == "unlabelled":
             share = counts.awaited / counts.mature if counts.mature else None
-            made = self._made(share, counts.mature, window)
+            made = self._made(share, counts.mature, found.window)
             if share is None:
                 return made
             low, high = wilson(counts.awaited, counts.mature)
@@ -293,7 +298,7 @@ class _Figure:
             raise CannotTell(asked.name, got=f"{asked.figure} of {found.task}", promised=names)
         if figure.value is None and figure.count >= max(asked.least, 1):
             raise CannotTell(asked.name, got=figure.why or f"no {asked.figure}")
-        made = self._made(figure.value, figure.count, window)
+        made = self._made(figure.value, figure.count, found.window)
         return msgspec.structs.replace(
             made, low=figure.low, high=figure.high, compared=f"outcome {one_line(found.outcome)}"
         )
@@ -317,7 +322,7 @@ class _Figure:
                 asked.name, got=f"outcome {asked.figure}, of which no mean is kept",
                 promised="the outcome of the objective, or of a truth that happens or is a rating",
             )  # fmt: skip
-        made = self._made(figure.value, figure.count, window)
+        made = self._made(figure.value, figure.count, found.window)
         return msgspec.structs.replace(made, low=figure.low, high=figure.high)
 
     def _standing(self, window: Window) -> KpiStanding | None:
