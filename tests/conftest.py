@@ -181,6 +181,7 @@ PEERS = {  # by fixture: the name that scripts/services knows
     "kafka": "kafka",
     "registry_url": "registry",
     "asyncapi_parser": "asyncapi",
+    "chromium_at": "browser",
     "mlflow_url": "mlflow",
     "mlserver": "mlserver",
     "kserve_python": "kserve",
@@ -212,6 +213,13 @@ def peer(name: str) -> list[str]:
     return [line.partition("=")[2] for line in waited.stdout.splitlines()]
 
 
+class ChromiumAt(NamedTuple):
+    """Where the browser is, and axe."""
+
+    program: str
+    axe: str
+
+
 class MLServerAt(NamedTuple):
     """An MLServer that serves one model in the versions 1 and 2: see scripts/peers.d/mlserver."""
 
@@ -236,6 +244,12 @@ def registry_url() -> str:
 def asyncapi_parser() -> str:
     """A script for Node that says what AsyncAPI's own parser makes of a document."""
     return peer("asyncapi")[0]
+
+
+@pytest.fixture(scope="session")
+def chromium_at() -> ChromiumAt:
+    """A headless Chromium, and the script that checks pages in it for accessibility."""
+    return ChromiumAt(*peer("browser"))
 
 
 @pytest.fixture(scope="session")

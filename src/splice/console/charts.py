@@ -2,7 +2,7 @@
 
 Every chart has the same axis of time and the same room for its other axis, so that what happened at
 one moment stands in one line. What only the page knows stands in the specs as a text that begins
-with `$`: `$bad` is the colour of that name in its theme, `$span` the time that it shows.
+with `$`: `$bad` is the colour of that name in its theme, `$since` where its time begins.
 
 Data is handed in by name: `points` and `marks`. Texts of calls and releases are values there, never
 parts of a spec.
@@ -11,7 +11,7 @@ parts of a spec.
 from __future__ import annotations
 
 import json
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias
 
 import altair as alt
 
@@ -51,7 +51,7 @@ def _x() -> alt.X:
 
 def _y(field: str, title: str, unit: str, **more: Any) -> alt.Y:
     expressions = {
-        "share": "format(datum.value, datum.value < 0.02 ? '.2%' : '.0%')",
+        "share": "format(datum.value, '.2~%')",
         "seconds": "datum.value < 1 ? format(datum.value * 1000, ',.4~g') + ' ms' "
         ": format(datum.value, ',.3~g') + ' s'",
         "count": "format(datum.value, datum.value < 10 ? ',.2~g' : ',.3~s')",
@@ -110,28 +110,18 @@ def _layered(*layers: Any) -> Spec:
     made: Spec = chart.properties(width="container", height=_HEIGHT).to_dict(validate=False)
     for name in ("config", "datasets", "$schema"):
         made.pop(name, None)
-    _span(made)
+    # As expressions: of plain moments Vega-Lite makes `datetime(…)` of milliseconds, which Vega's
+    # interpreter of expressions takes for years.
+    scale: Spec = made["layer"][0]["encoding"]["x"]["scale"]
+    scale |= {"domainMin": {"expr": "$since"}, "domainMax": {"expr": "$until"}}
     return made
-
-
-def _span(part: Any) -> None:
-    """Gives every axis of time the span of the page."""
-    if isinstance(part, list):
-        for one in cast("list[Any]", part):
-            _span(one)
-    elif isinstance(part, dict):
-        plain = cast("Spec", part)
-        if plain.get("field") == "t" and "scale" in plain:
-            plain["scale"]["domain"] = "$span"
-        for one in plain.values():
-            _span(one)
 
 
 def _traffic() -> Spec:
     area = (
         alt.Chart(_points())
         .transform_fold(list(_ENDED), as_=["how", "calls"])
-        .mark_area(interpolate="step-after", line=False)
+        .mark_area(interpolate="step-after", opacity=0.8)
         .encode(
             x=_x(),
             y=_y("calls:Q", "Calls", "count", stack="zero"),
@@ -211,7 +201,7 @@ def _accuracy() -> Spec:
         x=_x(), y=_y("low:Q", "Figure", "count", scale=alt.Scale(zero=False)), y2="high:Q"
     )
     line = base.mark_line(strokeWidth=1.5, point={"size": 14}).encode(
-        x=_x(), y=alt.Y("value:Q", axis=None)
+        x=_x(), y=_y("value:Q", "Figure", "count", scale=alt.Scale(zero=False))
     )
     return _layered(
         band,

@@ -30,7 +30,8 @@ _HOUR_US = 3600 * 1_000_000
 def courses(store: RollupStore, window: Window, points: int) -> dict[str, list[float | None]]:
     """How many calls each integration had, in at most so many steps of a window; one look for all.
 
-    Shadows are left out. The first and the last step may reach beyond the window.
+    Shadows are left out. The first step may reach beyond the window; a last one that is not over
+    is left out, for it would look like a fall.
     """
     seconds = (window.until_us - window.since_us) // 1_000_000
     least = next(one for one in (MINUTE_S, HOUR_S, DAY_S) if seconds <= _MOST_SPANS * one)
@@ -39,7 +40,7 @@ def courses(store: RollupStore, window: Window, points: int) -> dict[str, list[f
     step = max(-(-seconds // points // least), 1) * least
     first = window.since_us // 1_000_000 // step * step
     last = -(-window.until_us // 1_000_000 // step) * step
-    size = (last - first) // step
+    size = max((window.until_us // 1_000_000 - first) // step, 2)
     found: dict[str, list[float | None]] = {}
     for one in store.counted(Wanted(window), [Piece(least, first, last)], step):
         if one.kind.variant != SHADOW:

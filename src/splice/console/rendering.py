@@ -34,6 +34,7 @@ def environment(assets: Assets) -> jinja2.Environment:
         machine=units.machine,
         digits=units.digits,
         when=_when,
+        figure=_figure,
     )
     used: dict[str, Any] = {
         "asset": assets.path,
@@ -52,3 +53,12 @@ def _when(unix_us: int | None, millis: bool = False) -> Markup:
         return Markup("{}").format(units.UNKNOWN)
     shown = Markup('<time datetime="{}">{}</time>')
     return shown.format(units.machine(unix_us), units.moment(unix_us, millis=millis))
+
+
+_SHORT = {"auc": "AUC", "mae": "MAE", "rmse": "RMSE", "mape": "MAPE", "ndcg": "NDCG", "mrr": "MRR",
+          "r2": "R²", "f1": "F1"}  # fmt: skip
+
+
+def _figure(name: str) -> str:
+    """The name of a figure of quality as people write it."""
+    return _SHORT.get(name, name.replace("_", " "))

@@ -136,12 +136,9 @@ def search_of(query: Mapping[str, str], span: Span | None) -> Search:
         InputMismatch: A value cannot be read.
     """
     given = {name: text.strip() for name in (*FIELDS, "before") if (text := query.get(name, ""))}
-    before = given.get("before")
-    if before is not None:
-        try:
-            before = id_text(id_bytes(before))
-        except ValueError:
-            raise InputMismatch("before", got=before[:60], promised="a call id") from None
+    before = id_in(given["before"]) if "before" in given else None
+    if before == "":
+        raise InputMismatch("before", got=given["before"][:60], promised="a call id")
     wanted = CallFilter(
         integration=given.get("integration"),
         entity=given.get("entity"),
@@ -167,6 +164,14 @@ def search_of(query: Mapping[str, str], span: Span | None) -> Search:
         cheaper_nano=_number("cheaper", given.get("cheaper"), NANO),
     )
     return Search(wanted, sieve)
+
+
+def id_in(text: str) -> str:
+    """An id in its usual form; empty where the text is none."""
+    try:
+        return id_text(id_bytes(text.strip()))
+    except ValueError:
+        return ""
 
 
 def _one_of(kind: Callable[[str], T], where: str, text: str | None) -> T | None:

@@ -197,10 +197,9 @@ class Site:
                 return RedirectResponse(target, 303, _HEADERS)
         visit = self._visit(request, known=False)
         if isinstance(error, HTTPException):
-            error = RequestError(
-                request.url.path[:200], got="a page that is not here", mend="begin at the portfolio"
-            )
-            status = 404
+            status = error.status_code
+            got = "a page that is not here" if status == 404 else f"a {request.method}"
+            error = RequestError(request.url.path[:200], got=got, mend="begin at the portfolio")
         elif isinstance(error, NotAllowed):
             status = 403
         elif isinstance(error, SpliceError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 
 from splice.console.desk import Visit
 from splice.console.figures import figure_of, quality_of
@@ -43,9 +44,8 @@ def figures(room: Room, visit: Visit, named: Mapping[str, str]) -> Figures:
     for day in days:
         one = day.figure(whole.name) if whole is not None else None
         if one is not None and one.value is not None:
-            middle = max(day.window.since_us, span.since_us)
             points.append(
-                {"t": middle // 1000, "value": one.value, "low": one.low, "high": one.high,
+                {"t": _noon_ms(day.of), "value": one.value, "low": one.low, "high": one.high,
                  "count": one.count}
             )  # fmt: skip
     return Figures(
@@ -55,3 +55,8 @@ def figures(room: Room, visit: Visit, named: Mapping[str, str]) -> Figures:
             "marks": marks(room, member.name, span),
         }
     )
+
+
+def _noon_ms(day: str) -> int:
+    """The middle of a day, in Unix milliseconds."""
+    return round(datetime.fromisoformat(day).replace(hour=12, tzinfo=UTC).timestamp() * 1000)

@@ -8,6 +8,7 @@ from starlette.exceptions import HTTPException
 
 from splice.console.desk import Visit
 from splice.console.room import Page, Room
+from splice.console.search import id_in
 from splice.monitor.watch import findings, open_alerts
 from splice.ports.alerts import AlertFilter
 
@@ -46,7 +47,8 @@ def alert(room: Room, visit: Visit, named: Mapping[str, str]) -> Page:
     Raises:
         HTTPException: There is none of that id, or none that the visitor may know of.
     """
-    found = room.shelves.alerts.alert(named["alert_id"])
+    alert_id = id_in(named["alert_id"])
+    found = room.shelves.alerts.alert(alert_id) if alert_id else None
     if found is None or not visit.may_see(found.integration):
         raise HTTPException(404)
     ids = () if found.measured is None else found.measured.calls[:_CALLS]

@@ -11,11 +11,10 @@ import msgspec
 from splice.console.desk import Visit
 from splice.console.finding import Found, find
 from splice.console.room import Download, Page, Room
-from splice.console.search import FIELDS, Search, search_of
+from splice.console.search import FIELDS, Search, id_in, search_of
 from splice.console.story import story_of
 from splice.core.call import Reason, Record, Status
 from splice.core.errors import InputMismatch, UnknownCall
-from splice.core.ids import id_bytes, id_text
 from splice.monitor.export import MEDIA_TYPES, Form, Source, export
 from splice.monitor.export_columns import Columns, columns_of
 from splice.ports.stores import CallFilter, RecordStore
@@ -29,7 +28,7 @@ _SUMMARY = 90
 def calls(room: Room, visit: Visit, named: Mapping[str, str]) -> Page:
     """The explorer."""
     wrong, found = "", Found([], {})
-    call_id = _id_in(visit.query.get("q", ""))
+    call_id = id_in(visit.query.get("q", ""))
     try:
         search = search_of(visit.query, visit.span)
         found = find(room, visit, search)
@@ -59,7 +58,7 @@ def call(room: Room, visit: Visit, named: Mapping[str, str]) -> Page:
     Raises:
         UnknownCall: There is none, or none that the visitor may read.
     """
-    call_id = _id_in(named["call_id"])
+    call_id = id_in(named["call_id"])
     record = room.shelves.records.get(call_id) if call_id else None
     if record is None or not room.may_read(visit.principal, record.integration, record.caller):
         raise UnknownCall(
@@ -140,11 +139,3 @@ def _pairs(fields: dict[str, Any]) -> Iterator[str]:
         elif not isinstance(value, str):
             value = msgspec.json.encode(value).decode()
         yield f"{name} {value}"
-
-
-def _id_in(text: str) -> str:
-    """A call id in its usual form; empty where the text is none."""
-    try:
-        return id_text(id_bytes(text.strip()))
-    except ValueError:
-        return ""

@@ -90,7 +90,7 @@
       const figures = given.figures[place.dataset.source];
       const whole = {
         $schema: "https://vega.github.io/schema/vega-lite/v6.json",
-        ...filled(spec, { span: given.span }),
+        ...filled(spec, { since: String(given.span[0]), until: String(given.span[1]) }),
         datasets: { points, marks: figures.marks || given.marks },
       };
       const result = await window.vegaEmbed(place, whole, {
