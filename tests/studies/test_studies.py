@@ -50,7 +50,7 @@ def test_a_better_challenger_is_told_to_be_one_and_the_cause(better: World) -> N
     assert primary.figure == "outcome:chargeback"
     assert (primary.verdict, primary.lower_is_better) == ("better", True)
     assert primary.interval.low < -0.07 < primary.interval.high < 0
-    assert primary.told.startswith("Better: -0.0")
+    assert primary.told.startswith("Better: -6.78 pp (-9.1 pp to -4.46 pp)")
     assert study.causal
     assert study.ratio.ok
     assert [one.name for one in study.arms] == ["champion", "challenger"]
@@ -70,7 +70,7 @@ def test_of_equal_arms_it_says_how_many_units_more_would_tell(equal: World) -> N
     assert primary.needed is not None
     assert 1_000 < primary.needed < 10_000
     assert "No difference can be told yet" in primary.told
-    assert f"About {primary.needed:,} more units would tell the 0.02" in primary.told
+    assert f"About {primary.needed:,} more units would tell the 2 pp" in primary.told
 
 
 def test_a_cohort_that_is_not_mature_is_left_out(equal: World) -> None:

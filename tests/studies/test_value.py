@@ -124,8 +124,7 @@ def test_the_figure_stands_where_it_stands_with_an_interval_by_entity(made: Worl
     assert standing.calls == made.ledger.records.count("fraud")
     assert (standing.baseline, standing.target) == (0.05, 0.03)
     assert standing.on_course
-    assert "It is on course: 0.0" in standing.told
-    assert "0.03 at 2027-06-30" in standing.told
+    assert "On course: the straight way to 3 % by 2027-06-30 is at 4." in standing.told
 
 
 def test_its_interval_is_wider_where_calls_of_an_entity_are_alike(tmp_path: Path) -> None:

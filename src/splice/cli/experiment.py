@@ -86,27 +86,30 @@ def _effects(one: Study, currency: str) -> Table:
     table = _table("figure")
     for column in (one.arms[0].name, one.arms[1].name, "difference", "95 % at any time"):
         table.add_column(column, justify="right")
-    for column in ("", "by the past"):
-        table.add_column(column)
+    table.add_column("")
+    past = any(each.reduction >= 0.005 for each in one.effects)
+    if past:
+        table.add_column("by the past")
     for each in one.effects:
+        share = each.share
         means = [
-            "" if mean is None else amount(each.figure, mean, currency)
+            "" if mean is None else amount(each.figure, mean, currency, share=share)
             for mean in (each.control, each.treated)
         ]
-        apart = ""
-        if each.difference is not None:
-            apart = amount(each.figure, each.difference, currency, signed=True)
-        span = "" if each.interval is None else between(each.figure, each.interval, currency)
-        less = f"{each.reduction:.0%} less spread" if each.reduction >= 0.005 else ""
-        verdict = each.verdict.replace("_", " ")
-        table.add_row(each.figure, *means, apart, span, verdict, less)
+        apart = span = ""
+        if each.difference is not None and each.interval is not None:
+            apart = amount(each.figure, each.difference, currency, signed=True, share=share)
+            span = between(each.figure, each.interval, currency, share=share)
+        less = f"{each.reduction:.0%} less variance" if each.reduction >= 0.005 else ""
+        cells = [each.figure, *means, apart, span, each.verdict.replace("_", " ")]
+        table.add_row(*cells, *([less] if past else []))
     return table
 
 
 def _guard(each: Effect) -> str:
     if not each.guard or each.margin is None:
         return ""
-    margin = amount(each.figure, each.margin)
+    margin = amount(each.figure, each.margin, signed=True, share=each.share).lstrip("+")
     return {
         "holds": f"Guardrail {each.figure} holds: worse by {margin} at most.",
         "broken": f"Guardrail {each.figure} is broken: worse by more than {margin}.",

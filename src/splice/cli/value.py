@@ -14,9 +14,8 @@ from splice.control.rollouts import Rollouts
 from splice.core.rollups import Window
 from splice.core.studies import KpiStanding, Value
 from splice.core.units import seconds
-from splice.monitor.effects import amount
 from splice.monitor.experiments import Studies
-from splice.monitor.value import worth
+from splice.monitor.value import standing_amount, worth
 
 _BASIS = {
     "holdout": "against those who are held out",
@@ -54,17 +53,16 @@ def value(
 
 
 def _show_standing(at: KpiStanding) -> None:
-    figure = f"outcome:{at.outcome}"
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column(f"{at.kpi}" + (f" ({at.unit})" if at.unit else ""))
     for column in ("now", "95 %", "calls", "baseline", "target", "due"):
         table.add_column(column, justify="right")
     span = ""
     if at.interval is not None:
-        ends = [amount(figure, one) for one in (at.interval.low, at.interval.high)]
+        ends = [standing_amount(at, one) for one in (at.interval.low, at.interval.high)]
         span = " to ".join(ends)
     numbers = [
-        "" if one is None else amount(figure, one) for one in (at.mean, at.baseline, at.target)
+        "" if one is None else standing_amount(at, one) for one in (at.mean, at.baseline, at.target)
     ]
     table.add_row(at.outcome, numbers[0], span, f"{at.calls:,}", numbers[1], numbers[2], at.due)
     out.print(table)

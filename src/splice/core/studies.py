@@ -61,7 +61,8 @@ class Effect(msgspec.Struct, frozen=True):
     distance of the means; `reduction` is the share of its variance that this took away.
     `units` counts those that it rests on, in control and treated. `needed` is about how many more
     units, of both arms together, would tell a difference of `size`; None where that is told
-    already or cannot be known. `margin` is how much worse a guardrail may be.
+    already or cannot be known. `margin` is how much worse a guardrail may be. `share` says that the
+    figure is a share of the calls, which people read in percent.
     """
 
     figure: str
@@ -78,6 +79,7 @@ class Effect(msgspec.Struct, frozen=True):
     size: float | None = None
     guard: GuardState = ""
     margin: float | None = None
+    share: bool = False
     told: str = ""  # one sentence for a person
 
     @property
@@ -184,6 +186,7 @@ class Value(msgspec.Struct, frozen=True):
     cost: float | None = None
     effect: float | None = None  # in units of the figure, signed so that above 0 is good
     value_per_unit: float | None = None  # money a year
+    over_s: float = 0.0  # how long of the window there was anything to have an effect
     study: str = ""
     told: str = ""  # one sentence for a person
 

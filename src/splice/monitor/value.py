@@ -13,7 +13,7 @@ from splice.core.release import Release
 from splice.core.rollout import CHALLENGER, CHAMPION, WHOLE
 from splice.core.rollups import Totals, Wanted, Window
 from splice.core.studies import Interval, KpiStanding, Study, Value, Worth
-from splice.core.units import NANO, money
+from splice.core.units import NANO, duration_text, money
 from splice.monitor import kpis, traffic
 from splice.monitor.effects import amount
 from splice.monitor.sequential import fixed_interval
@@ -79,14 +79,14 @@ class _Reckoning:
         if text := self._objective.get("value_per_unit"):
             worth_of_one = money(text, "value_per_unit")
             self._unit, self._currency = abs(worth_of_one.amount), worth_of_one.currency
+        releases = ledger.releases.releases(live.integration)
+        self._since = kpis.since_of(releases)
         self._sign = _sign(self._objective)
         self._held = live.manifest.holdout
 
     def standing(self) -> tuple[KpiStanding, Mean | None]:
         """Where the figure stands, by calls whose outcome became due in the window."""
-        objective, live = self._objective, self._live
-        releases = self._ledger.releases.releases(live.integration)
-        since = kpis.since_of(releases)
+        objective, live, since = self._objective, self._live, self._since
         kpi = kpis.kpi_of(live, since)
         at = KpiStanding(
             str(objective.get("kpi", "")), str(objective.get("unit", "")),
@@ -138,10 +138,9 @@ class _Reckoning:
             why = f"The {basis} has too few units with a known outcome yet."
             return msgspec.structs.replace(plain, why=why, told=why, causal=False)
         share = _treated_share(study)
-        self_cost = self._cost() if basis == "holdout" else self._cost_of_challenger()
-        return self._valued(
-            plain, effect.difference, effect.interval, share * overlap.seconds / YEAR_S, self_cost
-        )
+        cost = self._cost() if basis == "holdout" else self._cost_of_challenger()
+        plain = msgspec.structs.replace(plain, over_s=overlap.seconds)
+        return self._valued(plain, effect.difference, effect.interval, share, cost)
 
     def by_baseline(self, mean: Mean | None) -> list[Value]:
         """By how far the figure is from its baseline: an estimate, whatever made the difference."""
@@ -158,8 +157,9 @@ class _Reckoning:
             return [msgspec.structs.replace(plain, told=told)]
         interval = fixed_interval(mean.mean - baseline, mean.variance)
         share = 1.0 if self._held is None else 1 - self._held.share / WHOLE
-        years = share * self._window.seconds / YEAR_S
-        return [self._valued(plain, mean.mean - baseline, interval, years, self._cost())]
+        lived = Window(max(self._window.since_us, self._since), self._window.until_us)
+        plain = msgspec.structs.replace(plain, over_s=max(0.0, lived.seconds))
+        return [self._valued(plain, mean.mean - baseline, interval, share, self._cost())]
 
     def nothing(self, mean: Mean | None) -> Value:
         """Where neither a study nor a baseline says anything."""
@@ -170,9 +170,9 @@ class _Reckoning:
         return msgspec.structs.replace(value, told=why)
 
     def _valued(
-        self, plain: Value, apart: float, interval: Interval, years: float, cost: float | None
+        self, plain: Value, apart: float, interval: Interval, share: float, cost: float | None
     ) -> Value:
-        """The money that a difference of the figure is worth over so many years."""
+        """The money that a difference of the figure is worth, on a share of the calls."""
         sign = self._sign
         low, high = sorted((sign * interval.low, sign * interval.high))
         effect = sign * apart
@@ -183,7 +183,7 @@ class _Reckoning:
         if self._unit is None:
             told = "What a unit of the figure is worth is not declared (value_per_unit)."
             return msgspec.structs.replace(found, told=told)
-        rate = self._unit * years
+        rate = self._unit * share * plain.over_s / YEAR_S
         found = msgspec.structs.replace(
             found, moved=effect * rate,
             interval=Interval(low * rate, high * rate, interval.level, interval.always),
@@ -262,18 +262,23 @@ def _on_course(at: KpiStanding, way: float) -> bool | None:
     return (at.interval.low > way) == (at.target > at.baseline)
 
 
+def standing_amount(at: KpiStanding, value: float) -> str:
+    """A value of the objective's figure: in percent where its unit is a share."""
+    return amount(f"outcome:{at.outcome}", value, share=at.unit.casefold().startswith("share"))
+
+
 def _standing_told(at: KpiStanding, way: float | None, on_course: bool | None) -> str:
-    figure = f"outcome:{at.outcome}"
-    text = f"{at.kpi} is {amount(figure, at.mean or 0.0)}"
+    text = f"{at.kpi} is {standing_amount(at, at.mean or 0.0)}"
     if at.interval is not None:
-        ends = [amount(figure, one) for one in (at.interval.low, at.interval.high)]
+        ends = [standing_amount(at, one) for one in (at.interval.low, at.interval.high)]
         text += f" ({' to '.join(ends)})"
     text += f", of {at.calls:,} calls."
     if way is None or at.target is None:
         return text
-    words = {True: "on course", False: "not on course", None: "about where it should be"}
-    now = "" if at.interval is None else f" It is {words[on_course]}:"
-    return f"{text}{now} {amount(figure, way)} by now, for {amount(figure, at.target)} at {at.due}."
+    here, there = standing_amount(at, way), standing_amount(at, at.target)
+    words = {True: "On course", False: "Not on course", None: "Where it should be"}
+    state = "" if at.interval is None else f" {words[on_course]}:"
+    return f"{text}{state} the straight way to {there} by {at.due} is at {here} now."
 
 
 def _money(value: float, currency: str) -> str:
@@ -281,9 +286,8 @@ def _money(value: float, currency: str) -> str:
 
 
 def _value_told(value: Value) -> str:
-    days = value.window.seconds / 86_400
     kind = "Moved" if value.causal else "Estimated to have moved"
-    text = f"{kind} {_money(value.moved or 0.0, value.currency)} in {days:.3g} d"
+    text = f"{kind} {_money(value.moved or 0.0, value.currency)} in {duration_text(value.over_s)}"
     if value.interval is not None:
         ends = [_money(one, value.currency) for one in (value.interval.low, value.interval.high)]
         text += f" ({' to '.join(ends)})"
