@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import sys
 from html.parser import HTMLParser
 from typing import Any
 
@@ -17,6 +18,7 @@ from splice.console.report.content import report_of
 from splice.console.report.html import as_html
 from splice.console.report.pdf import as_pdf
 from splice.core.audit import AuditEvent
+from splice.core.errors import SettingsError
 from splice.core.rollups import Part
 from splice.monitor.reporting import MonthFigures
 
@@ -286,3 +288,13 @@ def test_days_of_charts_are_in_the_order_of_the_month(full: MonthFigures) -> Non
 
     days = [int(one) for one in re.findall(r">(\d{1,2})</text>", svg)]
     assert days[: len(MONTH.days)] == list(range(1, len(MONTH.days) + 1))
+
+
+@pytest.mark.parametrize("library", ["typst", "vl_convert"])
+def test_a_library_that_is_not_installed_is_named_with_what_brings_it(
+    library: str, full: MonthFigures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, library, None)
+
+    with pytest.raises(SettingsError, match=r"splice-ai\[report\]"):
+        as_pdf(report_of(full))
