@@ -180,9 +180,9 @@ def test_the_limit_is_whose_interval_lies_above_it() -> None:
     (usual,) = drift(now, before)
     assert usual.low is not None
     assert usual.value is not None
-    (low,) = drift(now, before, Limits(psi=usual.low))
-    (between,) = drift(now, before, Limits(psi=(usual.low + usual.value) / 2))
-    (other,) = drift(now, before, Limits(psi=None, ks=0.05))
+    (low,) = drift(now, before, Limits(psi=usual.low, wasserstein=None))
+    (between,) = drift(now, before, Limits(psi=(usual.low + usual.value) / 2, wasserstein=None))
+    (other,) = drift(now, before, Limits(psi=None, wasserstein=None, ks=0.05))
 
     assert (low.alarm, between.alarm) == (True, False)
     assert (other.alarm, other.measure) == (True, "ks")

@@ -34,8 +34,8 @@ class Limits(msgspec.Struct, frozen=True):
     js: float | None = None
     wasserstein: float | None = 0.3
     chi2: float | None = None
-    text: float | None = 1.0
-    vector: float | None = 1.0
+    text: float | None = 0.5
+    vector: float | None = 0.5
     significance: float = 0.05  # of the corrected p
 
 
