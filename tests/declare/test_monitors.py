@@ -139,6 +139,7 @@ def test_names_tell_monitors_apart() -> None:
         (Monitor(share="errors", above=0.1, columns=["age"]), "columns of share"),
         (Monitor(drift="psi", above=0.1, columns=[3]), "columns=[3]"),  # type: ignore[list-item]
         (Monitor(drift="psi", above=0.1, segment="DE"), "segment='DE'"),
+        (Monitor(share="errors", above=0.1, segment="country=DE"), "segment of share"),
         (Monitor(share="errors", above=0.1, name="a\nb"), "name='a\\nb'"),
         (Monitor(share="errors", above=0.1, name="x" * 81), f"name='{'x' * 79}"),
         (Monitor(share="errors", above=0.1, then="explode"), "then='explode'"),

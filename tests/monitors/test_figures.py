@@ -298,7 +298,23 @@ def test_drift_with_nothing_to_compare_with_says_so_or_tells_nothing(desk: Desk)
     amounts(desk, 100.0, minutes_ago=30 + 1440, count=20)
     with pytest.raises(CannotTell, match="no column that vector fits"):
         desk.measured(of("drift", "vector", above=0.25, window_s=3600.0, against_s=86_400.0))
+    with pytest.raises(CannotTell, match="no column nothing"):
+        desk.measured(
+            of(
+                "drift", "psi", above=0.25, window_s=3600.0, against_s=86_400.0,
+                columns=("amount", "nothing"),
+            )
+        )  # fmt: skip
+    with pytest.raises(CannotTell, match="no profile of purpose=car"):
+        desk.measured(of("drift", "psi", above=0.25, segment="purpose=car"))
     assert (nobody.value, nobody.count) == (None, 0)
+
+
+def test_drift_of_calls_without_profiles_cannot_be_told(desk: Desk) -> None:
+    desk.record(10)
+
+    with pytest.raises(CannotTell, match="no profile of 10 calls"):
+        desk.measured(of("drift", "psi", above=0.25))
 
 
 DEFAULTED = PinnedTruth(

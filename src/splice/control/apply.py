@@ -117,8 +117,8 @@ class Control:
         currency = options.currency
         if currency and self._currency and currency != self._currency:
             raise _at(
-                found, "budget",
-                got=f"a budget in {currency}",
+                found, "budget" if options.budgets else "monitors",
+                got=f"{'a budget' if options.budgets else 'a bound'} in {currency}",
                 promised=f"{self._currency}, the currency of the account (cost.currency)",
                 mend="write it in that currency",
             )  # fmt: skip

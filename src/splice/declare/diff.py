@@ -8,6 +8,7 @@ from typing import Any, cast
 import msgspec
 
 from splice.core.figures import figure_text
+from splice.core.monitors import PinnedMonitor
 from splice.core.profiles import PinnedProfile
 from splice.core.release import (
     Bundle,
@@ -48,6 +49,7 @@ def manifest_diff(before: Manifest, after: Manifest) -> list[Change]:
             ("guards", _guards_text(before.rollout), _guards_text(after.rollout)),
             ("holdout", _holdout_text(before.holdout), _holdout_text(after.holdout)),
             ("profile", _profile_text(before.profile), _profile_text(after.profile)),
+            ("monitors", _monitors_text(before.monitors), _monitors_text(after.monitors)),
         )
         if old != new
     ]
@@ -130,6 +132,16 @@ def _gates(before: tuple[PinnedGates, ...], after: tuple[PinnedGates, ...]) -> l
 
 def _data(gates: PinnedGates) -> str:
     return f"{gates.data} of {gates.data_sha256[:12]}, {gates.rows} rows"
+
+
+def _monitors_text(monitors: tuple[PinnedMonitor, ...]) -> str:
+    """Each monitor with its bound, in base units, and what it does besides telling."""
+    said: list[str] = []
+    for one in monitors:
+        then = "".join(f", {action}" for action in one.then if action != "alert")
+        bound = "above" if one.above is not None else "below"
+        said.append(f"{one.name} {bound} {one.bound:g}{then}")
+    return "; ".join(said)
 
 
 def _short(value: dict[str, Any]) -> str:

@@ -268,6 +268,9 @@ class _Reader:
         field, found, _ = given.partition("=") if isinstance(given, str) else ("", "", "")
         if given != "" and not (found and _is_plain(field, 64) and _is_plain(given, 200)):
             raise _Mistake(f"segment={given!r:.80}", "field=value", 'write segment="country=DE"')
+        if given and self._kind not in ("drift", "accuracy") and self._figure != "unlabelled":
+            raise _Mistake(f"segment of {self._kind}", "a segment of drift or accuracy",
+                           "leave segment out")  # fmt: skip
         return given
 
     def _name(self) -> str:

@@ -16,7 +16,7 @@ from splice.core.call import Reason, Status
 from splice.core.errors import SpliceError
 from splice.core.figures import wilson
 from splice.core.monitors import PinnedMonitor
-from splice.core.profiles import Against, DriftQuestion, Profile
+from splice.core.profiles import Against, DriftQuestion, DriftReport, Profile
 from splice.core.quality import Quality, QualityWanted
 from splice.core.release import Release
 from splice.core.rollups import Totals, Wanted, Window
@@ -253,8 +253,7 @@ class _Figure:
             beyond = column.alarm if asked.sure else asked.beyond(found.value)
             parts.append(Part(one_line(column.column, 100), found.value, found.low, found.high,
                               column.calls, beyond, one_line(column.why)))  # fmt: skip
-        if not parts and report.calls:
-            raise CannotTell(asked.name, got=report.why or f"no column that {asked.figure} fits")
+        self._check_drift(report, window, bool(parts))
         parts.sort(key=lambda one: (not one.beyond, -one.value))
         made = self._made(parts[0].value if parts else None, report.calls, window, parts)
         worst = parts[0] if parts else Part("", 0.0)
@@ -262,6 +261,36 @@ class _Figure:
             made, low=worst.low, high=worst.high, beyond=worst.beyond,
             compared=report.against or report.why,
         )  # fmt: skip
+
+    def _check_drift(self, report: DriftReport, window: Window, found: bool) -> None:
+        """Tells few calls from a question that has no answer however many there are.
+
+        Raises:
+            CannotTell: It has none.
+        """
+        asked = self._asked
+        if report.calls:
+            columns = {one.column for one in report.columns}
+            lacking = [] if report.why else [one for one in asked.columns if one not in columns]
+            if lacking or not found:
+                what = ", ".join(lacking) or f"that {asked.figure} fits"
+                raise CannotTell(asked.name, got=report.why or f"no column {what}")
+            return
+        profile = self._release.manifest.profile
+        segments = () if profile is None else profile.segments
+        if asked.segment and asked.segment.partition("=")[0] not in segments:
+            raise CannotTell(
+                asked.name, got=f"no profile of {asked.segment}",
+                promised=f"a segment by one of {', '.join(segments) or 'none'}",
+                mend="declare profile = splice.Profile(segments=[…])",
+            )  # fmt: skip
+        wanted = Wanted(window, self._release.integration, self._number)
+        answered = traffic.totals(self._sources.rollups, wanted).answered
+        if not asked.segment and answered >= max(asked.least, 1):
+            raise CannotTell(
+                asked.name, got=f"no profile of {answered:,} calls",
+                promised="calls whose texts are kept, and splice-ai[monitor] where they are served",
+            )  # fmt: skip
 
     def _known_quality(self, window: Window, outcome: str = "") -> Quality:
         """Quality of the calls whose truth became due in a window; theirs is an earlier one."""
