@@ -24,8 +24,8 @@ class Measure(msgspec.Struct, frozen=True):
 class Measured(msgspec.Struct, frozen=True):
     """A figure with its 95 % interval.
 
-    `value`, `low` and `high` are None where it cannot be told, and `why` says why. `count` is how
-    many labels it rests on; of an estimate, how many calls.
+    `value`, `low` and `high` are None where it cannot be told, and `why` says why; or what is to be
+    known of the interval. `count` is how many labels it rests on; of an estimate, how many calls.
     """
 
     name: str
