@@ -119,7 +119,7 @@ def _value_table(caption: str, value: Value, currency: str) -> Table:
             f"{_BASIS.get(value.basis, value.basis)}",
         ),
     ]
-    columns = (Column("What"), Column("Amount", right=True), Column("", wide=True))
+    columns = (Column("What"), Column("Amount", right=True), Column("Note", wide=True))
     return Table(caption, columns, tuple(rows))
 
 
