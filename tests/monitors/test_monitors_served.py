@@ -78,6 +78,13 @@ def ask(server: Server, times: int, status: int) -> None:
         assert answer.status == status, answer.body
 
 
+def acted_upon(project: Project) -> list[Any]:
+    """All alerts, once nothing that they want done is still to be done."""
+    alerts = json.loads(project.run("monitors", "alerts", "--all", "--json").stdout)
+    wanted = [deed for one in alerts for deed in one["deeds"] if deed.get("state") != "done"]
+    return [] if wanted else alerts
+
+
 def test_a_bad_release_is_rolled_back_and_everybody_who_should_is_told(
     project: Project, web: WebEnd
 ) -> None:
@@ -91,7 +98,7 @@ def test_a_bad_release_is_rolled_back_and_everybody_who_should_is_told(
 
         news = until(lambda: [one for body in web.bodies for one in body["data"]["news"]], server)
         until(lambda: server.post(PATH, {"customer": "c", "amount": 5}).status == 200, server)
-        alerts = json.loads(project.run("monitors", "alerts", "--all", "--json").stdout)
+        alerts = until(lambda: acted_upon(project), server)
         listed = project.run("monitors", "list", "orders")
         audited = project.run("audit", "list", "--subject", "orders")
         shown = project.run("monitors", "show", alerts[0]["id"])

@@ -94,7 +94,10 @@ def test_a_webhook_is_a_signed_cloudevent(web: WebEnd) -> None:
     assert event["id"] == headers["webhook-id"] == told("it is bad").id
     (alert,) = event["data"]["alerts"]
     assert (alert["value"], alert["above"], alert["count"]) == (0.05, 0.02, 400)
-    assert event["data"]["links"] == ["https://c.example/console/integrations/credit"]
+    assert event["data"]["links"] == [
+        "https://c.example/console/integrations/credit",
+        f"https://c.example/console/alerts/{alert['id']}",
+    ]
 
 
 def test_nobody_is_mentioned_in_slack_by_what_a_caller_sent(web: WebEnd) -> None:

@@ -12,6 +12,7 @@ from urllib.parse import quote
 from splice.core.alerts import Alert, Message, Note
 from splice.core.monitors import SEVERITIES, severity_rank
 
+_LINKS = 5
 _MARKS = {"opened": "OPEN", "resolved": "RESOLVED", "still open": "STILL OPEN", "acted": "DONE"}
 
 
@@ -56,10 +57,12 @@ def note_line(message: Message, note: Note) -> str:
 
 
 def links(message: Message, console: str) -> list[str]:
-    """Addresses of the console; none where nobody said where it is."""
+    """Addresses in the console: of the integration, and of its alerts that are open."""
     if not console:
         return []
-    return [f"{console.rstrip('/')}/integrations/{quote(message.integration, safe='')}"]
+    begin = console.rstrip("/")
+    alerts = [f"{begin}/alerts/{one.id}" for one in message.alerts if one.state == "open"]
+    return [f"{begin}/integrations/{quote(message.integration, safe='')}", *alerts[:_LINKS]]
 
 
 def call_ids(alert: Alert) -> tuple[str, ...]:
