@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from itertools import chain
 from operator import itemgetter
 from typing import Any, cast
@@ -12,7 +12,7 @@ import msgspec
 
 from splice.core.call import Record
 
-Column = list[Any]
+Column = Sequence[Any]
 """A value for each row, in order: JSON values, None where there is none."""
 
 BASE, PREDICTION, REPLY = "*", "prediction.*", "reply.*"
@@ -80,23 +80,43 @@ def columns_of(rows: Sequence[Seen]) -> dict[str, Column]:
     if contexts:
         found[BASE] = [None] * len(contexts)
         _take(found, "", contexts, 0)
-    predictions = [_plain(one.prediction) for one in rows if one.prediction is not None]
+    predictions = [one.prediction for one in rows if one.prediction is not None]
     if predictions:
         found[PREDICTION] = [None] * len(predictions)
-        _take(found, "prediction.", predictions, 1)
-    replies = [_said(one.reply) for one in rows if one.reply is not None]
+        _predicted(found, predictions)
+    replies = [one.reply for one in rows if one.reply is not None]
     if replies:
         found[REPLY] = [None] * len(replies)
-        _take(found, "reply.", replies, 1)
+        plain = set(map(type, replies)) == {dict} and not _is_chat(replies[0])
+        _take(found, "reply.", replies if plain else [_said(one) for one in replies], 1)
     return found
 
 
+def _predicted(found: dict[str, Column], rows: Sequence[dict[str, Any]]) -> None:
+    """What was predicted, without what it cost. Two classes have one probability."""
+    told: dict[str, Column] = {}
+    _take(told, "prediction.", rows, 1, ("value", "score", "scores"))
+    classes = [name for name in told if name.startswith("prediction.scores.")]
+    if not 2 < len(classes) <= MOST_CLASSES:
+        for name in classes:
+            del told[name]
+    if told.get("prediction.value") == told.get("prediction.score"):
+        told.pop("prediction.value", None)
+    found.update(told)
+
+
 def _take(
-    found: dict[str, Column], prefix: str, rows: Sequence[dict[str, Any]], depth: int
+    found: dict[str, Column],
+    prefix: str,
+    rows: Sequence[dict[str, Any]],
+    depth: int,
+    only: Container[str] | None = None,
 ) -> None:
     for name, values in _transposed(rows).items():
         if len(found) >= MOST_COLUMNS:
             return
+        if only is not None and name not in only:
+            continue
         full = prefix + name
         if not prefix and name.split(".", 1)[0] in ("prediction", "reply", "*"):
             full = f"context.{name}"
@@ -130,7 +150,7 @@ def _transposed(rows: Sequence[dict[str, Any]]) -> Mapping[str, Column]:
     if len(names) > 1 and sum(map(len, rows)) == len(rows) * len(names):
         try:
             turned = zip(*map(itemgetter(*names), rows), strict=True)
-            return dict(zip(names, map(list, turned), strict=True))
+            return dict(zip(names, turned, strict=True))
         except KeyError:
             pass
     keys = dict.fromkeys(chain.from_iterable(rows))
@@ -139,15 +159,8 @@ def _transposed(rows: Sequence[dict[str, Any]]) -> Mapping[str, Column]:
     return {key: [row.get(key) for row in rows] for key in keys}
 
 
-def _plain(prediction: dict[str, Any]) -> dict[str, Any]:
-    """What was predicted, without what it cost. Two classes have one probability."""
-    kept = {name: prediction[name] for name in ("value", "score") if name in prediction}
-    scores: Any = prediction.get("scores")
-    if isinstance(scores, dict) and 2 < len(cast("dict[str, Any]", scores)) <= MOST_CLASSES:
-        kept["scores"] = scores
-    if type(kept.get("value")) is float and kept["value"] == kept.get("score"):
-        del kept["value"]
-    return kept
+def _is_chat(reply: dict[str, Any]) -> bool:
+    return "choices" in reply or reply.get("role") == "assistant"
 
 
 def _said(reply: Any) -> dict[str, Any]:

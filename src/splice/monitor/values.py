@@ -6,6 +6,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping
+from itertools import islice
 from typing import Any, cast
 
 import msgspec
@@ -128,8 +129,8 @@ def _strings(name: str, values: Column, kinds: set[type], profile: Profile, term
     words = {word: count for word, count in counts.items() if word not in long}
     if not words:
         return
-    masked = any(_MASKED.search(word) for word in words)
-    profile.private = masked or terms.private(name, values)
+    looked_at = islice(words, FEW_WORDS)  # of more, none is named and none is counted by itself
+    profile.private = terms.private(name, values) or any(map(_MASKED.search, looked_at))
     named: dict[int, str] = {}
     if not profile.private and len(words) <= FEW_WORDS:
         named = terms.naming.names((terms.owner, name), words, terms.words.get(name, ()))
