@@ -137,6 +137,17 @@ def test_where_silence_means_no_calls_without_an_outcome_count_as_that(ledger: L
     assert value(found, "auc") == 1.0
 
 
+def test_an_outcome_that_cannot_be_read_is_not_taken_for_silence(ledger: Ledger) -> None:
+    house = House(ledger, LOSSY)
+    house.outcome(house.call(0, chance=0.9), "perhaps")
+    house.call(0, outcome=True, chance=0.9)
+
+    found = house.quality(now_day=42)
+
+    assert (found.counts.unread, found.counts.assumed) == (1, 0)
+    assert value(found, "precision") == 1.0
+
+
 def test_shadows_and_those_held_out_are_beside_the_whole_and_not_in_it(house: House) -> None:
     first = house.call(0, outcome=True, chance=0.9)
     house.call(0, chance=0.1, variant="shadow", shadow_of=first.call_id)

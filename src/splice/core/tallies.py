@@ -275,7 +275,7 @@ def count_label(
     tally.count += sign
     if value is None:
         tally.unread += sign
-    elif truth.task is Task.CLASSIFICATION:
+    if truth.task is Task.CLASSIFICATION:
         cell = (bin_of(score), class_of(predicted, truth), class_of(value, truth))
         tally.add_cell(cell, score if cell[0] != NO_SCORE else None, sign)
     elif truth.task is Task.RANKING:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from splice.core.quality import By, Counts, Measured, Quality, QualityWanted
+from splice.core.quality import Counts, Quality, QualityWanted
 from splice.core.release import Manifest, Release
 from splice.core.rollout import HOLDOUT, SHADOW
 from splice.core.rollups import Window
-from splice.core.tallies import NO_SCORE, Class, Stored, Tally, read
-from splice.core.truths import PinnedTruth, Task
+from splice.core.tallies import Tally, read
+from splice.core.truths import PinnedTruth
 from splice.core.units import duration_text
 from splice.monitor import cbpe
-from splice.monitor.classes import Bin, binary_figures, bins_of, class_figures
-from splice.monitor.numbers import ranking_figures, rating_figures, regression_figures
+from splice.monitor.buckets import Row, counts_of, figures_of, parts_of, told_of
+from splice.monitor.classes import Bin, bins_of
 from splice.ports.labels import LabelStore, Tallied
 from splice.ports.stores import ReleaseStore
 
@@ -27,17 +26,6 @@ _EARLY = (
     "the rest."
 )
 _USUAL_S = 30 * 86_400.0
-_DAY_S = 86_400
-
-
-class _Row(msgspec.Struct):
-    """Calls of one bucket, release, variant and segment, with the truth that they have."""
-
-    tallied: Tallied
-    truth: PinnedTruth
-    mature: bool
-    asked: Stored
-    told: Stored
 
 
 def quality(labels: LabelStore, releases: ReleaseStore, wanted: QualityWanted) -> Quality:
@@ -59,28 +47,45 @@ def over_time(labels: LabelStore, releases: ReleaseStore, wanted: QualityWanted)
 
 def usual_window(releases: ReleaseStore, integration: str, outcome: str, now_us: int) -> Window:
     """The last 30 days, and before them as long as an outcome may take: so some are known."""
-    wanted = QualityWanted(integration, Window(0, now_us), now_us, outcome)
-    truth = _truth(releases, wanted)[0]
+    truth = _Releases(releases, integration).truth(outcome)
     long_s = _USUAL_S + (0.0 if truth is None else truth.matures_s)
     return Window(now_us - round(long_s * 1e6), now_us)
 
 
-def _truth(
-    releases: ReleaseStore, wanted: QualityWanted
-) -> tuple[PinnedTruth | None, dict[int, Release]]:
-    """The truth that is wanted, and all releases of its integration."""
-    live = {one.integration: one.number for one in releases.live()}.get(wanted.integration, 0)
-    found = releases.releases(wanted.integration)
-    # Of the live release first, then of the newest: a truth that was taken away still tells.
-    ordered = sorted(found, key=lambda one: (one.number != live, -one.number))
-    return _first(ordered, wanted.outcome), {one.number: one for one in found}
+class _Releases:
+    """The releases of an integration, read as they are asked for: there may be thousands."""
+
+    def __init__(self, releases: ReleaseStore, integration: str) -> None:
+        self._releases = releases
+        self._integration = integration
+        self._found: dict[int, Release | None] = {}
+
+    def get(self, number: int) -> Release | None:
+        """One of them, or None."""
+        if number not in self._found:
+            self._found[number] = self._releases.release(self._integration, number)
+        return self._found[number]
+
+    def truth(self, outcome: str) -> PinnedTruth | None:
+        """The truth of that outcome, or the first one that is declared where it is empty.
+
+        Of the live release, else of the newest that has it: one that was taken away still tells.
+        """
+        for live in self._releases.live():
+            if live.integration == self._integration:
+                release = self.get(live.number)
+                found = None if release is None else _first([release], outcome)
+                if found is not None:
+                    return found
+        return _first(self._releases.releases(self._integration), outcome)  # newest first
 
 
 class _Reader:
     def __init__(self, labels: LabelStore, releases: ReleaseStore, wanted: QualityWanted) -> None:
         self._labels = labels
         self._wanted = wanted
-        self._truth, self._releases = _truth(releases, wanted)
+        self._releases = _Releases(releases, wanted.integration)
+        self._truth = self._releases.truth(wanted.outcome)
         if wanted.due and self._truth is not None:
             back_us = round(self._truth.matures_s * 1e6)
             window = Window(wanted.window.since_us - back_us, wanted.window.until_us - back_us)
@@ -98,27 +103,29 @@ class _Reader:
         history = _History(past, self._releases) if estimates else None
         mine = self._mine(self._rows(wanted.segment) if wanted.segment else past)
         rows = [row for row in mine if _alike(row.truth, truth)]
-        split = self._mine(self._rows(None)) if wanted.by == "segment" else rows
+        split = rows
+        if wanted.by == "segment":
+            split = [row for row in self._mine(self._rows(None)) if _alike(row.truth, truth)]
         parts = tuple(
             self._of(part, some, history if wanted.by in ("release", "variant") else None)
-            for part, some in _parts([row for row in split if _alike(row.truth, truth)], wanted.by)
+            for part, some in parts_of(split, wanted.by)
         )
         whole = self._of("", rows, history)
         others = {row.tallied.key.release for row in mine if not _alike(row.truth, truth)}
         notes = (*whole.notes, *self._notes(truth, others))
         return msgspec.structs.replace(whole, parts=parts, notes=notes)
 
-    def _of(self, part: str, rows: Sequence[_Row], history: _History | None) -> Quality:
+    def _of(self, part: str, rows: Sequence[Row], history: _History | None) -> Quality:
         truth = self._truth
         assert truth is not None  # noqa: S101 - the whole is asked for first
-        counts = _counts(rows, truth)
+        counts = counts_of(rows, truth)
         mature = [row for row in rows if row.mature]
         notes: tuple[str, ...] = ()
-        early: list[_Row] = []
+        early: list[Row] = []
         if self._wanted.early:
             early = [row for row in rows if not row.mature and row.told.count]
             notes = (_EARLY,) if early else ()
-        figures = _figures(truth, [*mature, *early])
+        figures = figures_of(truth, [*mature, *early])
         estimated = None
         if history is not None:
             estimated = self._estimated(part, rows, history)
@@ -136,11 +143,11 @@ class _Reader:
             notes=notes,
         )
 
-    def _estimated(self, part: str, rows: Sequence[_Row], history: _History) -> Quality | None:
+    def _estimated(self, part: str, rows: Sequence[Row], history: _History) -> Quality | None:
         """Figures of the calls that have no outcome yet, from chances calibrated by the past."""
         truth = self._truth
         assert truth is not None  # noqa: S101 - as above
-        waiting: list[_Row] = [row for row in rows if not (row.mature and truth.absent is False)]
+        waiting: list[Row] = [row for row in rows if not (row.mature and truth.absent is False)]
         asked: dict[str, Tally] = {}
         told: dict[str, Tally] = {}
         for row in waiting:
@@ -178,12 +185,12 @@ class _Reader:
             notes=tuple(notes),
         )
 
-    def _rows(self, segment: str | None, before_s: int = 0) -> list[_Row]:
+    def _rows(self, segment: str | None, before_s: int = 0) -> list[Row]:
         """Buckets of the window, and of so long before it, of everyone."""
         truth, wanted = self._truth, self._wanted
         if truth is None:
             return []
-        found: list[_Row] = []
+        found: list[Row] = []
         now_s = wanted.now_us / 1e6
         of = (wanted.integration, truth.outcome)
         for one in self._labels.tallied(of, self._since_s() - before_s, self._until_s(), segment):
@@ -191,7 +198,7 @@ class _Reader:
             if own is None:
                 continue
             mature = one.key.start_s + own.bucket_s + own.matures_s <= now_s
-            found.append(_Row(one, own, mature, read(one.asked), read(one.told)))
+            found.append(Row(one, own, mature, read(one.asked), read(one.told)))
         return found
 
     def _own(self, number: int) -> PinnedTruth | None:
@@ -202,7 +209,7 @@ class _Reader:
             else _first([release], self._truth.outcome)
         )
 
-    def _mine(self, rows: Sequence[_Row]) -> list[_Row]:
+    def _mine(self, rows: Sequence[Row]) -> list[Row]:
         """Those of the window, release and variant that are wanted."""
         since_s = self._since_s()
         return [
@@ -247,9 +254,9 @@ class _Reader:
 class _History:
     """Labelled calls of the past, by the model that gave their chances."""
 
-    def __init__(self, rows: Iterable[_Row], releases: Mapping[int, Release]) -> None:
+    def __init__(self, rows: Iterable[Row], releases: _Releases) -> None:
         self._releases = releases
-        self._rows: dict[str, list[_Row]] = {}
+        self._rows: dict[str, list[Row]] = {}
         self._bins: dict[str, list[Bin]] = {}
         for row in rows:
             if row.mature:
@@ -264,7 +271,7 @@ class _History:
         """Its labelled calls by bin of their chance."""
         rows = self._rows.get(model, [])
         if model not in self._bins:
-            self._bins[model] = bins_of(_told(rows[0].truth, rows).cells) if rows else []
+            self._bins[model] = bins_of(told_of(rows[0].truth, rows).cells) if rows else []
         return self._bins[model]
 
 
@@ -289,89 +296,6 @@ def _first(releases: Iterable[Release], outcome: str) -> PinnedTruth | None:
 def _alike(one: PinnedTruth, other: PinnedTruth) -> bool:
     """Whether counts by both truths may be added."""
     return (one.task, one.binary, one.positive) == (other.task, other.binary, other.positive)
-
-
-def _parts(rows: Sequence[_Row], by: By) -> list[tuple[str, list[_Row]]]:
-    if not by:
-        return []
-    named: dict[By, Callable[[Tallied], tuple[int, str]]] = {
-        "release": lambda one: (one.key.release, str(one.key.release)),
-        "variant": lambda one: (0, one.key.variant),
-        "segment": lambda one: (0, one.key.segment),
-        "day": lambda one: (one.key.start_s // _DAY_S, _day(one.key.start_s)),
-    }
-    found: dict[tuple[int, str], list[_Row]] = {}
-    for row in rows:
-        found.setdefault(named[by](row.tallied), []).append(row)
-    return [(part, found[order, part]) for order, part in sorted(found)]
-
-
-def _day(start_s: int) -> str:
-    return datetime.fromtimestamp(start_s, UTC).date().isoformat()
-
-
-def _counts(rows: Sequence[_Row], truth: PinnedTruth) -> Counts:
-    mature = [row for row in rows if row.mature]
-    early = [row for row in rows if not row.mature]
-    asked = sum(row.asked.count for row in mature)
-    unread = sum(row.told.unread for row in mature)
-    # An outcome may be joined a moment before its call is counted.
-    labelled = min(asked, sum(row.told.count for row in mature) - unread)
-    left = max(0, asked - labelled - unread)
-    return Counts(
-        calls=asked + sum(row.asked.count for row in early),
-        mature=asked,
-        labelled=labelled,
-        assumed=0 if truth.absent is None else left,
-        awaited=left if truth.absent is None else 0,
-        early=sum(row.told.count for row in early),
-        unread=unread,
-        contradicted=sum(row.told.contradicted for row in rows),
-        unscored=sum(row.asked.unscored for row in mature),
-    )
-
-
-def _told(truth: PinnedTruth, rows: Sequence[_Row]) -> Tally:
-    """What is known of these calls; with a lossy feedback, of all of them."""
-    told = Tally()
-    for row in rows:
-        told.merge(row.told)
-        if row.mature and truth.task is Task.CLASSIFICATION and row.truth.absent is not None:
-            told.merge(_absent(row))
-    return told
-
-
-def _absent(row: _Row) -> Stored:
-    """Cells of the mature calls that no outcome came for, as what that means."""
-    absent = row.truth.absent
-    true: Class = 0 if row.truth.binary else str(absent)
-    left = {(place, said): [count, total] for place, said, _, count, total in row.asked.cells}
-    for place, said, _, count, total in row.told.cells:
-        held = left.get((place, said))
-        if held is not None:
-            held[0] -= count
-            held[1] -= total if place != NO_SCORE else 0
-    return Stored(cells=[
-        (place, said, true, count, total)
-        for (place, said), (count, total) in left.items()
-        if count > 0
-    ])  # fmt: skip
-
-
-def _figures(truth: PinnedTruth, mature: Sequence[_Row]) -> tuple[Measured, ...]:
-    told = _told(truth, mature)
-    if truth.task is Task.CLASSIFICATION:
-        return binary_figures(told.cells) if truth.binary else class_figures(told.cells)
-    if truth.task is Task.REGRESSION:
-        return regression_figures(told.errors)
-    if truth.task is Task.RATING:
-        return rating_figures(told.errors, told.good)
-    nothing = 0
-    if truth.absent is not None:
-        due = [row for row in mature if row.mature]
-        asked = sum(row.asked.count - row.asked.unscored - row.told.count for row in due)
-        nothing = max(0, asked)
-    return ranking_figures(told.places, nothing)
 
 
 def maturity_text(one: Quality) -> str:

@@ -79,6 +79,7 @@ def _segment(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     text = str(value) if isinstance(value, (int, float, str)) else OTHER
+    text = text.replace("\0", "\u2400")  # as a ledger may have to keep it: it is a key there
     return text if len(text) <= _MOST_SEGMENT else OTHER
 
 

@@ -166,6 +166,28 @@ def test_values_of_a_segment_beyond_the_most_are_counted_together(ledger: Ledger
     assert counts["purpose=…"] == 30
 
 
+def test_odd_values_of_a_segment_are_counted_as_others_are(ledger: Ledger) -> None:
+    rng = random.Random(1)
+    odd = ["a\0b", "Grüße 你好", "", "x" * 500, None, 1.5, True, ["a"], {"b": 1}]
+    calls = [
+        call(rng, input=msgspec.json.encode({"purpose": value})) for value in odd for _ in range(3)
+    ]
+    labeller = Labeller(ledger.labels, ledger.releases)
+    for one in calls:
+        enter(ledger, [one])
+        labeller.catch_up(NOON_US)
+
+    found = ledger.labels.tallied(("credit", "defaulted"), 0, 10**10, None)
+
+    counts: dict[str, int] = {}
+    for one in found:
+        counts[one.key.segment] = counts.get(one.key.segment, 0) + decode(one.asked).count
+    assert counts == {
+        "purpose=a␀b": 3, "purpose=Grüße 你好": 3, "purpose=": 3, "purpose=(missing)": 3,
+        "purpose=1.5": 3, "purpose=true": 3, "purpose=…": 9,
+    }  # fmt: skip
+
+
 def test_a_damaged_call_does_not_stop_the_others(ledger: Ledger) -> None:
     rng = random.Random(1)
     calls = [call(rng) for _ in range(3)]
