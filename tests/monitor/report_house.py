@@ -162,7 +162,7 @@ def _worth() -> Worth:
     )  # fmt: skip
     standing = KpiStanding(
         "chargeback_rate", "share of payments", "chargeback", 0.0093, Interval(0.0089, 0.0098),
-        402_000, 1_180_000, 0.012, 0.008, "2027-06-30", on_course=True,
+        calls=1_180_000, baseline=0.012, target=0.008, due="2027-06-30", on_course=True,
         told="chargeback_rate is 0.93 % of payments, on its way from 1.2 % to 0.8 %",
     )  # fmt: skip
     beside = msgspec.structs.replace(
