@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -377,3 +378,27 @@ def test_a_rollout_of_everybody_or_of_nobody_compares_nothing(equal: World) -> N
     equal.apply(manifest(rollout=rollout(0)))
 
     assert equal.studies(LATER) == []
+
+
+def test_a_study_whose_calls_are_moved_to_files_stands_as_it_was(
+    better: World, tmp_path: Path
+) -> None:
+    better.apply(manifest())
+    better.lives(400, 10)
+    before = better.study(LATER)
+    with sqlite3.connect(tmp_path / "ledger.db") as connection:
+        connection.execute(
+            "INSERT INTO archives VALUES (1, 'fraud', 1, x'00', x'01', 'removed', 'f', 1, 1, '', "
+            f"{START}, {START + DAY}, {LATER})"
+        )
+    better.ledger.records.append([better.call("new", LATER)])
+
+    moved = better.study(LATER + 1)
+    again = better.study(LATER + 2)
+    better.apply(manifest(rollout=None), LATER + 3)
+    ended = better.study(LATER + 4)
+
+    assert moved.effects == before.effects
+    assert "moved out of the ledger" in moved.notes[-1]
+    assert again == moved
+    assert (ended.running, ended.settled, ended.notes) == (False, True, moved.notes)

@@ -79,11 +79,16 @@ class Studies:
         releases = self._ledger.releases.releases(integration)
         store = self._ledger.studies
         known = {one.key: one for one in store.studies(integration)}
-        more = self._count_kpi(releases, live, now_us, at_once=at_once)
+        moved_us = store.moved_us(integration)
+        more = self._count_kpi(releases, live, now_us, moved_us, at_once=at_once)
         for span in spans_of(releases):
             before = known.get(span.key)
             running = live in span.releases
             if before is not None and before.settled and not running:
+                continue
+            if moved_us >= span.since_us:  # its units could not be counted as a whole
+                if before is not None and _ended(before, running=running) != before:
+                    store.put_study(_ended(before, running=running))
                 continue
             progress = store.progress(span)
             touched = store.touched(span, progress, now_us, LIMIT)
@@ -122,11 +127,19 @@ class Studies:
         return self._ledger.studies.studies(integration)
 
     def _count_kpi(
-        self, releases: Sequence[Release], live: int, now_us: int, *, at_once: bool
+        self,
+        releases: Sequence[Release],
+        live: int,
+        now_us: int,
+        moved_us: int,
+        *,
+        at_once: bool,
     ) -> bool:
         here = next((one for one in releases if one.number == live), None)
         kpi = None if here is None else kpis.kpi_of(here, kpis.since_of(releases))
-        return kpi is not None and kpis.step(self._ledger.studies, kpi, now_us, at_once=at_once)
+        if kpi is None:
+            return False
+        return kpis.step(self._ledger.studies, kpi, now_us, moved_us, at_once=at_once)
 
     def _reckon(
         self,
@@ -163,6 +176,18 @@ class Studies:
                 without_entity=touched.nameless,
             )
         )
+
+
+_MOVED = (
+    "Calls of this study were moved out of the ledger (ledger.keep): it says what was known then, "
+    "and does not go on. Keep calls for longer than a study lasts, or begin a new season."
+)
+
+
+def _ended(study: Study, *, running: bool) -> Study:
+    """A study that cannot be counted any more stands as it was."""
+    notes = (*(one for one in study.notes if one != _MOVED), _MOVED)
+    return msgspec.structs.replace(study, notes=notes, running=running, settled=not running)
 
 
 def study_of(

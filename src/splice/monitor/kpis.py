@@ -40,10 +40,13 @@ def kpi_of(live: Release, since_us: int) -> Kpi | None:
     return Kpi(live.integration, sought(name, truth), span_s, since_us, lag_us)
 
 
-def step(store: StudyStore, kpi: Kpi, now_us: int, *, at_once: bool = False) -> bool:
+def step(
+    store: StudyStore, kpi: Kpi, now_us: int, moved_us: int = 0, *, at_once: bool = False
+) -> bool:
     """Count cells that have something new; whether there is more to do at once.
 
     Cells that are not over are left alone for a while after they were counted, unless `at_once`.
+    Those with calls that were moved out of the ledger (until `moved_us`) stay as they are.
     """
     counting = store.counting(kpi)
     seen = store.soiled(kpi, counting, now_us, LIMIT)
@@ -54,7 +57,7 @@ def step(store: StudyStore, kpi: Kpi, now_us: int, *, at_once: bool = False) -> 
             more = store.keep_cells(kpi, (), _with(seen, counting.at_us)) is not None and more
         return more
     cells: list[Cell] = []
-    left = list(seen.dirty)
+    left = [one for one in seen.dirty if one * 1_000_000 > moved_us]
     while left and sum(sum(one.calls) for one in cells) < _AT_ONCE and len(cells) < _MOST:
         cells.append(store.cell(kpi, left.pop(0), now_us))
     after = msgspec.structs.replace(seen, dirty=tuple(left))

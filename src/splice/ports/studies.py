@@ -25,6 +25,13 @@ class StudyStore(Protocol):
         """The latest state of one study, or None."""
         ...
 
+    def moved_us(self, integration: str) -> int:
+        """When the newest call was asked that was moved out of the ledger, into files; 0 if none.
+
+        Units and cells from before cannot be counted anew.
+        """
+        ...
+
     def put_study(self, study: Study) -> None:
         """Store the state of a study in place of the one before; its progress is there already."""
         ...

@@ -20,6 +20,7 @@ from sqlalchemy import (
     insert,
     literal,
     select,
+    text,
     update,
 )
 
@@ -58,6 +59,12 @@ class SqlStudies(SqlCells):
             body = connection.execute(select(studies.c.body).where(studies.c.key == key)).scalar()
         return None if body is None else _study(body)
 
+    def moved_us(self, integration: str) -> int:
+        """When the newest call was asked that was moved out of the ledger; 0 if none was."""
+        query = text("SELECT max(last_us) FROM archives WHERE integration = :integration")
+        with self._database.read() as connection:
+            return connection.execute(query, {"integration": integration}).scalar() or 0
+
     def put_study(self, study: Study) -> None:
         """Store the state of a study in place of the one before."""
         body = msgspec.json.encode(study).decode()
@@ -90,10 +97,10 @@ class SqlStudies(SqlCells):
     def keep(self, span: Span, units: Sequence[Unit], progress: Progress) -> Progress | None:
         """Store units and progress; None where somebody else changed it meanwhile."""
         after = msgspec.structs.replace(progress, revision=progress.revision + 1)
-        text = msgspec.json.encode(after).decode()
+        body = msgspec.json.encode(after).decode()
         with self._database.write() as connection:
             mine = (studies.c.key == span.key, studies.c.revision == progress.revision)
-            change = update(studies).where(*mine).values(revision=after.revision, progress=text)
+            change = update(studies).where(*mine).values(revision=after.revision, progress=body)
             if connection.execute(change).rowcount != 1:
                 return None
             number = connection.execute(
