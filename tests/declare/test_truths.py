@@ -10,7 +10,8 @@ import pytest
 import splice
 from splice.core.release import Manifest
 from splice.core.truths import PinnedTruth, Task
-from splice.declare.truth_reading import read_truths
+from splice.declare.diff import manifest_diff
+from splice.declare.truth_reading import check_fields, read_truths
 from splice.testing.contracts.releases import manifest
 
 Truth: Any = splice.Truth  # mistakes are made on purpose
@@ -90,6 +91,48 @@ def test_a_mistake_is_named(truth: Any, says: str) -> None:
     (got,) = mistakes(truth)
 
     assert says in got
+
+
+class Verdict(splice.Reply):
+    """A reply with a name of its own on the wire."""
+
+    action: str
+    chance: float = msgspec.field(default=0.0, name="p")
+
+
+def test_a_field_that_replies_have_not_is_named() -> None:
+    wrong: list[tuple[str, ...]] = []
+    truths = read(
+        [
+            splice.Truth("a", predicted="acton", score="p"),
+            splice.Truth("b", predicted="action.kind", score="chance"),
+            splice.Truth("c", score="prediction.scores.x"),
+        ]
+    )
+
+    check_fields(truths, Verdict, lambda *said: wrong.append(said))
+    check_fields(truths, dict[str, str], lambda *said: wrong.append(said))
+
+    assert [(got, promised) for _, got, promised, _ in wrong] == [
+        ("predicted='acton', which a Verdict has not", "one of action, p"),
+        ("score='chance', which a Verdict has not", "one of action, p"),
+    ]
+
+
+def test_what_changes_of_a_truth_is_shown_before_it_is_applied() -> None:
+    before = manifest()
+    first = msgspec.structs.replace(before, truths=read(splice.Truth("paid", matures="40 d")))
+    second = msgspec.structs.replace(
+        before, truths=read(splice.Truth("paid", matures="40 d", threshold=0.3, absent=False))
+    )
+
+    assert [str(one) for one in manifest_diff(before, first)] == [
+        "truth paid: nothing -> classification, due after 40 d"
+    ]
+    assert [str(one) for one in manifest_diff(first, second)] == [
+        "truth paid: classification, due after 40 d -> classification, due after 40 d, "
+        "threshold 0.3, absent False"
+    ]
 
 
 def test_a_declaration_without_truths_keeps_the_digest_of_its_releases() -> None:

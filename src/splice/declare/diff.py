@@ -20,6 +20,8 @@ from splice.core.release import (
     PinnedRoute,
 )
 from splice.core.rollout import share_text
+from splice.core.truths import PinnedTruth
+from splice.core.units import duration_text
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -57,6 +59,7 @@ def manifest_diff(before: Manifest, after: Manifest) -> list[Change]:
     changes += _types("request", before.request_schema, after.request_schema)
     changes += _types("reply", before.reply_schema, after.reply_schema)
     changes += _gates(before.gates, after.gates)
+    changes += _truths(before.truths, after.truths)
     if before.bundle != after.bundle:
         changes.append(Change("source", before.bundle[:12], after.bundle[:12]))
     return changes
@@ -128,6 +131,33 @@ def _gates(before: tuple[PinnedGates, ...], after: tuple[PinnedGates, ...]) -> l
         for model in dict.fromkeys([*old, *new])
         if old.get(model) != new.get(model)
     ]
+
+
+def _truths(before: tuple[PinnedTruth, ...], after: tuple[PinnedTruth, ...]) -> list[Change]:
+    old, new = ({one.outcome: one for one in truths} for truths in (before, after))
+    return [
+        Change(f"truth {name}", _truth_text(old.get(name)), _truth_text(new.get(name)))
+        for name in dict.fromkeys([*old, *new])
+        if old.get(name) != new.get(name)
+    ]
+
+
+def _truth_text(truth: PinnedTruth | None) -> str:
+    if truth is None:
+        return ""
+    said = f"{truth.task}, due after {duration_text(truth.matures_s)}"
+    more = {
+        "score": truth.score, "predicted": truth.predicted, "positive": truth.positive,
+        "foretold": truth.foretold, "threshold": truth.threshold, "absent": truth.absent,
+        "good": truth.good, "at": truth.at, "segments": truth.segments,
+    }  # fmt: skip
+    if truth.within_s != truth.matures_s:
+        said += f", within {duration_text(truth.within_s)}"
+    for name, value in more.items():
+        if value not in ("", (), None) and (name, value) != ("positive", (True,)):
+            listed = ", ".join(map(str, value)) if isinstance(value, tuple) else value
+            said += f", {name} {listed}"
+    return said
 
 
 def _data(gates: PinnedGates) -> str:

@@ -24,6 +24,7 @@ from splice.declare.rollouts import Plan, read_plan
 from splice.declare.routes import ReadText, RouteReader, TimedRoute
 from splice.declare.spec import Conversation, Integration, Objective, Risk
 from splice.declare.spec import integration_name as name_of
+from splice.declare.truth_reading import check_fields
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
 _KNOWN = tuple(
@@ -88,9 +89,10 @@ class _Reader:
         deadline_s = self._deadline()
         objective = self._objective()
         request, request_type = self._types("request")
-        reply, _ = self._types("reply")
+        reply, reply_type = self._types("reply")
         entity = self._entity(request_type)
         options = read_options(cls, self.name, risk, entity, self.wrong)
+        check_fields(options.truths, reply_type, self.wrong)
         has_context = cls.context is not Integration.context
         has_decide = cls.decide is not Integration.decide
         self._made_without_arguments()

@@ -7,6 +7,8 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
+import msgspec
+
 from splice.core.errors import DeclarationError
 from splice.core.truths import PinnedTruth, Task, Value
 from splice.core.units import seconds
@@ -51,6 +53,25 @@ def read_truths(given: Any, wrong: Wrong) -> tuple[PinnedTruth, ...]:
         what = f"{min(twice)} twice" if twice else f"{len(read)} truths"
         wrong("truth", what, f"each outcome once, at most {MOST}", "take one away")
     return tuple(read)
+
+
+def check_fields(truths: Sequence[PinnedTruth], reply: Any, wrong: Wrong) -> None:
+    """Notes fields that replies have not: no call would foretell anything, and nobody be told.
+
+    Replies that are no Struct are not looked into: their names on the wire are their own affair.
+    """
+    if not (isinstance(reply, type) and issubclass(reply, msgspec.Struct)):
+        return
+    names = [field.encode_name for field in msgspec.structs.fields(reply)]
+    for truth in truths:
+        for word in ("score", "predicted"):
+            root, _, path = getattr(truth, word).partition(".")
+            field = path.partition(".")[0]
+            if root == "reply" and field not in names:
+                wrong(
+                    "truth", f"{word}={path!r}, which a {reply.__name__} has not",
+                    f"one of {', '.join(names)}", "name one of them, or prediction.score",
+                )  # fmt: skip
 
 
 def _read(one: Any) -> PinnedTruth:
