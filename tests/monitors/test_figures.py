@@ -274,6 +274,17 @@ def test_drift_names_the_column_that_moved_and_not_the_other(desk: Desk) -> None
     assert found.parts[0].words.startswith("median 1")
 
 
+def test_drift_of_few_calls_is_not_surely_beyond(desk: Desk) -> None:
+    amounts(desk, 100.0, minutes_ago=48 * 60 + 30, count=60)
+    amounts(desk, 106.0, minutes_ago=30, count=60)
+    asked = of("drift", "psi", above=0.25, window_s=3600.0, against_s=2 * 86_400.0)
+
+    sure = desk.measured(asked)
+    unsure = desk.measured(msgspec.structs.replace(asked, sure=False))
+
+    assert (sure.beyond, unsure.beyond) == (False, True)
+
+
 def test_drift_of_a_column_that_did_not_move_is_none(desk: Desk) -> None:
     amounts(desk, 100.0, minutes_ago=48 * 60 + 30)
     amounts(desk, 130.0, minutes_ago=30)
@@ -351,20 +362,21 @@ def judged(house: House) -> Desk:
 
 def test_accuracy_is_of_calls_whose_truth_is_due(judged: Desk) -> None:
     predicted(judged, 3.0, *[(0.9, True)] * 15, *[(0.1, False)] * 15, *[(0.9, False)] * 10)
+    predicted(judged, 1.5, *[(0.9, True)] * 20)  # due half a day ago
     predicted(judged, 0.5, *[(0.9, False)] * 50)  # not due yet
     week = 7 * 86_400.0
-    asked = of("accuracy", "accuracy", above=None, below=0.9, clear=0.91, window_s=week)
+    asked = of("accuracy", "accuracy", above=None, below=0.9, clear=0.91, window_s=week, sure=False)
 
     found = judged.measured(asked, release=2)
-    month = judged.measured(msgspec.structs.replace(asked, window_s=86_400.0), release=2)
+    day = judged.measured(msgspec.structs.replace(asked, window_s=86_400.0), release=2)
 
-    assert found.value == pytest.approx(0.75)
-    assert found.count == 40
+    assert found.value == pytest.approx(50 / 60)
+    assert found.count == 60
     assert found.low is not None
-    assert found.low < 0.75
+    assert found.low < 50 / 60
+    assert (day.value, day.count) == (1.0, 20)
     assert found.beyond
     assert found.compared == "outcome defaulted"
-    assert month.value is None
 
 
 def test_outcomes_that_did_not_come_are_counted_among_those_that_are_due(judged: Desk) -> None:

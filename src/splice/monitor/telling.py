@@ -95,8 +95,9 @@ class Teller:
     def _gather(self, waiting: list[Message], now_us: int) -> None:
         busy = {(one.channel, one.integration) for one in waiting}
         groups: dict[tuple[str, str], list[Note]] = defaultdict(list)
-        for note in self._store.waiting_notes(list(self._notifiers)):
-            groups[note.channel, note.integration].append(note)
+        for name in self._notifiers:  # each by itself: one that is away must not hide the others
+            for note in self._store.waiting_notes([name]):
+                groups[name, note.integration].append(note)
         for (channel, integration), notes in groups.items():
             if (channel, integration) in busy or not self._is_time(notes, now_us):
                 continue
