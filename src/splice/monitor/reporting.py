@@ -168,7 +168,10 @@ def figures_of(
         releases=tuple(traffic.breakdown(ledger.rollups, wanted, "release")),
         tried=tuple(traffic.tried(ledger.rollups, wanted)),
         callers=tuple(traffic.callers(ledger.rollups, wanted)),
-        worth=value.worth(ledger, declared, window, currency),
+        # Of a month that is not over, so much of it as there was.
+        worth=value.worth(
+            ledger, declared, Window(window.since_us, min(window.until_us, known_us)), currency
+        ),
         studies=tuple(_studies(ledger.studies.studies(integration), window, now_us)),
         quality=accuracy.quality(ledger.labels, ledger.releases, asked),
         quality_before=accuracy.quality(

@@ -57,7 +57,7 @@ def objective_section(found: MonthFigures) -> Section:
     if at is not None and at.mean is not None:
         interval = between(at.interval, unit)
         rows.append(("Now", f"{figure(at.mean, unit)}" + (f", {interval}" if interval else "")))
-        rows.append(("Rests on", f"{plural(at.calls, 'call')} whose outcome is due"))
+        rows.append(("Rests on", f"{plural(at.calls, 'call')} whose outcome is due{_asked(found)}"))
     if at is not None:
         lead = standing_of(at)
     columns = (Column(""), Column("", wide=True))
@@ -66,6 +66,14 @@ def objective_section(found: MonthFigures) -> Section:
     blocks += _value_blocks(found)
     blocks += [_study_block(one, found) for one in found.studies]
     return Section("Objective and effect", lead, tuple(blocks))
+
+
+def _asked(found: MonthFigures) -> str:
+    """When the calls were asked that the figure rests on: that need not be the month."""
+    at, month = found.worth.standing, found.month
+    if at is None or at.asked.until_us <= at.asked.since_us:
+        return ""
+    return f", asked from {month.time_of(at.asked.since_us)} to {month.time_of(at.asked.until_us)}"
 
 
 def _amount(written: str) -> str:
@@ -108,10 +116,13 @@ def _value_blocks(found: MonthFigures) -> list[Block]:
 
 
 def _value_table(caption: str, value: Value, currency: str) -> Table:
-    interval = money_between(value.interval, value.currency)
+    moved = [money_between(value.interval, value.currency)]
+    if value.over_s:
+        moved.append(f"over {units.duration(value.over_s)}")
+    more = "more than the champion's calls would have cost" if value.basis == "rollout" else ""
     rows = [
-        ("Moved", money(value.moved, value.currency), interval),
-        ("Cost of the calls", money(value.cost, currency), ""),
+        ("Moved", money(value.moved, value.currency), ", ".join(one for one in moved if one)),
+        ("Cost of the calls", money(value.cost, currency), more),
         ("Return", money(value.net, value.currency), "moved less cost"),
         (
             "Basis",
