@@ -188,6 +188,15 @@ def test_the_limit_is_whose_interval_lies_above_it() -> None:
     assert (other.alarm, other.measure) == (True, "ks")
 
 
+def test_a_distance_above_its_limit_is_no_alarm_where_chance_may_have_made_it() -> None:
+    columns = [{"x": one_column(normal(300, seed=seed))} for seed in (1, 2)]
+
+    (found,) = drift(*columns, Limits(psi=0.0))
+
+    assert found.low == 0
+    assert not found.alarm
+
+
 def test_those_with_an_alarm_come_first_then_the_farthest() -> None:
     before = {name: one_column(normal(500, seed=9)) for name in "abc"}
     now = {

@@ -118,6 +118,16 @@ def test_bins_by_reference_quantiles_see_a_shift_that_equal_widths_do_not() -> N
     assert by_width.value < 0.01
 
 
+def test_a_value_that_comes_often_has_a_bin_of_its_own() -> None:
+    rng = np.random.default_rng(9)
+    before = np.where(rng.random(5000) < 0.6, 7.0, rng.normal(7, 3, 5000))
+    now = np.where(before == 7.0, 6.99, before)
+
+    found = m.psi(*binned(*paired(now, before)))
+
+    assert found.low > 1
+
+
 def test_the_distance_of_means_of_vectors_is_mahalanobis_and_its_test_hotellings() -> None:
     rng = np.random.default_rng(7)
     x, y = rng.normal(size=(300, 4)), rng.normal(size=(400, 4))

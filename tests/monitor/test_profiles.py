@@ -48,12 +48,15 @@ def test_few_numbers_are_kept_exactly_and_not_in_the_order_of_the_calls() -> Non
     values = normal(300)
 
     found = one_column(values, batch=100).numbers
+    at_once = one_column(values, batch=300).numbers
 
     spread = spread_of(found)
     assert spread is not None
     assert spread.points.tolist() == sorted(values)
     assert found is not None
     assert found.quantiles[1:] == np.sort(values).tobytes()
+    assert at_once is not None
+    assert at_once.quantiles == found.quantiles
 
 
 def test_merging_in_any_order_counts_everything_once() -> None:
@@ -160,13 +163,15 @@ def test_hostile_contexts_make_a_bounded_number_of_columns_and_no_error() -> Non
     for _ in range(100):
         deep = {"d": deep}
     contexts += [{"huge": 10**400, "deep": deep, "": ""}]
-    odd = msgspec.structs.replace(record(0, {}), context=b'{"a":1}],[{"b":2}')
+    contexts[0] = {"jane@doe.example": 1}
+    odd = msgspec.structs.replace(record(0, {}), context=b'{"a":1},{"b":2}')
 
     found = profiled(contexts)
-    profiler().add([odd, odd])
+    columns = {key.column for _, key in profiler().add([odd, record(1, {"c": 3})])}
 
     assert len(found) <= 300
     assert not any("@" in column for column in found)
+    assert columns == {"*", "c"}  # what is not one JSON value shifts nobody's columns
 
 
 def test_a_number_beyond_the_doubles_is_counted_as_not_finite() -> None:
