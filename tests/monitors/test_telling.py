@@ -23,6 +23,7 @@ from splice.core.alerts import Message
 from splice.core.errors import BusError
 from splice.monitor.rounds import Route, Telling
 from splice.monitor.telling import HELD_US, Pace, Teller
+from splice.ports.alerts import AlertFilter
 from splice.ports.notifiers import Channel, Notifier
 
 
@@ -164,6 +165,27 @@ def test_a_channel_that_is_away_keeps_no_other_from_being_told(house: House, web
     look(house, both)
 
     assert (away.asked, len(web.got)) == (1, 3)
+
+
+def test_a_thousand_pieces_of_news_for_one_channel_hide_none_for_another(
+    house: House, web: WebEnd
+) -> None:
+    house.apply(monitor())
+    house.telling = Telling((Route("mail"),))
+    house.after(1, 0.05)
+    (note,) = house.ledger.alerts.waiting_notes(["mail"])
+    many = tuple(msgspec.structs.replace(note, channel="oncall") for _ in range(1001))
+    house.ledger.alerts.forget(house.findings[0])
+    fresh = msgspec.structs.replace(house.ledger.alerts.alerts(AlertFilter())[0], revision=0)
+    house.ledger.alerts.save_alert(fresh, many)
+    busy = WebEnd()
+    busy.be_busy()
+    both = teller(house, notifier(busy), notifier(web))
+
+    look(house, both)
+    busy.close()
+
+    assert kinds(web) == [["opened"]]
 
 
 def test_a_message_that_is_not_wanted_makes_room_for_the_next(house: House, web: WebEnd) -> None:
