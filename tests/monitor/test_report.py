@@ -248,6 +248,12 @@ def test_a_month_that_is_not_over_says_so() -> None:
     assert "October 2026 is not over: this is as far as it came." in report_of(half).summary
 
 
+def test_a_month_to_come_has_not_begun() -> None:
+    future = msgspec.structs.replace(empty(), known_us=WINDOW.since_us - 1)
+
+    assert report_of(future).summary == ("October 2026 has not begun.",)
+
+
 @pytest.mark.parametrize(
     ("fields", "ask"),
     [

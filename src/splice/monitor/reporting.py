@@ -168,10 +168,7 @@ def figures_of(
         releases=tuple(traffic.breakdown(ledger.rollups, wanted, "release")),
         tried=tuple(traffic.tried(ledger.rollups, wanted)),
         callers=tuple(traffic.callers(ledger.rollups, wanted)),
-        # Of a month that is not over, so much of it as there was.
-        worth=value.worth(
-            ledger, declared, Window(window.since_us, min(window.until_us, known_us)), currency
-        ),
+        worth=value.worth(ledger, declared, _so_far(window, known_us), currency),
         studies=tuple(_studies(ledger.studies.studies(integration), window, now_us)),
         quality=accuracy.quality(ledger.labels, ledger.releases, asked),
         quality_before=accuracy.quality(
@@ -197,6 +194,11 @@ def _settled_us(release: Release, window: Window) -> int:
     """From when on all outcomes of the month are due."""
     slowest = max((one.matures_s for one in release.manifest.truths), default=0.0)
     return window.until_us + round(slowest * 1e6)
+
+
+def _so_far(window: Window, known_us: int) -> Window:
+    """Of a month that is not over, so much of it as there was."""
+    return Window(window.since_us, max(window.since_us, min(window.until_us, known_us)))
 
 
 def _studies(all_of_them: list[Study], window: Window, now_us: int) -> Iterator[Study]:

@@ -67,6 +67,8 @@ def report_of(found: MonthFigures) -> Report:
 def _summary(found: MonthFigures) -> list[str]:
     totals, month = found.totals, found.month
     said: list[str] = []
+    if found.known_us < month.window.since_us:
+        return [f"{month.name} has not begun."]
     if not found.closed:
         said.append(f"{month.name} is not over: this is as far as it came.")
     if found.waiting:
