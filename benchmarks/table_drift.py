@@ -16,7 +16,16 @@ Table = Mapping[tuple[str, int | str, str], float]
 
 def drift_markdown(table: Table) -> str:
     """One line a subject and load."""
-    heads = ["subject", "load", "seconds", "Splice is", "MB", "shifts found", "false alarms"]
+    heads = [
+        "subject",
+        "load",
+        "seconds",
+        "Splice is",
+        "CPU s",
+        "MB",
+        "shifts found",
+        "false alarms",
+    ]
     lines: list[list[str]] = []
     for load in dict.fromkeys(one for _, one, _ in table):
         for name in dict.fromkeys(one for one, _, _ in table):
@@ -25,6 +34,7 @@ def drift_markdown(table: Table) -> str:
             other = name not in (OURS, PROFILES)
             lines.append([
                 name, str(load), f"{seconds:.3g}", f"{times:.0f} times faster" if other else "",
+                f"{table[name, load, 'cpu_s']:.3g}",
                 f"{table[name, load, 'memory_mb']:,.0f}",
                 f"{table[name, load, 'shifts_found']:.0f}",
                 f"{table[name, load, 'false_alarms']:.0f}",

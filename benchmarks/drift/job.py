@@ -95,7 +95,7 @@ def run(plan: Plan, cache: Path) -> tuple[list[dict[str, object]], dict[str, obj
         for turn in range(plan.rounds):
             for name in plan.subjects:
                 told = _run(pythons[name], name, made)
-                for metric in ("seconds", "memory_mb"):
+                for metric in ("seconds", "cpu_s", "memory_mb"):
                     figures.setdefault((name, load, metric), []).append(told[metric])
                 flagged.setdefault(load, {})[name] = sorted(told["flagged"])
                 print(f"{turn + 1}  {name:16} {load:8} {told['seconds']:9.3f} s "
@@ -121,7 +121,7 @@ def _run(python: Path, name: str, made: tuple[Path, Path]) -> dict[str, object]:
 
 def rows_of(figures: Figures) -> list[dict[str, object]]:
     """The median of the rounds, as rows of the results file."""
-    units = {"seconds": "s", "memory_mb": "MB"}
+    units = {"seconds": "s", "cpu_s": "s", "memory_mb": "MB"}
     return [
         {
             "subject": name, "load": load, "metric": metric,

@@ -52,6 +52,8 @@ def test_floors_and_tables_tell_what_the_rows_say() -> None:
             {"subject": name, "load": "1Mx30", "metric": metric, "value": value}
             for name, metric, value in (
                 ("evidently", "seconds", 80.0), ("evidently", "memory_mb", 2400.0),
+                ("evidently", "cpu_s", 90.0), ("splice", "cpu_s", 3.0),
+                ("splice profiles", "cpu_s", 0.05),
                 ("splice", "seconds", 2.5), ("splice", "memory_mb", 400.0),
                 ("splice profiles", "seconds", 0.06), ("splice profiles", "memory_mb", 200.0),
             )
@@ -71,5 +73,7 @@ def test_floors_and_tables_tell_what_the_rows_say() -> None:
     assert list(kept.values()) == [False, True, True]
     assert "32 times faster than Evidently" in next(iter(kept))
     assert list(quicker.values()) == [True, True, True]
-    assert "| evidently | 1Mx30 | 80 | 32 times faster | 2,400 | 1 | 1 |" in drift_markdown(table)
+    assert "| evidently | 1Mx30 | 80 | 32 times faster | 90 | 2,400 | 1 | 1 |" in drift_markdown(
+        table
+    )
     assert "| normal | not moved | flagged |" in planted_markdown(meta, "1Mx30")
