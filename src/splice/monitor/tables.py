@@ -89,9 +89,7 @@ def profile_of(values: Values, *, open_words: bool = False) -> Profile:
     long = [text for text in values.words if is_text(text)]
     if long:
         every = [text for text in long for _ in range(values.words[text])]
-        profile.texts = texts_of(every[:: max(1, len(every) // _TEXTS)])
-        # Of the sample, but as many as they are.
-        profile.texts.count = len(every)
+        profile.texts = texts_of(every, most=_TEXTS)
     words = (
         {word: n for word, n in values.words.items() if not is_text(word)} if long else values.words
     )

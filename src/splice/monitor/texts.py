@@ -7,21 +7,32 @@ encoder. Of many texts only the mean and the spread of their vectors are kept.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 
 import numpy as np
 
 from splice.core.profiles import Numbers, Texts, Vectors
-from splice.monitor.sketches import Floats, Hashes, join_numbers, mixed, numbers_of
+from splice.monitor.sketches import (
+    FEW_VALUES,
+    Floats,
+    Hashes,
+    join_numbers,
+    mixed,
+    numbers_of,
+)
 
 Encode = Callable[[Sequence[str]], Sequence[Sequence[float]]]
 """Texts to vectors of one length: a sentence encoder."""
 
 DIMENSIONS = 16
 _TRIGRAMS = 1 << 12
-_MOST_BYTES = 4000
+_MOST_BYTES = 2000
 """Of a longer text only the beginning is looked at, but for its length."""
+MOST_LOOKED_AT = 512
+"""Texts of a batch that are looked at in full: each takes up to half a millisecond."""
+_PIECE = 128
 MOST_ENCODED = 32
 """Texts of a batch that an encoder reads: each takes it some milliseconds."""
 SPELLING = "trigrams-1"
@@ -29,38 +40,43 @@ MEANING = "encoder-1"
 _FIGURES = ("length", "unknown", "letters", "digits")
 
 
-def texts_of(texts: Sequence[str], encode: Encode | None = None) -> Texts:
-    """What texts were like."""
-    figures = np.array([_figures(text) for text in texts], np.float64).T.copy()
-    numbers = numbers_of(figures, [_few(row) for row in figures.tolist()])
-    sampled = texts[:: max(1, -(-len(texts) // MOST_ENCODED))]
+def texts_of(
+    texts: Sequence[str], encode: Encode | None = None, most: int = MOST_LOOKED_AT
+) -> Texts:
+    """What texts were like: all by their length, up to `most` of them, evenly spread, in full."""
+    looked_at = _spread(texts, most)
+    lengths = np.array([[len(text) for text in texts]], np.float64)
+    shares = np.array([_shares(text) for text in looked_at], np.float64).T.copy()
+    numbers = [one for rows in (lengths, shares) for one in numbers_of(rows, [*map(_few, rows)])]
     meaning = Vectors()
     if encode is not None:
-        encoded = np.array(encode(sampled), np.float64)
+        encoded = np.array(encode(_spread(texts, MOST_ENCODED)), np.float64)
         if encoded.ndim == 2:
             meaning = vectors_of(encoded @ _signs(encoded.shape[1]), MEANING)
-    return Texts(len(texts), *numbers, spelling=vectors_of(spelled(texts), SPELLING),
-                 meaning=meaning)  # fmt: skip
+    # In pieces: of all texts at once, what runs they have would fill the memory.
+    pieces = [looked_at[place : place + _PIECE] for place in range(0, len(looked_at), _PIECE)]
+    vectors = np.concatenate([spelled(piece) for piece in pieces])
+    return Texts(len(texts), *numbers, spelling=vectors_of(vectors, SPELLING), meaning=meaning)
 
 
-def _few(values: Sequence[float]) -> dict[float, int] | None:
-    if len(set(values)) > 20:
-        return None
-    counts: dict[float, int] = {}
-    for value in values:
-        counts[value] = counts.get(value, 0) + 1
-    return counts
+def _spread(texts: Sequence[str], most: int) -> Sequence[str]:
+    return texts[:: max(1, -(-len(texts) // most))]
 
 
-def _figures(text: str) -> tuple[float, float, float, float]:
-    """Length, and the shares of unreadable characters, letters and digits of its beginning."""
+def _few(row: Floats) -> dict[float, int] | None:
+    counts = Counter(row.tolist())
+    return dict(counts) if len(counts) <= FEW_VALUES else None
+
+
+def _shares(text: str) -> tuple[float, float, float]:
+    """The shares of unreadable characters, letters and digits of its beginning."""
     begin = text[:_MOST_BYTES]
     size = len(begin) or 1
     letters = sum(map(str.isalpha, begin))
     digits = sum(map(str.isdigit, begin))
     readable = sum(map(str.isprintable, begin)) + sum(map(begin.count, "\n\t\r"))
     unknown = size - readable + begin.count("\ufffd") if begin else 0
-    return len(text), unknown / size, letters / size, digits / size
+    return unknown / size, letters / size, digits / size
 
 
 def spelled(texts: Sequence[str]) -> Floats:
