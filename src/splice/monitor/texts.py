@@ -64,7 +64,8 @@ def _spread(texts: Sequence[str], most: int) -> Sequence[str]:
 
 
 def _few(row: Floats) -> dict[float, int] | None:
-    counts = Counter(row.tolist())
+    values: list[float] = row.tolist()
+    counts = Counter(values)
     return dict(counts) if len(counts) <= FEW_VALUES else None
 
 
