@@ -46,9 +46,9 @@ class Claude(splice.Conversation):
 
 
 class Brief(splice.Conversation):
-    """Talk by OpenAI's API, for a second at most."""
+    """Talk by OpenAI's API, for three seconds at most."""
 
-    deadline = "1 s"
+    deadline = "3 s"
     routes = [splice.LLM("a/m", retries=0)]
 
 

@@ -201,9 +201,10 @@ class Server:
         return found
 
     def memory(self) -> int:
-        """Bytes that the server and its workers hold in memory (Linux)."""
-        pages = [int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in self.pids()]
-        return sum(pages) * os.sysconf("SC_PAGE_SIZE")
+        """Bytes that the server and its workers hold in memory, without those of files (Linux)."""
+        counts = [Path(f"/proc/{pid}/statm").read_text().split() for pid in self.pids()]
+        pages = sum(int(resident) - int(of_files) for _, resident, of_files, *_ in counts)
+        return pages * os.sysconf("SC_PAGE_SIZE")
 
     def stop(self, seconds: float = 60.0) -> int:
         """SIGTERM; returns the exit code."""
