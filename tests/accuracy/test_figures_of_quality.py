@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 import sys
 from pathlib import Path
 
@@ -10,7 +11,19 @@ import numpy as np
 import pytest
 
 from splice.core.quality import Measured
-from splice.core.tallies import STEP, Errors, Places, Tally, bin_of, count_label, encode, read
+from splice.core.tallies import (
+    NO_SCORE,
+    STEP,
+    Errors,
+    Places,
+    Tally,
+    bin_of,
+    count_label,
+    decode,
+    encode,
+    merged,
+    read,
+)
 from splice.core.truths import PinnedTruth, Task
 from splice.monitor.classes import auc, binary_figures, bins_of, class_figures, unordered
 from splice.monitor.intervals import student
@@ -214,6 +227,33 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say(
 
     assert found
     assert {name: share for name, (share, _) in found.items() if share < least} == {}
+
+
+@pytest.mark.parametrize("spread", [3, 40, 280])
+def test_tallies_added_up_as_they_are_stored_are_those_added_cell_by_cell(spread: int) -> None:
+    rng = random.Random(spread)
+    parts, by_hand = [], Tally()
+    for _ in range(12):
+        part = Tally()
+        for _ in range(rng.randrange(60)):
+            place = rng.choice((NO_SCORE, rng.randint(-spread, spread)))
+            part.add_cell((place, rng.choice((-1, 0, 1)), rng.choice((0, 1))), rng.random())
+            part.count += 1
+        parts.append(part)
+        for cell, (count, total) in part.cells.items():
+            held = by_hand.cells.setdefault(cell, [0, 0])
+            held[0], held[1] = held[0] + count, held[1] + total
+        by_hand.count += part.count
+
+    found = merged([read(encode(part)) for part in parts])
+    one_by_one = Tally()
+    for part in parts:
+        one_by_one.merge(read(encode(part)))
+
+    assert found == by_hand
+    assert one_by_one == by_hand
+    assert [decode(encode(part)) for part in parts] == parts
+    assert decode(b"") == Tally()
 
 
 def test_a_truth_of_its_own_kind_is_counted_in_its_own_kind_only() -> None:

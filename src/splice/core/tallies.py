@@ -8,6 +8,7 @@ means are exact; two chances in one bin differ by at most 1.25 points of a hundr
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Sequence
 from typing import TypeAlias
 
@@ -25,12 +26,18 @@ NANO = 1_000_000_000
 OTHER = "…"
 MOST_CELLS = 5000
 """Of one tally; what would be one more is counted as class `OTHER`."""
+_LOOSE = 4
+"""Bins of a column for each cell in it, at the most."""
 _MOST_CLASS = 100  # characters of the name of a class
 
 Class: TypeAlias = "int | str"
 """1 and 0 where it happens or not, -1 where that is unknown; the name of a class, `""` likewise."""
 Cell: TypeAlias = "tuple[int, Class, Class]"
 """Bin of the chance, what was foretold, what happened."""
+
+
+_StoredCell: TypeAlias = "tuple[int, Class, Class, int, int]"
+"""A cell, its count, and the sum of its chances in billionths."""
 
 
 class Errors(msgspec.Struct, array_like=True):
@@ -130,6 +137,16 @@ class Places(msgspec.Struct, array_like=True):
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
+class Column(msgspec.Struct, array_like=True):
+    """Cells of one thing foretold and one truth, over bins that follow each other."""
+
+    said: Class
+    true: Class
+    first: int  # bin
+    counts: list[int]
+    totals: list[int]
+
+
 class Stored(msgspec.Struct, array_like=True):
     """A tally as it is stored: many can be added up without making each of them.
 
@@ -139,11 +156,12 @@ class Stored(msgspec.Struct, array_like=True):
     count: int = 0
     unread: int = 0
     contradicted: int = 0
-    cells: list[tuple[int, Class, Class, int, int]] = []
+    cells: list[_StoredCell] = []
     errors: Errors | None = None
     places: Places | None = None
     good: int = 0
     unscored: int = 0
+    columns: list[Column] = []
 
 
 _decoder = msgspec.msgpack.Decoder(Stored)
@@ -178,19 +196,20 @@ class Tally(msgspec.Struct):
 
     def merge(self, other: Stored) -> None:
         """All of the other's, too."""
+        self.merge_all_but_columns(other)
+        for column in other.columns:
+            numbered = enumerate(zip(column.counts, column.totals, strict=True), column.first)
+            more = [(at, column.said, column.true, n, total) for at, (n, total) in numbered if n]
+            _add_cells(self.cells, more)
+
+    def merge_all_but_columns(self, other: Stored) -> None:
+        """The same, but for what `merged` adds up on its own."""
         self.count += other.count
         self.unread += other.unread
         self.contradicted += other.contradicted
         self.good += other.good
         self.unscored += other.unscored
-        cells = self.cells
-        for place, said, true, count, total in other.cells:
-            held = cells.get((place, said, true))
-            if held is None:
-                cells[place, said, true] = [count, total]
-            else:
-                held[0] += count
-                held[1] += total
+        _add_cells(self.cells, other.cells)
         if other.errors is not None:
             self.errors = self.errors or Errors()
             self.errors.merge(other.errors)
@@ -199,15 +218,68 @@ class Tally(msgspec.Struct):
             self.places.merge(other.places)
 
 
+def merged(some: Sequence[Stored]) -> Tally:
+    """One tally of many: many times quicker than to add up cell by cell."""
+    tally = Tally()
+    columns: dict[tuple[Class, Class], list[Column]] = {}
+    for one in some:
+        tally.merge_all_but_columns(one)
+        for column in one.columns:
+            columns.setdefault((column.said, column.true), []).append(column)
+    for (said, true), alike in columns.items():
+        first = min(one.first for one in alike)
+        length = max(one.first + len(one.counts) for one in alike) - first
+        counts, totals = [0] * length, [0] * length
+        for one in alike:
+            start, end = one.first - first, one.first - first + len(one.counts)
+            counts[start:end] = map(operator.add, counts[start:end], one.counts)
+            totals[start:end] = map(operator.add, totals[start:end], one.totals)
+        found = zip(range(first, first + length), counts, totals, strict=True)
+        _add_cells(tally.cells, [(at, said, true, n, total) for at, n, total in found if n])
+    return tally
+
+
+def _add_cells(cells: dict[Cell, list[int]], more: list[_StoredCell]) -> None:
+    for place, said, true, count, total in more:
+        held = cells.get((place, said, true))
+        if held is None:
+            cells[place, said, true] = [count, total]
+        else:
+            held[0] += count
+            held[1] += total
+
+
 def encode(tally: Tally) -> bytes:
-    """As it is stored."""
-    cells = [(*cell, count, total) for cell, (count, total) in tally.cells.items()]
+    """As it is stored: cells whose bins lie close as columns, the others one by one."""
+    by_kind: dict[tuple[Class, Class], dict[int, list[int]]] = {}
+    for (place, said, true), held in tally.cells.items():
+        by_kind.setdefault((said, true), {})[place] = held
+    cells: list[_StoredCell] = []
+    columns: list[Column] = []
+    for (said, true), bins in by_kind.items():
+        apart = bins.pop(NO_SCORE, None)
+        if apart is not None:
+            cells.append((NO_SCORE, said, true, *_pair(apart)))
+        if not bins:
+            continue
+        first, last = min(bins), max(bins)
+        if last - first < _LOOSE * len(bins):
+            held_all = [bins.get(place, (0, 0)) for place in range(first, last + 1)]
+            columns.append(
+                Column(said, true, first, [n for n, _ in held_all], [t for _, t in held_all])
+            )
+        else:
+            cells += [(place, said, true, *_pair(held)) for place, held in bins.items()]
     return msgspec.msgpack.encode(
         Stored(
             tally.count, tally.unread, tally.contradicted, cells, tally.errors, tally.places,
-            tally.good, tally.unscored,
+            tally.good, tally.unscored, columns,
         )
     )  # fmt: skip
+
+
+def _pair(held: Sequence[int]) -> tuple[int, int]:
+    return held[0], held[1]
 
 
 def read(stored: bytes) -> Stored:
@@ -217,11 +289,7 @@ def read(stored: bytes) -> Stored:
 
 def decode(stored: bytes) -> Tally:
     """As it was encoded; empty bytes are an empty tally."""
-    s = read(stored)
-    cells = {(bin_, said, true): [count, total] for bin_, said, true, count, total in s.cells}
-    return Tally(
-        s.count, s.unread, s.contradicted, cells, s.errors, s.places, s.good, s.unscored
-    )  # fmt: skip
+    return merged([read(stored)])
 
 
 def bin_of(score: float | None) -> int:

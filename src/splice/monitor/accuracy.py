@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 
 import msgspec
@@ -10,7 +11,7 @@ from splice.core.quality import Counts, Quality, QualityWanted
 from splice.core.release import Manifest, Release
 from splice.core.rollout import HOLDOUT, SHADOW
 from splice.core.rollups import Window
-from splice.core.tallies import Tally, read
+from splice.core.tallies import merged
 from splice.core.truths import PinnedTruth
 from splice.core.units import duration_text
 from splice.monitor import cbpe
@@ -19,8 +20,10 @@ from splice.monitor.classes import Bin, bins_of
 from splice.ports.labels import LabelStore, Tallied
 from splice.ports.stores import ReleaseStore
 
-HISTORY_S = 366 * 86_400
-"""How long before a window labels may be that calibrate the chances of its calls."""
+HISTORY_S = 90 * 86_400
+"""How long before a window calls may be, besides as long as a truth takes, whose labels calibrate
+the chances of its calls."""
+_ENOUGH, _ENOUGH_OF_A_KIND = 10_000, 300
 _EARLY = (
     "Outcomes of calls that are not due yet are reckoned with: those that come early are not like "
     "the rest."
@@ -42,7 +45,8 @@ def quality(labels: LabelStore, releases: ReleaseStore, wanted: QualityWanted) -
 
 def over_time(labels: LabelStore, releases: ReleaseStore, wanted: QualityWanted) -> list[Quality]:
     """The same by day asked (UTC), oldest first; days without calls are left out."""
-    return list(quality(labels, releases, msgspec.structs.replace(wanted, by="day")).parts)
+    by_day = msgspec.structs.replace(wanted, by="day", estimates=False)
+    return list(quality(labels, releases, by_day).parts)
 
 
 def usual_window(releases: ReleaseStore, integration: str, outcome: str, now_us: int) -> Window:
@@ -99,7 +103,7 @@ class _Reader:
             note = f"No truth{named} is declared: truth = splice.Truth(…) says what is right."
             return Quality(wanted.integration, wanted.window, notes=(note,))
         estimates = truth.binary and wanted.estimates
-        past = self._rows("", HISTORY_S if estimates else 0)
+        past = self._rows("", HISTORY_S + math.ceil(truth.matures_s) if estimates else 0)
         history = _History(past, self._releases) if estimates else None
         mine = self._mine(self._rows(wanted.segment) if wanted.segment else past)
         rows = [row for row in mine if _alike(row.truth, truth)]
@@ -148,18 +152,17 @@ class _Reader:
         truth = self._truth
         assert truth is not None  # noqa: S101 - as above
         waiting: list[Row] = [row for row in rows if not (row.mature and truth.absent is False)]
-        asked: dict[str, Tally] = {}
-        told: dict[str, Tally] = {}
+        by_model: dict[str, list[Row]] = {}
         for row in waiting:
-            model = history.model(row.tallied)
-            asked.setdefault(model, Tally()).merge(row.asked)
-            told.setdefault(model, Tally()).merge(row.told)
-        if not asked:
+            by_model.setdefault(history.model(row.tallied), []).append(row)
+        if not by_model:
             return None
         # Calls of several models: each is calibrated by its own past, which one estimate of all
         # cannot say; the model with the most calls is the one that is told.
-        model = max(asked, key=lambda one: asked[one].count)
-        calls = cbpe.unlabelled(asked[model].cells, told[model].cells)
+        model = max(by_model, key=lambda one: sum(row.asked.count for row in by_model[one]))
+        asked = merged([row.asked for row in by_model[model]])
+        told = merged([row.told for row in by_model[model]])
+        calls = cbpe.unlabelled(asked.cells, told.cells)
         count = sum(one.calls for one in calls)
         if not count:
             return None
@@ -169,7 +172,7 @@ class _Reader:
             f"by {sum(one.count for one in bins):g} labels of {model or 'the same model'}. It is "
             "right as long as chances mean what they meant then: it cannot see concept drift."
         ]
-        if len(asked) > 1:
+        if len(by_model) > 1:
             notes.append("Calls of other models in the window are left out of it.")
         return Quality(
             integration=self._wanted.integration,
@@ -198,7 +201,7 @@ class _Reader:
             if own is None:
                 continue
             mature = one.key.start_s + own.bucket_s + own.matures_s <= now_s
-            found.append(Row(one, own, mature, read(one.asked), read(one.told)))
+            found.append(Row(one, own, mature=mature))
         return found
 
     def _own(self, number: int) -> PinnedTruth | None:
@@ -269,10 +272,26 @@ class _History:
 
     def of(self, model: str) -> list[Bin]:
         """Its labelled calls by bin of their chance."""
-        rows = self._rows.get(model, [])
         if model not in self._bins:
-            self._bins[model] = bins_of(told_of(rows[0].truth, rows).cells) if rows else []
+            self._bins[model] = self._read(self._rows.get(model, []))
         return self._bins[model]
+
+    @staticmethod
+    def _read(rows: list[Row]) -> list[Bin]:
+        """Of the newest calls, as many as make a calibration sharp; of all where one is rare."""
+        rows.sort(key=lambda row: -row.tallied.key.start_s)
+        some: list[Row] = []
+        count = 0
+        for row in rows:
+            some.append(row)
+            count += row.told.count
+            if count >= _ENOUGH:
+                break
+        bins = bins_of(told_of(some[0].truth, some).cells) if some else []
+        rare = min(sum(one.yes for one in bins), sum(one.no for one in bins))
+        if rare < _ENOUGH_OF_A_KIND and len(some) < len(rows):
+            return bins_of(told_of(rows[0].truth, rows).cells)
+        return bins
 
 
 def _first_route(manifest: Manifest, variant: str) -> str:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-
-import msgspec
+from functools import cached_property
 
 from splice.core.quality import By, Counts, Measured
-from splice.core.tallies import NO_SCORE, Class, Stored, Tally
+from splice.core.tallies import NO_SCORE, Class, Stored, Tally, merged, read
 from splice.core.truths import PinnedTruth, Task
 from splice.monitor.classes import binary_figures, class_figures
 from splice.monitor.numbers import ranking_figures, rating_figures, regression_figures
@@ -17,14 +16,23 @@ from splice.ports.labels import Tallied
 _DAY_S = 86_400
 
 
-class Row(msgspec.Struct):
+class Row:
     """Calls of one bucket, release, variant and segment, with the truth that they have."""
 
-    tallied: Tallied
-    truth: PinnedTruth
-    mature: bool
-    asked: Stored
-    told: Stored
+    def __init__(self, tallied: Tallied, truth: PinnedTruth, *, mature: bool) -> None:
+        self.tallied = tallied
+        self.truth = truth
+        self.mature = mature
+
+    @cached_property
+    def asked(self) -> Stored:
+        """Of every answered call; read when it is asked for, for most rows of a past are not."""
+        return read(self.tallied.asked)
+
+    @cached_property
+    def told(self) -> Stored:
+        """Of those with a label."""
+        return read(self.tallied.told)
 
 
 def parts_of(rows: Sequence[Row], by: By) -> list[tuple[str, list[Row]]]:
@@ -71,20 +79,21 @@ def counts_of(rows: Sequence[Row], truth: PinnedTruth) -> Counts:
 
 def told_of(truth: PinnedTruth, rows: Sequence[Row]) -> Tally:
     """What is known of these calls; with a lossy feedback, of all of them."""
-    told = Tally()
-    for row in rows:
-        told.merge(row.told)
-        if row.mature and truth.task is Task.CLASSIFICATION and row.truth.absent is not None:
-            told.merge(_absent(row))
+    told = merged([row.told for row in rows])
+    if truth.task is Task.CLASSIFICATION:
+        silent = [row for row in rows if row.mature and row.truth.absent is not None]
+        if silent:
+            told.merge(_absent(silent))
     return told
 
 
-def _absent(row: Row) -> Stored:
-    """Cells of the mature calls that no outcome came for, as what that means."""
-    absent = row.truth.absent
-    true: Class = 0 if row.truth.binary else str(absent)
-    left = {(place, said): [count, total] for place, said, _, count, total in row.asked.cells}
-    for place, said, _, count, total in row.told.cells:
+def _absent(rows: Sequence[Row]) -> Stored:
+    """The mature calls that no outcome came for, as what that means."""
+    truth = rows[0].truth
+    true: Class = 0 if truth.binary else str(truth.absent)
+    asked = merged([row.asked for row in rows])
+    left = {(place, said): list(held) for (place, said, _), held in asked.cells.items()}
+    for (place, said, _), (count, total) in merged([row.told for row in rows]).cells.items():
         held = left.get((place, said))
         if held is not None:
             held[0] -= count
