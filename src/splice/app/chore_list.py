@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from splice.app.alerting import chores_of_monitors
+from splice.app.archiving import chores_of_archive
 from splice.app.chores import Chore
 from splice.app.labelling import chores_of_labels
 from splice.app.rolling import chores_of_rollups
@@ -13,6 +14,7 @@ from splice.app.wiring import Services
 def chores_of(services: Services) -> list[Chore]:
     """The chores, in no particular order; those of an extra that is not installed are left out."""
     return [
+        *chores_of_archive(services.settings, services.stores.archives),
         *chores_of_labels(services),
         *chores_of_monitors(services),
         *chores_of_rollups(services),

@@ -74,6 +74,13 @@ class LedgerSettings(Section, frozen=True):
     spool: str = ".splice/spool"
     """Folder for records that the ledger cannot take for the moment."""
 
+    keep: Annotated[str, Meta(pattern=r"^([1-9]\d{0,4} ?d)?$")] = ""
+    """How long calls stay in the ledger, in days (`"90 d"`); older ones move to Parquet files, a
+    day at a time. Empty: for good. Needs splice-ai[archive]. Rollups, outcomes and labels stay."""
+
+    archive: str = ".splice/archive"
+    """Folder of those files. Where several hosts share a ledger, they must share this folder."""
+
     def __repr__(self) -> str:
         return "LedgerSettings(…)"  # its URL may hold a password
 

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import msgspec
 
 from splice.adapters.spools.files import FileSpool
+from splice.app.archiving import WithArchive, files_of
 from splice.app.clock import Ids
 from splice.app.gating import features_of, permits_of, validator_of
 from splice.app.hosts import close as close_hosts
@@ -34,6 +35,7 @@ from splice.engine.reuse import Reuse
 from splice.engine.routing.balanced import Balanced
 from splice.engine.spend import Purse
 from splice.ports.alerts import AlertStore
+from splice.ports.archives import ArchiveList
 from splice.ports.audit import AuditLog
 from splice.ports.caches import Cache, SemanticCache
 from splice.ports.events import DeadLetterStore, EventStore, OutboxStore, QueueStore
@@ -49,7 +51,7 @@ from splice.ports.pipelines import PipelineStore
 from splice.ports.promotions import PromotionStore
 from splice.ports.rollups import RollupStore
 from splice.ports.runtimes import ModelRuntime
-from splice.ports.stores import ModelStore, OutcomeStore, RecordStore, ReleaseStore
+from splice.ports.stores import ModelStore, OutcomeStore, ReleaseStore
 from splice.ports.studies import StudyStore
 from splice.ports.telemetry import Tracer
 from splice.ports.validations import ValidationStore
@@ -66,7 +68,10 @@ class Stores:
         scheme = settings.ledger_url.partition(":")[0].partition("+")[0]
         open_ledger = plugin("ledgers", scheme, f"splice-ai[{scheme}]")
         self._ledger: Any = open_ledger(settings.ledger_url, settings.path(settings.models.store))
-        self.records: RecordStore = self._ledger.records
+        self.archives: ArchiveList = self._ledger.archives
+        self.records = WithArchive(
+            self._ledger.records, self.archives, lambda: files_of(settings, self.archives)
+        )
         self.outcomes: OutcomeStore = self._ledger.outcomes
         self.releases: ReleaseStore = self._ledger.releases
         self.models: ModelStore = self._ledger.models

@@ -53,6 +53,9 @@ def list_(
     release: Annotated[int | None, typer.Option(help="Only by this release.")] = None,
     before: Annotated[str | None, typer.Option(help="Only older than this call: pages.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 20,
+    archived: Annotated[
+        bool, typer.Option("--archived", help="Of those that moved to the archive.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """List recorded calls, newest first."""
@@ -62,7 +65,8 @@ def list_(
         before_id=before, limit=limit,
     )  # fmt: skip
     with stores() as (settings, opened):
-        records = opened.records.find(wanted)
+        find = opened.records.find_archived if archived else opened.records.find
+        records = find(wanted)
         currency = settings.cost.currency
     if json:
         as_json([call_of(record, [], currency) for record in records])

@@ -8,6 +8,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from splice.adapters.ledgers.alerts import SqlAlerts
+from splice.adapters.ledgers.archives import SqlArchives
 from splice.adapters.ledgers.audit import SqlAudit
 from splice.adapters.ledgers.blobs import Blobs
 from splice.adapters.ledgers.database import Database
@@ -56,6 +57,7 @@ class Ledger:
         self.labels = SqlLabels(database, self.records)
         self.studies = SqlStudies(database)
         self.alerts = SqlAlerts(database)
+        self.archives = SqlArchives(database, self.records)
 
     def migrate(self) -> None:
         """Bring the schema up to date, one process at a time."""

@@ -1,0 +1,1 @@
+"""Archives of calls: one file format a module."""
