@@ -22,7 +22,7 @@ from splice.ports.studies import StudyStore
 
 log = logging.getLogger("splice.studies")
 
-LIMIT = 10_000
+LIMIT = 50_000
 """Calls of a kind, and outcomes, that are looked at before how far that was is stored."""
 
 _AT_ONCE = 500  # units in one transaction

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import msgspec
-from sqlalchemy import Connection, Select, select, tuple_
+from sqlalchemy import Connection, Select, func, select, tuple_
 
 from splice.adapters.ledgers.database import Database
 from splice.adapters.ledgers.figures import NOT_ASKED
@@ -18,7 +18,7 @@ from splice.core.rollout import SHADOW
 from splice.core.spans import CROSSED, Came, Progress, Sought, Span, Touched, Unit
 
 _AT_ONCE = 400  # ids in one statement
-_PAGE = 5_000  # calls in memory at once
+_PAGE = 20_000  # calls in memory at once
 _DAY_US = 86_400_000_000
 
 Told: TypeAlias = "tuple[int, int, float]"
@@ -93,14 +93,24 @@ class Reading:
     def _swept(self, progress: Progress) -> Progress:
         """Once a day the last day is looked at again: a spool may bring calls hours late."""
         span, now = self._span, self._now_us
-        start = max(progress.swept_us, span.since_us)
         if not progress.sweep_at_us:
-            return msgspec.structs.replace(progress, swept_us=start, sweep_at_us=now)
+            return self._begun(progress)
         if now < progress.sweep_at_us + _DAY_US or progress.asked_us < now - span.lag_us - _DAY_US:
             return progress  # it was done, or there is so much new that it is not its turn
         return msgspec.structs.replace(
-            progress, asked_us=start, nameless_new=0, sweep_at_us=now,
-            swept_us=max(start, now - _DAY_US),
+            progress, asked_us=progress.swept_us, nameless_new=0, sweep_at_us=now,
+            swept_us=max(progress.swept_us, now - _DAY_US),
+        )  # fmt: skip
+
+    def _begun(self, progress: Progress) -> Progress:
+        """Where a span is new: every unit will be counted from now on, by what is known now."""
+        span, now = self._span, self._now_us
+        waits = {one.matures_us for one in span.outcomes if one.matures_us}
+        with self._database.read() as connection:
+            top = connection.execute(select(func.max(outcomes.c.id))).scalar() or 0
+        return msgspec.structs.replace(
+            progress, swept_us=span.since_us, sweep_at_us=now, outcome=top, looked_us=now,
+            due={str(one): now - one - span.lag_us for one in waits},
         )  # fmt: skip
 
     def _asked(self, since_us: int, until_us: int, limit: int) -> tuple[list[LedgerRow], int]:
@@ -146,7 +156,7 @@ class Reading:
     def counted(self, names: Sequence[str]) -> list[Unit]:
         """Units as they are now; those without calls in the span are left out."""
         found: dict[str, Unit] = {}
-        for some in _parts(list(names), 100):
+        for some in _parts(list(names)):
             self._count(some, found)
         return [one for one in found.values() if one.calls]
 
