@@ -24,7 +24,6 @@ _ENDED = {
     "failed": "$bad",
 }  # fmt: skip
 _COLOURS = ["$plot-1", "$plot-2", "$plot-4"]
-_TIME = "%Y-%m-%d %H:%M"
 
 
 def specs() -> dict[str, Spec]:
@@ -63,7 +62,10 @@ def _y(field: str, title: str, unit: str, **more: Any) -> alt.Y:
 
 
 def _tip(fields: dict[str, tuple[str, str]]) -> list[alt.Tooltip]:
-    when = alt.Tooltip("t:T", title="From", format=_TIME, formatType="utc")
+    # No text: of the nearest point Vega-Lite knows numbers and moments only.
+    when = alt.Tooltip(
+        "t:T", timeUnit="utcyearmonthdatehoursminutes", title="From (UTC)", format="%Y-%m-%d %H:%M"
+    )
     return [when, *(alt.Tooltip(f"{n}:Q", title=t, format=f) for n, (t, f) in fields.items())]
 
 
@@ -91,7 +93,7 @@ def _hover(fields: dict[str, tuple[str, str]]) -> alt.Chart:
 def _marks() -> Any:  # a layer
     base = alt.Chart(alt.NamedData("marks")).encode(x=_x())
     tip = [
-        alt.Tooltip("t:T", title="At", format=_TIME, formatType="utc"),
+        alt.Tooltip("at:N", title="At (UTC)"),
         alt.Tooltip("text:N", title="What"),
         alt.Tooltip("by:N", title="By"),
         alt.Tooltip("why:N", title="Why"),

@@ -16,7 +16,7 @@ from pathlib import Path
 
 BUNDLE, SPECS = "vega.js", "charts.json"
 
-_EXPORTS = "window.vegaEmbed = vegaEmbed; window.vega = vega; window.vegaLite = vegaLite;"
+_EXPORTS = "window.vegaEmbed = vegaEmbed;"
 _PATIENCE_S = 120
 
 

@@ -57,6 +57,10 @@
     place.replaceChildren(made);
   }
 
+  function dated(one) {
+    return { ...one, at: new Date(one.t).toISOString().slice(0, 16).replace("T", " ") };
+  }
+
   // A brush over a chart makes its stretch the time of the page.
   function brushed(view, place) {
     let chosen = null;
@@ -91,10 +95,10 @@
       const whole = {
         $schema: "https://vega.github.io/schema/vega-lite/v6.json",
         ...filled(spec, { since: String(given.span[0]), until: String(given.span[1]) }),
-        datasets: { points, marks: figures.marks || given.marks },
+        datasets: { points: points.map(dated), marks: (figures.marks || given.marks).map(dated) },
       };
       const result = await window.vegaEmbed(place, whole, {
-        mode: "vega-lite", renderer: "canvas", ast: true, actions: false, defaultStyle: false,
+        mode: "vega-lite", renderer: "canvas", ast: true, actions: false, logLevel: 1, defaultStyle: false,
         config: config(),
         tooltip: { disableDefaultStyle: true, theme: "page", id: "vg-tooltip-element" },
       });
@@ -123,6 +127,9 @@
     await draw();
   }
 
-  start().catch(() => places.forEach((one) => told(one, "The chart could not be drawn; the table beneath has its figures.")));
+  start().catch((error) => {
+    console.error(error);
+    places.forEach((one) => told(one, "The chart could not be drawn; the table has its figures."));
+  });
   document.addEventListener("themechange", () => { if (given) draw(); });
 })();
