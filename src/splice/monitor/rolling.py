@@ -61,12 +61,13 @@ class Roller:
         Raises:
             StoreError: The ledger could not be read or written; nothing of the batch was added.
         """
-        # After a refusal as few as there can be, that only those suffer that are to blame.
+        # After a refusal as few as there can be, and their counts alone, so that only those
+        # suffer that are to blame.
         batch = self._store.take(1 if self._refused else BATCH)
         if batch is None:
             return False
         rolled = fold(batch)
-        if self._profiles is not None:
+        if self._profiles is not None and not self._refused:
             _profile(batch, rolled, self._profiles)
         try:
             if self._refused >= _TRIES:
