@@ -10,6 +10,7 @@ from markupsafe import Markup
 from splice.console import units
 from splice.console.assets import Assets
 from splice.console.sparks import spark
+from splice.core.monitors import PinnedMonitor
 
 
 def environment(assets: Assets) -> jinja2.Environment:
@@ -22,20 +23,22 @@ def environment(assets: Assets) -> jinja2.Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    made.filters.update(
-        count=units.count,
-        share=units.share,
-        duration=units.duration,
-        micros=units.micros,
-        amount=units.amount,
-        cost=units.cost,
-        score=units.score,
-        moment=units.moment,
-        machine=units.machine,
-        digits=units.digits,
-        when=_when,
-        figure=_figure,
-    )
+    filters: dict[str, Any] = {
+        "count": units.count,
+        "share": units.share,
+        "duration": units.duration,
+        "micros": units.micros,
+        "amount": units.amount,
+        "cost": units.cost,
+        "score": units.score,
+        "moment": units.moment,
+        "machine": units.machine,
+        "digits": units.digits,
+        "when": _when,
+        "figure": _figure,
+        "measured": _measured,
+    }
+    made.filters.update(filters)
     used: dict[str, Any] = {
         "asset": assets.path,
         "spark": spark,
@@ -62,3 +65,17 @@ _SHORT = {"auc": "AUC", "mae": "MAE", "rmse": "RMSE", "mape": "MAPE", "ndcg": "N
 def _figure(name: str) -> str:
     """The name of a figure of quality as people write it."""
     return _SHORT.get(name, name.replace("_", " "))
+
+
+def _measured(value: float | None, asked: PinnedMonitor) -> str:
+    """What a monitor measured or is bound by, in the unit of its figure; of a ratio it has none."""
+    if asked.against_s is None or asked.kind == "drift":
+        if asked.kind == "latency":
+            return units.duration(value)
+        if asked.kind == "share":
+            return units.share(value)
+        if asked.kind == "cost":
+            return units.amount(value)
+        if asked.kind == "traffic":
+            return units.count(value)
+    return units.score(value)
