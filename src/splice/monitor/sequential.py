@@ -187,6 +187,11 @@ def mismatch(observed: Sequence[int], shares: Sequence[float]) -> float:
     return min(1.0, math.exp(-max(0.0, log_factor)))
 
 
+def spread(one: Moments) -> float:
+    """The variance of the units' parts in the mean of a call; 0 where all calls are alike."""
+    return 0.0 if one.ratio is None else _own(one, one.ratio)
+
+
 def _log_beta(values: Sequence[float]) -> float:
     return math.fsum(map(math.lgamma, values)) - math.lgamma(math.fsum(values))
 
@@ -200,8 +205,11 @@ def _few(control: Moments, treated: Moments) -> bool:
 
 def _own(one: Moments, mean: float) -> float:
     """The variance of a unit's part in the mean: of (y - mean n) / the mean n."""
-    spread = one.covariance(0, 0) - 2 * mean * one.covariance(0, 1) + mean**2 * one.covariance(1, 1)
-    return max(0.0, spread) / one.mean(1) ** 2
+    parts = (one.covariance(0, 0), mean**2 * one.covariance(1, 1))
+    left = math.fsum((*parts, -2 * mean * one.covariance(0, 1)))
+    if left <= 1e-12 * (math.fsum(parts) + one.mean(0) ** 2):  # what is left are roundings
+        return 0.0
+    return left / one.mean(1) ** 2
 
 
 def _with(one: Moments, mean: float, column: int) -> float:
