@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from seeded import TOML, Seeded, seed
+from seeded import ORDERS, TOML, Seeded, seed
 
 from splice.testing.project import Project, Server
 
@@ -38,5 +38,15 @@ def empty(tmp_path: Path) -> Iterator[Server]:
     """A server of a project without any integration."""
     made = Project(tmp_path / "empty", "[project]\nmodules = []\n")
     made.declare("")
+    with made.serve() as server:
+        yield server
+
+
+@pytest.fixture
+def orders(tmp_path: Path) -> Iterator[Server]:
+    """A server of a project of its own, for tests that ask calls."""
+    toml = '[project]\napply = "new"\n[ledger]\nflush_interval_ms = 1\n'
+    made = Project(tmp_path / "orders", toml)
+    made.declare(ORDERS)
     with made.serve() as server:
         yield server

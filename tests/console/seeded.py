@@ -146,6 +146,31 @@ class DeliveryEta(splice.Integration):
     def decide(self, parcel: Parcel, prediction: splice.Prediction) -> Eta:
         return Eta(prediction.value)
 '''
+ORDERS = '''
+import splice
+
+
+class Order(splice.Request):
+    customer: splice.Entity
+    amount: float
+
+
+class Risk(splice.Reply):
+    risk: float
+
+
+class Orders(splice.Integration):
+    """Find the orders that will not be paid."""
+
+    routes = [splice.Rule(lambda context: 0.5)]
+
+    def decide(self, order: Order, prediction: splice.Prediction) -> Risk:
+        return Risk(prediction.score)
+
+
+class Refunds(Orders):
+    """Find the refunds that are not due."""
+'''
 PROMPT = "## system\nSort tickets.\n\n## user\n{{text}}\n"
 ROLLOUT = 'rollout = splice.Rollout(challenger=splice.Rule(boosted), share="30 %")'
 HOSTILE = '<script>document.title="owned"</script><img src=x onerror=document.title="owned">'

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import re
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -208,18 +206,15 @@ def test_the_theme_is_kept_and_charts_follow_it(page: Page) -> None:
     assert page.evaluate("() => getComputedStyle(document.body).backgroundColor") != light
 
 
-def test_calls_appear_live_as_they_are_answered(page: Page, console: Server) -> None:
-    page.goto("/console/live?integration=delivery-eta")
-    expect(page.locator("#state")).to_have_text("watching")
-    body = json.dumps({"parcel": "<b>parcel-live</b>", "kilos": 3}).encode()
-    asked = urllib.request.Request(
-        f"{console.url}/v1/integrations/delivery-eta/calls", body,
-        {"content-type": "application/json"},
-    )  # fmt: skip
+def test_calls_appear_live_as_they_are_answered(page: Page, orders: Server) -> None:
+    page.goto(f"{orders.url}/console/live?integration=orders")
+    expect(page.locator("#state")).to_have_text("watching", timeout=PATIENCE_MS)
 
-    with urllib.request.urlopen(asked) as answer:
-        call_id = json.load(answer)["call_id"]
+    answer = orders.post(
+        "/v1/integrations/orders/calls", {"customer": "<b>parcel-live</b>", "amount": 5}
+    )
 
+    call_id = answer.json["call_id"]
     row = page.locator(f'tr[data-id="{call_id}"]')
     expect(row).to_contain_text("<b>parcel-live</b>", timeout=PATIENCE_MS)
     assert page.locator("#tail b").count() == 0

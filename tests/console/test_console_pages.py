@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import pyarrow.parquet
 import pytest
-from seeded import DAY_US, HOSTILE, Seeded
+from seeded import DAY_US, HOSTILE, ORDERS, Seeded
 from starlette.testclient import TestClient
 
 import splice
@@ -311,33 +311,6 @@ def test_a_page_of_another_name_gets_nothing_without_a_key(console: Server) -> N
     assert refused.status == 403
     assert "fraud-screening" not in refused.body.decode()
     assert here.status == 200
-
-
-ORDERS = '''
-import splice
-
-
-class Order(splice.Request):
-    customer: splice.Entity
-    amount: float
-
-
-class Risk(splice.Reply):
-    risk: float
-
-
-class Orders(splice.Integration):
-    """Find the orders that will not be paid."""
-
-    routes = [splice.Rule(lambda context: 0.5)]
-
-    def decide(self, order: Order, prediction: splice.Prediction) -> Risk:
-        return Risk(prediction.score)
-
-
-class Refunds(Orders):
-    """Find the refunds that are not due."""
-'''
 
 
 def _orders(folder: Path) -> Path:
