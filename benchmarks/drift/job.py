@@ -150,7 +150,7 @@ def _meta(
     return {
         "rounds": plan.rounds,
         "subjects": {
-            name: {"about": _ABOUT[name], "versions": versions(pythons[name], _PACKAGES)}
+            name: {"configuration": _ABOUT[name], "versions": versions(pythons[name], _PACKAGES)}
             for name in plan.subjects
         },
         "planted": {"shifted": list(SHIFTED), "unshifted": list(UNSHIFTED)},
