@@ -42,7 +42,7 @@ def cover(window: Window, kept: Mapping[str, int], least_s: int = MINUTE_S) -> C
     first, last = edge(since_s), edge(until_s - 1)
     low, high = since_s // first * first, -(-until_s // last) * last
     spans = [span for span in (DAY_S, HOUR_S, MINUTE_S) if span >= min(first, last)]
-    pieces = tuple(_pieces(low, high, spans)) if until_s > since_s else ()
+    pieces = tuple(_pieces(low, high, spans)) if window.until_us > window.since_us else ()
     covered = Window(low * 1_000_000, high * 1_000_000)
     return Cover(pieces, covered if pieces else window, max(first, last))
 
@@ -53,7 +53,7 @@ def steps(window: Window, points: int, kept: Mapping[str, int]) -> tuple[range, 
     The steps are of a length that people read easily, and start at multiples of it.
     """
     since_s, until_s = _seconds(window)
-    if until_s <= since_s:
+    if window.until_us <= window.since_us:
         return range(0), MINUTE_S
     least = MINUTE_S if since_s >= kept.get("minutes", 0) else HOUR_S
     longest = _STEPS_S[-1]
