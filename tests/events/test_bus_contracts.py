@@ -19,7 +19,7 @@ from splice.adapters.buses.queue import QueueSource
 from splice.adapters.ledgers.sql import open_ledger
 from splice.core.events import Event, Headers, Partition, Settled
 from splice.ports.buses import Source
-from splice.testing.contracts.buses import SinkContract, SourceContract
+from splice.testing.contracts.buses import SinkContract, SourceContract, events, reading, take
 
 
 class KafkaStream:
@@ -82,6 +82,21 @@ class TestQueueSource(SourceContract):
         stream = QueueStream(tmp_path)
         yield stream
         stream.ledger.close()
+
+    async def test_what_was_read_ahead_does_not_overtake_a_postponed_event_of_its_key(
+        self, stream: QueueStream
+    ) -> None:
+        await stream.put(events(0, 3, 6, 1))  # the first three are of one key
+        async with reading(stream) as source:
+            ahead = asyncio.create_task(source.poll(4, PATIENCE_S))
+            await asyncio.sleep(0)  # it has asked the queue
+            ahead.cancel()
+            (first,) = await take(source, 1)  # of what was read for the poll that was given up
+            await source.postpone(first, time.time_ns() // 1000 + 300_000)
+            came = await take(source, 4)
+
+        assert [one.value for one in came if one.key == b"k0"] == [b"0", b"3", b"6"]
+        assert [one.attempts for one in came if one.key == b"k0"] == [1, 0, 0]
 
 
 class KafkaPlace:

@@ -47,6 +47,8 @@ class QueueSource:
         self._held: dict[int, Event] = {}  # by number of the row
         self._taking: asyncio.Future[list[Event]] | None = None
         self._left: list[Event] = []  # taken for a poll that was given up
+        self._takes = 0  # begun so far; what is left is of the last one
+        self._overtaken: dict[bytes, int] = {}  # by key, the last take from before a postponing
         self._paused = False
         self._wait_s = _FIRST_WAIT_S
         self._extending: asyncio.Task[None] | None = None
@@ -89,6 +91,8 @@ class QueueSource:
 
     async def postpone(self, event: Event, due_us: int) -> bool:
         """It comes again at `due_us`; its attempt counts."""
+        if event.key is not None:
+            self._overtaken[event.key] = self._takes
         self._forget(event)
         await self._blocking(
             lambda: self._store.give_back(self._queue, [event], due_us=due_us, tried=True)
@@ -125,11 +129,30 @@ class QueueSource:
     async def _take(self, limit: int) -> list[Event]:
         if not self._left:
             if self._taking is None:
+                self._takes += 1
                 self._taking = asyncio.ensure_future(self._blocking(lambda: self._taken(limit)))
             await asyncio.wait([self._taking])  # goes on where this poll is given up
             self._keep()
         events, self._left = self._left[:limit], self._left[limit:]
-        return events
+        return await self._in_order(events) if self._overtaken else events
+
+    async def _in_order(self, events: list[Event]) -> list[Event]:
+        """Without those that must not be handed out any more: they go back unharmed.
+
+        They were taken before one of their key was postponed, and have not been seen since.
+        """
+        over = self._takes
+        late = [
+            one for one in events
+            if one.key is not None and self._overtaken.get(one.key, 0) >= over
+        ]  # fmt: skip
+        if not self._left:  # of a later take nothing is too early
+            self._overtaken = {k: n for k, n in self._overtaken.items() if n > over}
+        if not late:
+            return events
+        await self.release(late)
+        numbers = {one.origin.offset for one in late}
+        return [one for one in events if one.origin.offset not in numbers]
 
     def _keep(self) -> None:
         """What was taken is ours, whoever asked for it."""
