@@ -25,6 +25,7 @@ from typing import Any
 from rich.console import Console
 
 import demo_documents
+import demo_watching
 from demo_lifecycle import gate, shadow, train_thin
 from demo_report import Part, print_desk, print_explained, print_table
 
@@ -284,6 +285,7 @@ def main() -> None:
     parts = [Part("credit-decision", "defaulted"), Part("ticket-triage", "queue")]
     explained = print_table(project, parts, console)
     gate(project, build / "credit", run, console)
+    demo_watching.run(project, console)
     print_desk(project, console)
     demo_documents.run(project, run, console)
     print_explained(splice(project, "calls", "explain", explained), console)

@@ -85,6 +85,8 @@ def print_table(project: Path, parts: list[Part], console: Console) -> str:
     try:
         for part in parts:
             for record, outcome in stores.outcomes.joined(part.integration, part.outcome):
+                if record.reply is None:  # of a machine too busy to answer in time
+                    continue
                 version = record.version
                 if record.shadow_of:
                     version = f"{_short(version)}\u00a0(shadow)"

@@ -83,6 +83,8 @@ class Credit(splice.Integration):
         due="2027-12-31",
         outcome="defaulted",
     )
+    truth = splice.Truth("defaulted", score="default_probability", matures="730 d")
+    monitors = [splice.Monitor(share="fallbacks", above="10 %", window="1 h", least=50)]
     risk = splice.Risk.HIGH
     deadline = "200 ms"
     routes = [splice.Model("credit@champion"), splice.Rule(default_probability)]

@@ -27,6 +27,7 @@ from splice.core.units import seconds
 
 _RELEASE = re.compile(r"(?:release )?(\d{1,9})")
 _USUAL = "7 d"
+_TRAINING = "the training data"
 _MEASURES = {
     "psi": "PSI", "ks": "KS", "js": "JS", "chi2": "Cramér's V", "wasserstein": "Wasserstein",
     "missing": "missing", "types": "types", "text": "text", "vector": "meaning",
@@ -165,6 +166,8 @@ def _print(report: DriftReport, title: str, *, every: bool) -> None:
         talk.print(report.why[:1].upper() + report.why[1:] + ".")
         return
     shown = [one for one in report.columns if every or one.alarm or _moved(one)]
+    if report.against == _TRAINING and not every:  # it has labels, and calls have predictions
+        shown = [one for one in shown if not one.why.endswith(" no such column")]
     if shown:
         out.print(_table(shown))
     alarms, left = len(report.alarms), len(report.columns) - len(shown)
