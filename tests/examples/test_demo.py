@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import re
 import sqlite3
@@ -15,12 +16,19 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
-    place = tmp_path_factory.mktemp("demo") / "demo"
-    command = [sys.executable, str(EXAMPLES / "demo.py"), "--place", str(place)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout, place
+def demo(tmp_path_factory: pytest.TempPathFactory, testrun_uid: str) -> tuple[str, Path]:
+    """Run once: the workers of a run share it, whoever of them comes first."""
+    shared = tmp_path_factory.getbasetemp().parent / f"demo-{testrun_uid}"
+    shared.mkdir(exist_ok=True)
+    place, said = shared / "demo", shared / "said.txt"
+    with (shared / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not said.exists():
+            command = [sys.executable, str(EXAMPLES / "demo.py"), "--place", str(place)]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+            assert done.returncode == 0, done.stdout + done.stderr
+            said.write_text(done.stdout)
+    return said.read_text(), place
 
 
 def row(text: str, name: str) -> tuple[int, int]:
