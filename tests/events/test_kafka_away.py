@@ -90,7 +90,7 @@ async def test_each_event_is_exchanged_once_although_the_broker_is_killed(
     come, go = topics.make(), topics.make()
     values = [b"%d" % number for number in range(600)]
     produce(servers, come, *values)
-    bus = KafkaBus(servers, QUICK | {"transaction.timeout.ms": 10_000})
+    bus = KafkaBus(servers, QUICK | {"transaction.timeout.ms": 60_000})
     source = bus.source([come], group)
     exchange = bus.exchange(source, new_group())
     member = Member(source)

@@ -142,17 +142,16 @@ class QueueSource:
         They were taken before one of their key was postponed, and have not been seen since.
         """
         over = self._takes
-        late = [
+        while late := [
             one for one in events
             if one.key is not None and self._overtaken.get(one.key, 0) >= over
-        ]  # fmt: skip
+        ]:  # fmt: skip
+            numbers = {one.origin.offset for one in late}
+            events = [one for one in events if one.origin.offset not in numbers]
+            await self.release(late)  # meanwhile another may be postponed
         if not self._left:  # of a later take nothing is too early
             self._overtaken = {k: n for k, n in self._overtaken.items() if n > over}
-        if not late:
-            return events
-        await self.release(late)
-        numbers = {one.origin.offset for one in late}
-        return [one for one in events if one.origin.offset not in numbers]
+        return events
 
     def _keep(self) -> None:
         """What was taken is ours, whoever asked for it."""
