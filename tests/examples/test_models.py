@@ -24,6 +24,8 @@ def sources(folder: str) -> SimpleNamespace:
     """The modules of one example, imported as its scripts import each other, then forgotten."""
     path = EXAMPLES / folder
     sys.path.insert(0, str(path))
+    for name in NAMES:  # of another example, if anybody left one
+        sys.modules.pop(name, None)
     try:
         names = [name for name in NAMES if (path / f"{name}.py").is_file()]
         return SimpleNamespace(**{name: importlib.import_module(name) for name in names})

@@ -164,9 +164,9 @@ class Picky(splice.Integration):
 
 
 class Late(Waits):
-    """Take as long as the caller says, and never more than 50 ms."""
+    """Take as long as the caller says, and never more than half a second."""
 
-    deadline = "50 ms"
+    deadline = "500 ms"
 '''
 
 
