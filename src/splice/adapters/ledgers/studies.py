@@ -73,18 +73,7 @@ class SqlStudies(SqlCells):
 
     def progress(self, span: Span) -> Progress:
         """How far a span was looked at; noted as begun where it is new."""
-        query = select(studies.c.progress).where(studies.c.key == span.key)
-        with self._database.read() as connection:
-            found = connection.execute(query).scalar()
-        if found is None:
-            row = {
-                "key": span.key, "integration": span.integration, "since_us": span.since_us,
-                "revision": 0, "progress": msgspec.json.encode(Progress()).decode(),
-            }  # fmt: skip
-            with self._database.write() as connection:
-                connection.execute(self._database.insert_new(studies), row)
-                found = connection.execute(query).scalar_one()
-        return msgspec.json.decode(found, type=Progress)
+        return self._begun(span, Progress())
 
     def touched(self, span: Span, progress: Progress, now_us: int, limit: int) -> Touched:
         """Units with something new since then; those of outcomes only if they are known."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 from sqlalchemy import Connection, Select, delete, insert, select, tuple_, update
@@ -15,6 +15,7 @@ from splice.adapters.ledgers.tables import calls, kinds, outcomes
 from splice.core.call import Status
 from splice.core.kpis import Cell, Counting, Kpi, cell_of, empty, group_of
 from splice.core.rollout import HOLDOUT, SHADOW
+from splice.core.spans import Progress, Span
 
 _PAGE = 5_000  # calls in memory at once
 _AT_ONCE = 400  # entities in one statement
@@ -26,26 +27,33 @@ Told: TypeAlias = "tuple[int, int, float]"
 """When an outcome happened, its number, and what it counts; NaN where it counts nothing."""
 
 
+T = TypeVar("T", Counting, Progress)
+
+
 class SqlCells:
     """The part of a StudyStore that counts the objective's figure."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def counting(self, kpi: Kpi) -> Counting:
-        """How far a figure is counted; noted as begun where it is new."""
-        query = select(studies.c.progress).where(studies.c.key == kpi.key)
+    def _begun(self, of: Kpi | Span, new: T) -> T:
+        """What is noted of it; `new`, which is noted then, where nothing is."""
+        query = select(studies.c.progress).where(studies.c.key == of.key)
         with self._database.read() as connection:
             found = connection.execute(query).scalar()
         if found is None:
             row = {
-                "key": kpi.key, "integration": kpi.integration, "since_us": kpi.since_us,
-                "revision": 0, "progress": msgspec.json.encode(Counting()).decode(),
+                "key": of.key, "integration": of.integration, "since_us": of.since_us,
+                "revision": 0, "progress": msgspec.json.encode(new).decode(),
             }  # fmt: skip
             with self._database.write() as connection:
                 connection.execute(self._database.insert_new(studies), row)
                 found = connection.execute(query).scalar_one()
-        return msgspec.json.decode(found, type=Counting)
+        return msgspec.json.decode(found, type=type(new))
+
+    def counting(self, kpi: Kpi) -> Counting:
+        """How far a figure is counted; noted as begun where it is new."""
+        return self._begun(kpi, Counting())
 
     def soiled(self, kpi: Kpi, counting: Counting, now_us: int, limit: int) -> Counting:
         """The same, with the cells that have something new: mature calls, or outcomes of such."""
