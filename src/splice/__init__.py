@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from splice.core.call import Prediction
 from splice.core.errors import SpliceError
 from splice.core.versions import Card, Lineage
+from splice.declare.assessment import Assessment
 from splice.declare.gates import (
     AtLeast,
     AtMost,
@@ -28,8 +29,11 @@ from splice.declare.gates import (
     Slices,
 )
 from splice.declare.monitors import Monitor, retrain
+from splice.declare.policies import Policy
 from splice.declare.profiling import Profile
+from splice.declare.protection import Protect
 from splice.declare.retraining import Pipeline, Retraining, Trained
+from splice.declare.reviews import Review
 from splice.declare.spec import (
     LLM,
     Cache,
@@ -62,6 +66,7 @@ __version__ = "0.1.0"
 __all__ = [
     "LLM",
     "App",
+    "Assessment",
     "AtLeast",
     "AtMost",
     "Cache",
@@ -84,11 +89,14 @@ __all__ = [
     "NotWorse",
     "Objective",
     "Pipeline",
+    "Policy",
     "Prediction",
     "Profile",
+    "Protect",
     "Reply",
     "Request",
     "Retraining",
+    "Review",
     "Risk",
     "Robust",
     "Rollout",

@@ -38,6 +38,8 @@ from splice.ports.alerts import AlertStore
 from splice.ports.archives import ArchiveList
 from splice.ports.audit import AuditLog
 from splice.ports.caches import Cache, SemanticCache
+from splice.ports.checkpoints import CheckpointStore
+from splice.ports.duties import DutyStore
 from splice.ports.events import DeadLetterStore, EventStore, OutboxStore, QueueStore
 from splice.ports.features import FeatureStore
 from splice.ports.figures import FigureStore
@@ -47,12 +49,15 @@ from splice.ports.labels import LabelStore
 from splice.ports.leases import LeaseStore
 from splice.ports.masking import Masker
 from splice.ports.meters import Meter
+from splice.ports.people import PeopleStore
 from splice.ports.pipelines import PipelineStore
 from splice.ports.promotions import PromotionStore
+from splice.ports.reviews import ReviewStore
 from splice.ports.rollups import RollupStore
 from splice.ports.runtimes import ModelRuntime
 from splice.ports.stores import ModelStore, OutcomeStore, ReleaseStore
 from splice.ports.studies import StudyStore
+from splice.ports.subjects import SubjectStore
 from splice.ports.telemetry import Tracer
 from splice.ports.validations import ValidationStore
 
@@ -90,6 +95,11 @@ class Stores:
         self.labels: LabelStore = self._ledger.labels
         self.studies: StudyStore = self._ledger.studies
         self.alerts: AlertStore = self._ledger.alerts
+        self.subjects: SubjectStore = self._ledger.subjects
+        self.duties: DutyStore = self._ledger.duties
+        self.reviews: ReviewStore = self._ledger.reviews
+        self.checkpoints: CheckpointStore = self._ledger.checkpoints
+        self.people: PeopleStore = self._ledger.people
 
     def check(self) -> str:
         """Empty where the ledger can be reached, else what is wrong."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
+from splice.control.manifests import manifest_of
 from splice.control.registry import Registration, Registry, split_ref
 from splice.control.rollout_plans import pinned_holdout, pinned_rollout
 from splice.control.validate import Validator
@@ -27,7 +28,6 @@ from splice.core.release import (
 )
 from splice.declare.diff import Change, manifest_diff
 from splice.declare.discover import Found
-from splice.declare.reading import objective_plain
 from splice.declare.routes import TimedRoute
 from splice.declare.spec import LLM, Model, Rule
 from splice.ports.masking import Masker
@@ -232,23 +232,12 @@ class Control:
         routes = tuple(pin(i, timed) for i, timed in enumerate(declaration.routes))
         before = self.live_release(declaration.name)
         running = None if before is None else before.manifest
-        manifest = Manifest(
-            integration=declaration.name,
-            entry=found.entry,
-            bundle=found.bundle.sha256,
-            purpose=declaration.purpose,
-            risk=str(declaration.risk),
-            deadline_s=declaration.deadline_s,
-            routes=routes,
-            request_schema=declaration.request.schema(),
-            reply_schema=declaration.reply.schema(),
-            objective=dict(objective_plain(declaration.objective)),
+        manifest = manifest_of(
+            found,
+            routes,
             gates=self._gates(found, before),
             rollout=pinned_rollout(declaration.name, declaration.plan, pin, running, routes),
             holdout=pinned_holdout(declaration.name, declaration.plan, pin),
-            profile=declaration.options.profile,
-            monitors=declaration.options.monitors,
-            truths=declaration.options.truths,
         )
         changes = () if running is None else tuple(manifest_diff(running, manifest))
         return Plan(found, manifest, before, changes, tuple(new_models))

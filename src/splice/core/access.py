@@ -123,20 +123,66 @@ def key_digest(token: str, pepper: bytes) -> str:
     return hmac.digest(pepper, token.encode(), "sha256").hex()
 
 
+class Role(StrEnum):
+    """What somebody may do beside calling, in the integrations that he has it for."""
+
+    VIEWER = "viewer"  # see calls, figures, releases, reviews
+    OPERATOR = "operator"  # stop and start, roll out, roll back, mute alerts
+    REVIEWER = "reviewer"  # decide what a person must look at
+    APPROVER = "approver"  # consent to promotions, be the second pair of eyes
+    ADMIN = "admin"  # all of it, and say who may what
+
+
+class Permission(StrEnum):
+    """What an action asks for."""
+
+    SEE = "see"
+    OPERATE = "operate"
+    REVIEW = "review"
+    APPROVE = "approve"
+    ADMINISTER = "administer"
+
+
+PERMITS: dict[Role, frozenset[Permission]] = {
+    Role.VIEWER: frozenset({Permission.SEE}),
+    Role.OPERATOR: frozenset({Permission.SEE, Permission.OPERATE}),
+    Role.REVIEWER: frozenset({Permission.SEE, Permission.REVIEW}),
+    Role.APPROVER: frozenset({Permission.SEE, Permission.REVIEW, Permission.APPROVE}),
+    Role.ADMIN: frozenset(Permission),
+}
+
+
+class Grant(msgspec.Struct, frozen=True, gc=False):
+    """A role, and the integrations that somebody has it for (patterns, as of a key)."""
+
+    role: Role
+    integrations: tuple[str, ...] = ("*",)
+
+
 class Principal(msgspec.Struct, frozen=True, gc=False):
     """Who asks. `caller` goes into the record.
 
-    An empty `key` is the anonymous caller of a process that asks for no keys.
+    An empty `key` is the anonymous caller of a process that asks for no keys, or a person who
+    signed in. `name` is what the audit log and reviews call him.
     """
 
     caller: str = ""
     tenant: str = ""
     team: str = ""
     key: Key | None = None
+    name: str = ""
+    grants: tuple[Grant, ...] = ()
+
+    def may(self, permission: Permission, integration: str) -> bool:
+        """Whether one of his roles lets him do it with an integration."""
+        return any(
+            permission in PERMITS[grant.role] and _matches(integration, grant.integrations)
+            for grant in self.grants
+        )
 
 
-ANYONE = Principal()
-"""The caller where no keys are asked for."""
+ANYONE = Principal(name="anyone", grants=(Grant(Role.ADMIN),))
+"""The caller where no keys are asked for: whoever reaches this machine's loopback operates it."""
 
 
 def _within(address: ipaddress.IPv4Address | ipaddress.IPv6Address, network: str) -> bool:

@@ -10,8 +10,12 @@ from typing import Any, Literal
 
 import msgspec
 
+from splice.core.duties import PinnedAssessment
 from splice.core.monitors import PinnedMonitor
+from splice.core.policies import PinnedPolicy
 from splice.core.profiles import PinnedProfile
+from splice.core.protection import PinnedProtection
+from splice.core.reviews import PinnedReview
 from splice.core.truths import PinnedTruth
 from splice.core.versions import Card, Lineage
 
@@ -181,6 +185,10 @@ class Manifest(msgspec.Struct, frozen=True, omit_defaults=True):
     monitors: tuple[PinnedMonitor, ...] = ()
     truths: tuple[PinnedTruth, ...] = ()
     profile: PinnedProfile | None = None
+    review: PinnedReview | None = None
+    protect: PinnedProtection | None = None
+    policies: tuple[PinnedPolicy, ...] = ()
+    assessment: PinnedAssessment | None = None
 
     @property
     def digest(self) -> str:

@@ -9,15 +9,23 @@ from typing import Any, cast
 import msgspec
 
 from splice.core.access import Budget, BudgetScope, Period
+from splice.core.duties import PinnedAssessment
 from splice.core.errors import DeclarationError
 from splice.core.monitors import PinnedMonitor
+from splice.core.policies import PinnedPolicy
 from splice.core.profiles import PinnedProfile
+from splice.core.protection import PinnedProtection
+from splice.core.reviews import PinnedReview
 from splice.core.truths import PinnedTruth
 from splice.core.units import money, seconds
+from splice.declare.assessment import read_assessment
 from splice.declare.gate_reading import read_gates
 from splice.declare.gates import ReadGates
 from splice.declare.monitor_reading import read_monitors
+from splice.declare.policies import read_policies
 from splice.declare.profiling import read_profile
+from splice.declare.protection import read_protect
+from splice.declare.reviews import read_review
 from splice.declare.spec import LLM, Cache, Cheapest, Conversation, Integration, Log, Risk, Spend
 from splice.declare.truth_reading import read_truths
 
@@ -61,6 +69,10 @@ class Options(msgspec.Struct, frozen=True):
     monitors: tuple[PinnedMonitor, ...] = ()
     truths: tuple[PinnedTruth, ...] = ()
     profile: PinnedProfile | None = None
+    review: PinnedReview | None = None
+    protect: PinnedProtection | None = None
+    policies: tuple[PinnedPolicy, ...] = ()
+    assessment: PinnedAssessment | None = None
 
 
 def read_patience(route: LLM, wrong: Wrong, *, conversation: bool) -> Patience:
@@ -138,6 +150,10 @@ def read_options(
         monitors=watched.monitors,
         truths=read_truths(cls.truth, wrong),
         profile=read_profile(cls.profile, entity, wrong),
+        review=read_review(cls.review, wrong),
+        protect=read_protect(cls.protect, wrong),
+        policies=read_policies(cls.policies, wrong),
+        assessment=read_assessment(cls.assessment, wrong),
     )
 
 

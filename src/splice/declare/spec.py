@@ -9,10 +9,14 @@ from typing import Annotated, Any, ClassVar, Protocol
 
 import msgspec
 
+from splice.declare.assessment import Assessment
 from splice.declare.gates import Gates
 from splice.declare.monitors import Monitor
+from splice.declare.policies import Policy
 from splice.declare.profiling import Profile
+from splice.declare.protection import Protect
 from splice.declare.retraining import Pipeline
+from splice.declare.reviews import Review
 from splice.declare.truths import Truth
 
 
@@ -284,6 +288,10 @@ class Integration:
         monitors: What of its calls is watched, and what is done when it is bad.
         truth: Which outcome tells whether it was right; nothing tells it where left out.
         profile: Which columns of its calls are profiled; all, in no segments, where left out.
+        review: Which calls a person must look at; none where left out.
+        protect: How personal data in it is kept from providers, and in the ledger.
+        policies: Rules about what may go into a model, and what may come out.
+        assessment: What it is for, in the words of the risk questionnaire.
     """
 
     name: ClassVar[str] = ""
@@ -307,6 +315,10 @@ class Integration:
     monitors: ClassVar[tuple[Monitor, ...] | list[Monitor]] = ()
     truth: ClassVar[Truth | tuple[Truth, ...] | list[Truth] | None] = None
     profile: ClassVar[Profile | None] = None
+    review: ClassVar[Review | None] = None
+    protect: ClassVar[Protect | None] = None
+    policies: ClassVar[tuple[Policy, ...] | list[Policy]] = ()
+    assessment: ClassVar[Assessment | None] = None
 
     def context(self, request: Any, look: Lookup, /) -> Any:
         """What the routes see: a mapping. May be `async`. Left out, it is the request's fields."""

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, text
 
 from splice.adapters.ledgers.database import Database
 
-HEAD = "0008"
+HEAD = "0013"
 """The newest file in `migrations/versions`: told here so that a ledger that is up to date is
 recognised without importing Alembic, which takes longer than the rest of the start."""
 

@@ -11,8 +11,10 @@ from splice.adapters.ledgers.alerts import SqlAlerts
 from splice.adapters.ledgers.archives import SqlArchives
 from splice.adapters.ledgers.audit import SqlAudit
 from splice.adapters.ledgers.blobs import Blobs
+from splice.adapters.ledgers.checkpoints import SqlCheckpoints
 from splice.adapters.ledgers.database import Database
 from splice.adapters.ledgers.dead_letters import SqlDeadLetters
+from splice.adapters.ledgers.duties import SqlDuties
 from splice.adapters.ledgers.events import SqlEvents
 from splice.adapters.ledgers.figures import SqlFigures
 from splice.adapters.ledgers.keys import SqlKeys
@@ -22,13 +24,16 @@ from splice.adapters.ledgers.migrate import HEAD, migrate, schema_version
 from splice.adapters.ledgers.models import SqlModels
 from splice.adapters.ledgers.outbox import SqlOutbox
 from splice.adapters.ledgers.outcomes import SqlOutcomes
+from splice.adapters.ledgers.people import SqlPeople
 from splice.adapters.ledgers.pipelines import SqlPipelines
 from splice.adapters.ledgers.promotions import SqlPromotions
 from splice.adapters.ledgers.queue import SqlQueue
 from splice.adapters.ledgers.records import SqlRecords
 from splice.adapters.ledgers.releases import SqlReleases
+from splice.adapters.ledgers.reviews import SqlReviews
 from splice.adapters.ledgers.rollups import SqlRollups
 from splice.adapters.ledgers.studies import SqlStudies
+from splice.adapters.ledgers.subjects import SqlSubjects
 from splice.adapters.ledgers.validations import SqlValidations
 from splice.core.errors import SettingsError, StoreError
 
@@ -57,6 +62,11 @@ class Ledger:
         self.labels = SqlLabels(database, self.records)
         self.studies = SqlStudies(database)
         self.alerts = SqlAlerts(database)
+        self.people = SqlPeople(database)
+        self.checkpoints = SqlCheckpoints(database)
+        self.reviews = SqlReviews(database)
+        self.duties = SqlDuties(database)
+        self.subjects = SqlSubjects(database)
         self.archives = SqlArchives(database, self.records)
 
     def migrate(self) -> None:
