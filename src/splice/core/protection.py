@@ -6,4 +6,20 @@ import msgspec
 
 
 class PinnedProtection(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What is masked, encrypted, kept and for how long, and where it may go, as pinned."""
+    """What is masked, encrypted, kept and for how long, and where it may go, as pinned.
+
+    Attributes:
+        mask: Rules; what they find no provider sees. Empty where nothing is masked.
+        subject: Path in the request to the person whom a call is about (`customer.id`); empty for
+            the entity.
+        encrypt: Whether the texts of a call lie in the ledger enciphered with its subject's key.
+        keep_s: Seconds after which the texts of a call are dropped; None keeps them as the ledger
+            does.
+        regions: Where texts may go; empty for anywhere.
+    """
+
+    mask: tuple[str, ...] = ()
+    subject: str = ""
+    encrypt: bool = False
+    keep_s: float | None = None
+    regions: tuple[str, ...] = ()
