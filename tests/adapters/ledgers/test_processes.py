@@ -193,3 +193,43 @@ def test_two_processes_never_take_the_same_blocks(url: str, tmp_path: Path) -> N
     assert len(set(taken)) == len(taken)
     first.close()
     second.close()
+
+
+def test_waiting_for_this_process_and_for_another_takes_no_longer_than_for_one(
+    tmp_path: Path,
+) -> None:
+    import sqlite3
+    import threading
+    import time
+
+    from sqlalchemy import event
+
+    from splice.adapters.ledgers.sqlite import SqliteDatabase
+
+    database = SqliteDatabase(tmp_path / "ledger.db", busy_s=1.5)
+    other = sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)
+    other.execute("PRAGMA journal_mode = WAL")
+    other.execute("BEGIN IMMEDIATE")
+    said: list[str] = []
+    event.listen(
+        database.engine, "before_cursor_execute", lambda *given: said.append(str(given[2]))
+    )
+    mine = threading.Event()
+
+    def another_thread_writes() -> None:
+        with database.turn():
+            mine.set()
+            time.sleep(0.8)
+
+    thread = threading.Thread(target=another_thread_writes)
+    thread.start()
+    mine.wait()
+    with pytest.raises(StoreError, match="kept locked"), database.write():
+        pass
+    thread.join()
+
+    given, restored = (int(text.rpartition("=")[2]) for text in said if "busy_timeout" in text)
+    assert 0 <= given < 1500  # ms: what was left of it after the turn
+    assert restored == 1500
+    other.close()
+    database.close()

@@ -59,8 +59,8 @@ class Database(ABC):
     @contextmanager
     def transaction(self) -> Generator[Connection]:
         """The same, and errors come out as the driver raised them."""
-        with self.turn(), self.engine.connect() as connection:
-            connection.exec_driver_sql(self.begin)
+        with self.turn() as waited_s, self.engine.connect() as connection:
+            self.start(connection, waited_s)
             try:
                 yield connection
                 connection.exec_driver_sql("COMMIT")
@@ -69,9 +69,13 @@ class Database(ABC):
                     connection.exec_driver_sql("ROLLBACK")
                 raise
 
-    def turn(self) -> AbstractContextManager[None]:
-        """Waits until this thread may write, where only one may."""
-        return nullcontext()
+    def turn(self) -> AbstractContextManager[float]:
+        """Waits until this thread may write, where only one may; gives the seconds that took."""
+        return nullcontext(0.0)
+
+    def start(self, connection: Connection, waited_s: float) -> None:
+        """Begins a transaction that writes; so long was waited for the turn."""
+        connection.exec_driver_sql(self.begin)
 
     def close(self) -> None:
         """Close all connections; one that is in use, when it is given back."""

@@ -27,6 +27,7 @@ from splice.core.ids import id_bytes, id_text
 
 _MOST_ROWS = 1024  # a statement; SQLite takes 32,766 parameters since 3.32, the most are 17 a row
 _STEP = 64  # larger statements come in multiples of this, so that few texts are ever compiled
+_SHORT_S = 0.05  # a wait for the turn that need not be taken off
 _FREE_BYTES = 64 * 1024 * 1024  # less than this on the volume, and the ledger is not ready
 
 
@@ -34,7 +35,7 @@ class SqliteDatabase(Database):
     """WAL: readers and the one writer do not wait for each other; every commit is synced.
 
     Writers of this process take turns at a lock of Python's, because SQLite's own waiting is
-    sleeping; writers of other processes wait there, for `busy_s` at most.
+    sleeping; writers of other processes wait there. Nobody waits longer than `busy_s` for both.
     """
 
     begin: ClassVar[str] = "BEGIN IMMEDIATE"
@@ -61,17 +62,29 @@ class SqliteDatabase(Database):
         super().__init__(engine, place)
 
     @contextmanager
-    def turn(self) -> Generator[None]:
+    def turn(self) -> Generator[float]:
         """Waits for the other writers of this process."""
+        began = time.monotonic()
         if not self._writing.acquire(timeout=self._busy_s):
             raise self.place.error(
                 f"a writer of this process that held the ledger for {self._busy_s:g} s",
                 "look for a slow disk, or a long transaction of another process",
             )
         try:
-            yield
+            yield time.monotonic() - began
         finally:
             self._writing.release()
+
+    def start(self, connection: Connection, waited_s: float) -> None:
+        """BEGIN IMMEDIATE, for which SQLite waits as long as is left of the time."""
+        if waited_s < _SHORT_S:
+            connection.exec_driver_sql(self.begin)
+            return
+        try:
+            _patience(connection, self._busy_s - waited_s)
+            connection.exec_driver_sql(self.begin)
+        finally:
+            _patience(connection, self._busy_s)
 
     def lock(self, connection: Connection, name: str) -> None:
         """Nothing to do: BEGIN IMMEDIATE lets one writer in."""
@@ -261,3 +274,7 @@ def _make_private(file: Path) -> None:
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with suppress(FileExistsError):
         os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+
+
+def _patience(connection: Connection, seconds: float) -> None:
+    connection.exec_driver_sql(f"PRAGMA busy_timeout = {max(0, round(seconds * 1000))}")
