@@ -19,8 +19,12 @@ class AuditLog(Protocol):
         now_us: int,
         why: str = "",
         details: dict[str, Any] | None = None,
+        before: Any = None,  # a JSON value, and so the next
+        after: Any = None,
     ) -> AuditEvent:
         """Number the event, chain it to the one before, store it durably.
+
+        From where it was done is what `splice.core.audit.origin()` says.
 
         Raises:
             StoreError: It was not stored; the action must not be done.

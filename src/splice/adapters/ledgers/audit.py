@@ -8,8 +8,8 @@ import msgspec
 from sqlalchemy import Connection, Row, insert, or_, select
 
 from splice.adapters.ledgers.database import Database
-from splice.adapters.ledgers.tables import audit_events
-from splice.core.audit import FIRST, AuditEvent
+from splice.adapters.ledgers.tables import audit_events, without_nul
+from splice.core.audit import FIRST, AuditEvent, Origin, origin
 
 
 class SqlAudit:
@@ -27,12 +27,14 @@ class SqlAudit:
         now_us: int,
         why: str = "",
         details: dict[str, Any] | None = None,
+        before: Any = None,  # a JSON value, and so the next
+        after: Any = None,
     ) -> AuditEvent:
         """Number the event, chain it to the one before, store it durably."""
         with self._database.write() as connection:
             event = append_event(
                 self._database, connection, action, subject, by=by, now_us=now_us, why=why,
-                details=details,
+                details=details, before=before, after=after,
             )  # fmt: skip
         return event
 
@@ -61,6 +63,8 @@ def append_event(
     now_us: int,
     why: str = "",
     details: dict[str, Any] | None = None,
+    before: Any = None,  # a JSON value, and so the next
+    after: Any = None,
 ) -> AuditEvent:
     """Chain an event within a transaction: what it tells of and the event are stored together."""
     newest = select(audit_events.c.number, audit_events.c.sha256)
@@ -68,16 +72,28 @@ def append_event(
     database.lock(connection, "audit")
     last = connection.execute(newest).one_or_none()
     number, previous = (1, FIRST) if last is None else (last.number + 1, last.sha256)
-    event = AuditEvent(number, now_us, by, action, subject, why, details or {}, previous)
+    # As they will be read back: what is hashed is what is stored.
+    by, action, subject, why = map(without_nul, (by, action, subject, why))
+    told, was, became = (_decode(_encode(value)) for value in (details or {}, before, after))
+    event = AuditEvent(
+        number, now_us, by, action, subject, why, told, previous, before=was, after=became,
+        origin=origin(),
+    )  # fmt: skip
     event = msgspec.structs.replace(event, sha256=event.hashed())
     values = msgspec.structs.asdict(event)
-    values["details"] = msgspec.json.encode(event.details).decode()
+    for name in ("details", "before", "after", "origin"):
+        values[name] = _encode(values[name]).decode()
     connection.execute(insert(audit_events).values(values))
     return event
 
 
+_encode = msgspec.json.encode
+_decode = msgspec.json.decode
+
+
 def _event(row: Row[Any]) -> AuditEvent:  # a row of `audit_events`
     return AuditEvent(
-        row.number, row.at_us, row.by, row.action, row.subject, row.why,
-        msgspec.json.decode(row.details), row.previous, row.sha256,
+        row.number, row.at_us, row.by, row.action, row.subject, row.why, _decode(row.details),
+        row.previous, row.sha256, _decode(row.before), _decode(row.after),
+        _decode(row.origin, type=Origin),
     )  # fmt: skip

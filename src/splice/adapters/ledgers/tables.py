@@ -240,6 +240,9 @@ audit_events = Table(
     Column("details", Words, nullable=False),  # JSON
     Column("previous", Words, nullable=False),
     Column("sha256", Words, nullable=False),
+    Column("before", Words, nullable=False),  # JSON, and so the next two
+    Column("after", Words, nullable=False),
+    Column("origin", Words, nullable=False),
 )  # fmt: skip
 
 validations = Table(
