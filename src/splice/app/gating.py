@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -11,6 +12,7 @@ from splice.app.plugins import available, plugin
 from splice.app.settings import Settings
 from splice.app.trials import LineTrial
 from splice.control.cases import Case
+from splice.control.datasets import Looked
 from splice.control.permits import Permits
 from splice.control.promote import Promoter
 from splice.control.validate import Validator
@@ -48,10 +50,12 @@ def validator_of(settings: Settings, stores: Kept) -> Validator:
     """What runs the gates of a project. Models are loaded when gates run, not before."""
     runtimes = _runtimes()
 
-    def trial(declaration: Declaration, route: PinnedRoute) -> LineTrial:
+    def trial(
+        declaration: Declaration, route: PinnedRoute, looks: Mapping[bytes, Looked]
+    ) -> LineTrial:
         machine = Machine(threads=settings.models.threads, threads_of=settings.models.threads_of)
         compiler = Compiler(stores.models, runtimes, {}, machine, hosts=hosts_of(settings))
-        return LineTrial(compiler, declaration, route, features_of(settings))
+        return LineTrial(compiler, declaration, route, features_of(settings), looks)
 
     def inspect(version: ModelVersion, file: Path) -> Signature | None:
         runtime = runtimes.get(version.format)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import msgspec
 
 from splice.app.clock import Ids, now_us
+from splice.control.datasets import Looked
 from splice.control.gates.trial import Change, Tried
 from splice.core.call import Prediction
 from splice.core.errors import RouteCrashed, SpliceError
@@ -33,13 +34,15 @@ _PATIENCE_S = 60.0
 class LineTrial:
     """A Trial over one route: the same stations as a call passes, and nothing is recorded.
 
-    Look-ups of `context()` are answered by the feature store as it is now.
+    Look-ups of `context()` are answered by the feature store as it is now, those of a recorded
+    request as they were answered then.
 
     Args:
         compiler: Makes the model ready.
         declaration: Of the integration.
         route: The version, pinned.
         features: The feature store, None where none is configured; closed with the trial.
+        looks: What recorded requests looked up.
     """
 
     def __init__(
@@ -48,8 +51,10 @@ class LineTrial:
         declaration: Declaration,
         route: PinnedRoute,
         features: FeatureStore | None,
+        looks: Mapping[bytes, Looked],
     ) -> None:
         self._features = features
+        self._looks = looks
         self._new_id = Ids().new
         # Its own: whoever validates may be inside a running loop, and models keep to the loop that
         # they were first asked in.
@@ -98,7 +103,7 @@ class LineTrial:
         line, context = self._line, None
         try:
             request = line.request.decode(body, line.where)
-            context = await self._context(request, change)
+            context = await self._context(request, body, change)
             prediction = await self._predicted(context)
             reply = decide(line, request, prediction, context)
         except SpliceError as error:
@@ -109,16 +114,20 @@ class LineTrial:
             return Tried(context=context, error=crash)
         return Tried(prediction, msgspec.json.decode(reply), context)
 
-    async def _context(self, request: Any, change: Change | None) -> dict[str, Any]:
+    async def _context(self, request: Any, body: bytes, change: Change | None) -> dict[str, Any]:
         line = self._line
         if line.context is None:
             context = line.request.fields(request)
         else:
-            context = dict(await gather(line, line.context, request, self._look()))
+            context = dict(await gather(line, line.context, request, self._look(body)))
         return context if change is None else change(context)
 
-    def _look(self) -> Look:
-        return Look(now_us(), self._features)
+    def _look(self, body: bytes) -> Look:
+        found = self._looks.get(body)
+        if found is None:
+            return Look(now_us(), self._features)
+        asked_us, gathered = found
+        return Look(asked_us, self._features, gathered)
 
     async def _predicted(self, context: dict[str, Any]) -> Prediction:
         predictor = self._line.steps[0].predictor
@@ -133,7 +142,7 @@ class LineTrial:
         for body in requests:
             if body not in contexts:
                 request = line.request.decode(body, line.where)
-                contexts[body] = await self._context(request, None)
+                contexts[body] = await self._context(request, body, None)
             began = time.perf_counter()
             await self._predicted(contexts[body])
             took.append(time.perf_counter() - began)

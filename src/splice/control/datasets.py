@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import msgspec
 
+from splice.core.call import Gathered
 from splice.core.errors import InputMismatch, MalformedBody, SettingsError
 from splice.declare.bodies import refuse_duplicate_keys
 from splice.declare.codec import Codec
@@ -20,14 +21,25 @@ _MAX_BYTES = 1 << 30
 _TRUTHS = {"true": True, "false": False, "True": True, "False": False}
 
 
+Looked = tuple[int, tuple[Gathered, ...]]
+"""When a call was asked, in Unix microseconds, and what its `context()` looked up then."""
+
+
 class DataSet(msgspec.Struct, frozen=True):
-    """Rows of a file: every column by name, and the truth of each row."""
+    """Rows of a file, or recorded calls: every column by name, and the truth of each row.
+
+    Of calls, `since_us` and `until_us` are when they were asked, and `looks` is what each request
+    looked up then; of a file they are 0 and empty.
+    """
 
     name: str
     sha256: str  # of the file
     columns: dict[str, list[Any]]
     labels: list[Any]
     texts: bool  # whether every value is a text, as in a CSV
+    since_us: int = 0
+    until_us: int = 0
+    looks: dict[bytes, Looked] = {}
 
     @property
     def rows(self) -> int:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
+
+import msgspec
 
 from splice.control import datasets
 from splice.control.cases import Case, approvals_of, placed, refusal, registrar_of
@@ -21,12 +23,26 @@ from splice.core.release import (
 )
 from splice.core.validation import Approval, GateResult, Validation
 from splice.declare.discover import Found
-from splice.declare.gates import NotWorse, ReadGates, gates_for
+from splice.declare.gates import Gate, Latency, NotWorse, ReadGates, SameSchema, Size, gates_for
 from splice.declare.reading import Declaration
 from splice.declare.spec import Model
 from splice.ports.audit import AuditLog
 from splice.ports.stores import ModelStore
 from splice.ports.validations import ValidationStore
+
+VALIDATED = "model.validate"
+VALIDATED_AGAIN = "model.revalidate"
+
+Trials = Callable[[Declaration, PinnedRoute, Mapping[bytes, datasets.Looked]], Trial]
+"""Makes a trial of a route; what recorded requests looked up is given."""
+
+
+def of_data(gates: Sequence[Gate]) -> tuple[Gate, ...]:
+    """The gates that may find otherwise on other rows; the rest holds of the same bytes for ever.
+
+    How long it takes is asked where nobody else works on the machine, which a server is not.
+    """
+    return tuple(one for one in gates if not isinstance(one, (Latency, Size, SameSchema)))
 
 
 def _unseen(version: ModelVersion, data: datasets.DataSet) -> tuple[GateResult, ...]:
@@ -54,7 +70,7 @@ class Validator:
         models: ModelStore,
         validations: ValidationStore,
         audit: AuditLog,
-        trials: Callable[[Declaration, PinnedRoute], Trial],
+        trials: Trials,
         inspect: Callable[[ModelVersion, Path], Signature | None],
         root: Path,
     ) -> None:
@@ -84,9 +100,9 @@ class Validator:
         known = next((one for one in earlier if one.sha256 == digest), None)
         file = self._root / gates.data.path
         if known is not None and (not file.is_file() or datasets.hashed(file) == known.data_sha256):
-            return known
+            return msgspec.structs.replace(known, validity=gates.validity)
         data = self._data(gates)
-        return PinnedGates(digest, data.name, data.sha256, data.rows, gates.model)
+        return PinnedGates(digest, data.name, data.sha256, data.rows, gates.model, gates.validity)
 
     def _data(self, gates: ReadGates) -> datasets.DataSet:
         """The data set as it is now; the same bytes are taken apart once."""
@@ -164,8 +180,10 @@ class Validator:
                 return found
         return None
 
-    def validate(self, case: Case, *, by: str, now_us: int) -> Validation:
-        """One run of the gates, stored and told in the audit log.
+    def validate(
+        self, case: Case, *, by: str, now_us: int, calls: datasets.DataSet | None = None
+    ) -> Validation:
+        """One run of the gates, stored and told in the audit log; of recorded calls where given.
 
         Raises:
             NotPromoted: The artifact is not what was registered, or the data not what was pinned.
@@ -173,15 +191,16 @@ class Validator:
             SettingsError: The data set cannot be read, or numpy is not installed.
         """
         self.check_artifact(case.version)
-        data = self._data(case.gates)
-        if case.pin is not None and data.sha256 != case.pin.data_sha256:
+        data = self._data(case.gates) if calls is None else calls
+        if calls is None and case.pin is not None and data.sha256 != case.pin.data_sha256:
             raise NotPromoted(
                 f"{case.integration}.gates",
                 got=f"{data.name} of {data.sha256[:12]}, {data.rows} rows",
                 promised=f"{case.pin.data_sha256[:12]}, {case.pin.rows} rows, as the release pins",
                 mend=f"splice release apply {case.integration}",
             )
-        results = (*self._run(case, data), *_unseen(case.version, data))
+        must = case.gates.must if calls is None else of_data(case.gates.must)
+        results = (*self._run(case, data, must), *_unseen(case.version, data))
         valid_us = int(case.gates.valid_s * 1e6)
         validation = Validation(
             integration=case.integration,
@@ -197,14 +216,17 @@ class Validator:
             by=by,
             results=results,
             champion=0 if case.champion is None else case.champion.version,
+            since_us=data.since_us,
+            until_us=data.until_us,
         )
         failed = [one.gate for one in results if not one.passed]
         details = {"integration": case.integration, "validation": validation.digest,
                    "passed": validation.passed, "failed": failed}  # fmt: skip
         # Told first: a validation of which the audit log knows nothing must not count.
         self._audit.add_event(
-            "model.validate", case.version.label, by=by, now_us=now_us, details=details
-        )
+            VALIDATED if calls is None else VALIDATED_AGAIN, case.version.label, by=by,
+            now_us=now_us, details=details,
+        )  # fmt: skip
         self._validations.add_validation(validation)
         return validation
 
@@ -228,7 +250,9 @@ class Validator:
                 mend="it was changed in the registry: register the file again",
             )
 
-    def _run(self, case: Case, data: datasets.DataSet) -> tuple[GateResult, ...]:
+    def _run(
+        self, case: Case, data: datasets.DataSet, must: Sequence[Gate]
+    ) -> tuple[GateResult, ...]:
         try:
             # Imported here: numpy comes with the runtimes, and a gateway has none.
             from splice.control.gates.bench import Bench
@@ -238,12 +262,13 @@ class Validator:
             raise SettingsError("gates", got=str(error), mend="install splice-ai[onnx]") from error
         declaration, positive = case.declaration, case.gates.data.positive
         requests = data.requests(declaration.request, declaration.fields)
+        route, looks = case.route, data.looks
         champion_sample = None
-        if case.champion is not None and any(isinstance(g, NotWorse) for g in case.gates.must):
-            with closing(self._trials(declaration, placed(case.route, case.champion))) as other:
+        if case.champion is not None and any(isinstance(one, NotWorse) for one in must):
+            with closing(self._trials(declaration, placed(route, case.champion), looks)) as other:
                 champion_sample = Sample(data.labels, other.ask(requests), positive)
         try:
-            ready = self._trials(declaration, placed(case.route, case.version))
+            ready = self._trials(declaration, placed(route, case.version), looks)
         except RouteError as error:
             return (GateResult(ANSWERS, passed=False, detail=f"it cannot be run: {error}"),)
         with closing(ready) as trial:
@@ -259,14 +284,15 @@ class Validator:
                 entity=declaration.entity or "",
                 features=case.route.features,
             )
-            return run(case.gates.must, bench)
+            return run(must, bench)
 
     def standing(self, case: Case, now_us: int) -> Validation | None:
         """The newest validation that holds for exactly this: bytes, gates, data and champion."""
         for one in self._validations.validations(case.version.name, case.version.version):
             data = one.data_sha256 if case.pin is None else case.pin.data_sha256
             same = (
-                one.integration == case.integration
+                not one.fresh
+                and one.integration == case.integration
                 and one.sha256 == case.version.sha256
                 and one.gates_sha256 == case.gates_sha256
                 and one.data_sha256 == data
@@ -333,6 +359,8 @@ class Validator:
             )  # fmt: skip
         newest: dict[str, Validation] = {}
         for one in self._validations.validations(version.name, version.version):
+            if one.fresh:
+                continue  # it renews what somebody consented to
             if one.sha256 == version.sha256 and integration in (None, one.integration):
                 newest.setdefault(one.integration, one)
         holds = [one for one in newest.values() if one.passed and not _expired(one, now_us)]

@@ -17,6 +17,7 @@ from splice.core.profiles import PinnedProfile
 from splice.core.protection import PinnedProtection
 from splice.core.reviews import PinnedReview
 from splice.core.truths import PinnedTruth
+from splice.core.validation import PinnedValidity
 from splice.core.versions import Card, Lineage
 
 RouteKind = Literal["model", "llm", "rule"]
@@ -156,7 +157,8 @@ class PinnedGates(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a version of a model must have passed before the release may run it.
 
     `model` is empty where it is every model of the routes. `sha256` is over the gates and the
-    sources that declare them; `data` is the data set that they measure on.
+    sources that declare them; `data` is the data set that they measure on. `validity` is None where
+    a validation holds for ever.
     """
 
     sha256: str
@@ -164,6 +166,7 @@ class PinnedGates(msgspec.Struct, frozen=True, omit_defaults=True):
     data_sha256: str
     rows: int
     model: str = ""
+    validity: PinnedValidity | None = None
 
 
 class Manifest(msgspec.Struct, frozen=True, omit_defaults=True):

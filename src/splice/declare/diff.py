@@ -22,6 +22,7 @@ from splice.core.release import (
 from splice.core.rollout import share_text
 from splice.core.truths import PinnedTruth
 from splice.core.units import duration_text
+from splice.core.validation import PinnedValidity
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -161,7 +162,19 @@ def _truth_text(truth: PinnedTruth | None) -> str:
 
 
 def _data(gates: PinnedGates) -> str:
-    return f"{gates.data} of {gates.data_sha256[:12]}, {gates.rows} rows"
+    said = f"{gates.data} of {gates.data_sha256[:12]}, {gates.rows} rows"
+    return f"{said}; {validity_text(gates.validity)}" if gates.validity else said
+
+
+def validity_text(validity: PinnedValidity) -> str:
+    """How long validations hold, in words: "valid for 90 d, then refuse; again every 30 d"."""
+    said = "valid for ever"
+    if validity.valid_s:
+        said = f"valid for {duration_text(validity.valid_s)}, then {validity.expired}"
+    if validity.every_s:
+        ends = ", ends where one fails" if validity.failed_ends else ""
+        said += f"; again every {duration_text(validity.every_s)} by {validity.outcome}{ends}"
+    return said
 
 
 def _monitors_text(monitors: tuple[PinnedMonitor, ...]) -> str:

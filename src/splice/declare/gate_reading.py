@@ -30,6 +30,7 @@ from splice.declare.gates import (
     Slices,
     title,
 )
+from splice.declare.validity_reading import days_or, read_validity
 
 Wrong = Callable[[str, str, str, str], None]
 
@@ -38,7 +39,6 @@ _UNITS = {
     "B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9,
     "KiB": 2**10, "MiB": 2**20, "GiB": 2**30,
 }  # fmt: skip
-_DAYS = re.compile(r"\s*(\d+(?:\.\d+)?)\s*days?\s*")
 FORMATS = (".csv", ".jsonl", ".parquet")
 
 
@@ -99,18 +99,16 @@ def _read(gates: Any, *, high_risk: bool) -> ReadGates:
         raise _Mistake(f"{min(twice)} twice", "each gate once", "keep the stricter of them")
     if not isinstance(cast("Any", gates.model), str):
         raise _Mistake(f"model={gates.model!r}", "the name of a model", 'write model="credit"')
+    valid_s = 0.0 if gates.valid_for is None else days_or(gates.valid_for, "valid_for")
+    try:
+        validity = read_validity(gates, valid_s, high_risk=high_risk)
+    except ValueError as error:
+        raise _Mistake(*error.args) from None
     return ReadGates(
         data, checked,
         high_risk if gates.approver is None else bool(gates.approver),
-        0.0 if gates.valid_for is None else _duration(gates.valid_for),
-        gates.model,
+        valid_s, gates.model, validity,
     )  # fmt: skip
-
-
-def _duration(given: str | float) -> float:
-    """Seconds; "90 days" is "90 d"."""
-    days = _DAYS.fullmatch(given) if isinstance(given, str) else None
-    return seconds(f"{days[1]} d" if days else given, "valid_for")
 
 
 def _gate(gate: Any) -> Gate:

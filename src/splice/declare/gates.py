@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from splice.core.validation import PinnedValidity
+
 Figure = str | Callable[[Any, Any, Any], float]
 """A metric by name, or a function `(labels, scores, decisions) -> float` of three lists.
 
@@ -134,29 +136,63 @@ GATES: tuple[type[Any], ...] = (
 )  # fmt: skip
 
 
+class Fresh(msgspec.Struct, frozen=True, kw_only=True):
+    """Validate what answers again and again, on calls whose truth is known by now.
+
+        fresh=splice.Fresh(every="30 days", window="90 days")
+
+    Attributes:
+        every: How often: "30 days".
+        window: How far back the calls are that it looks at, without those whose outcome is not due
+            yet; four times `every` where it is left out.
+        least: Fewer calls with an outcome tell nothing: nothing is validated then.
+        most: The newest so many are looked at.
+        outcome: Name of the outcome, where several truths are declared.
+        failed: What a validation that fails does: "alert" lets the one before hold for as long as
+            it would have; "expire" ends it.
+    """
+
+    every: str | float
+    window: str | float | None = None
+    least: int = 100
+    most: int = 5000
+    outcome: str = ""
+    failed: Literal["alert", "expire"] = "alert"
+
+
 class Gates(msgspec.Struct, frozen=True, kw_only=True):
     """What a version of a model must pass before it answers here.
 
     `approver` wants a second person's consent; left out, it does where risk is high. `valid_for`
-    is how long a validation holds ("90 days" is "90 d"); left out, for ever. `model` is the model
-    that these gates are for, where several models of the routes have different ones.
+    is how long a validation holds ("90 days" is "90 d"); left out, for ever. `fresh` validates
+    again on fresh calls. `expired` is what the end of a validation does: "alert" tells of it,
+    "demote" skips the route, too, and "refuse" answers no call; left out, it demotes where risk is
+    high, and alerts elsewhere. `model` is the model that these gates are for, where several models
+    of the routes have different ones.
     """
 
     data: Labelled
     must: Sequence[Gate]
     approver: bool | None = None
     valid_for: str | float | None = None
+    fresh: Fresh | None = None
+    expired: Literal["alert", "demote", "refuse"] | None = None
     model: str = ""
 
 
 class ReadGates(msgspec.Struct, frozen=True):
-    """Gates, read and found without fault; times in seconds, sizes in bytes."""
+    """Gates, read and found without fault; times in seconds, sizes in bytes.
+
+    What the end of a validation does, and how it is renewed, is no part of the digest: it changes
+    nothing of what was measured.
+    """
 
     data: Labelled
     must: tuple[Gate, ...]
     approver: bool
     valid_s: float
     model: str = ""
+    validity: PinnedValidity | None = None
 
     def digest(self, bundle: str) -> str:
         """SHA-256 over these gates and the sources that they are declared in.

@@ -28,6 +28,7 @@ from splice.declare.protection import read_protect
 from splice.declare.reviews import read_review
 from splice.declare.spec import LLM, Cache, Cheapest, Conversation, Integration, Log, Risk, Spend
 from splice.declare.truth_reading import read_truths
+from splice.declare.validity_reading import with_truths
 
 Wrong = Callable[[str, str, str, str], None]
 """Notes a mistake: field, what came, what was expected, what to do."""
@@ -131,6 +132,8 @@ def read_options(
         field = "monitors" if watched.currencies else "budget"
         wrong(field, " and ".join(currencies), "one currency", "use the account's")
     models = _names(cls, "models", _PATTERN, "provider/model, or a pattern of it", wrong)
+    truths = read_truths(cls.truth, wrong)
+    gates = read_gates(cls.gates, high_risk=risk is Risk.HIGH, wrong=wrong)
     return Options(
         conversation=conversation,
         exact_s=exact_s,
@@ -146,9 +149,9 @@ def read_options(
         coalesce=bool(cls.coalesce),
         aliases=_names(cls, "aliases", _ALIAS, "a name such as triage-fast", wrong),
         models=models,
-        gates=read_gates(cls.gates, high_risk=risk is Risk.HIGH, wrong=wrong),
+        gates=with_truths(gates, truths, wrong),
         monitors=watched.monitors,
-        truths=read_truths(cls.truth, wrong),
+        truths=truths,
         profile=read_profile(cls.profile, entity, wrong),
         review=read_review(cls.review, wrong),
         protect=read_protect(cls.protect, wrong),
