@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Row, and_, exists, func, or_, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Row, and_, exists, func, or_, select, tuple_
 
 from splice.adapters.ledgers.database import Database
 from splice.adapters.ledgers.kinds import Kinds
@@ -35,20 +35,26 @@ class SqlOutcomes:
 
     def append_outcomes(self, some: Sequence[Outcome], received_us: int) -> int:
         """Store them in one transaction; repeated ones once. Returns how many were new."""
+        if not some:
+            return 0
+        with self._database.write() as connection:
+            return self.append_within(connection, some, received_us)
+
+    def append_within(
+        self, connection: Connection, some: Sequence[Outcome], received_us: int
+    ) -> int:
+        """The same within a transaction: what they tell of is stored with them."""
         rows = [self._row(outcome, received_us) for outcome in some]
         rows = list({row["digest"]: row for row in rows}.values())
-        if not rows:
-            return 0
         # One order for all processes, or two that send the same outcomes could wait for each other.
         rows.sort(key=lambda row: row["digest"])
-        with self._database.write() as connection:
-            # Counted by what comes back: psycopg's row count of a batch is not the sum of it.
-            new = self._database.insert_new(outcomes).returning(outcomes.c.id, outcomes.c.at_us)
-            stored = connection.execute(new, rows).all()
-            if stored:
-                waiting = [{"outcome": row.id, "due_us": row.at_us} for row in stored]
-                connection.execute(unjoined.insert(), waiting)
-            return len(stored)
+        # Counted by what comes back: psycopg's row count of a batch is not the sum of it.
+        new = self._database.insert_new(outcomes).returning(outcomes.c.id, outcomes.c.at_us)
+        stored = connection.execute(new, rows).all()
+        if stored:
+            waiting = [{"outcome": row.id, "due_us": row.at_us} for row in stored]
+            connection.execute(unjoined.insert(), waiting)
+        return len(stored)
 
     def outcomes_of(self, record: Record) -> list[Outcome]:
         """Outcomes that name this call, or its entity after it was asked; oldest first."""

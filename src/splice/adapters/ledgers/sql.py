@@ -64,7 +64,7 @@ class Ledger:
         self.alerts = SqlAlerts(database)
         self.people = SqlPeople(database)
         self.checkpoints = SqlCheckpoints(database)
-        self.reviews = SqlReviews(database)
+        self.reviews = SqlReviews(database, self.outcomes)
         self.duties = SqlDuties(database)
         self.subjects = SqlSubjects(database)
         self.archives = SqlArchives(database, self.records)
