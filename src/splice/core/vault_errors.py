@@ -1,0 +1,17 @@
+"""Errors of keys that encrypt: those that wrap others, and those of the people."""
+
+from __future__ import annotations
+
+from splice.core.errors import StoreError
+
+
+class VaultError(StoreError):
+    """A vault could not be reached or read, or cannot do what it was asked."""
+
+    code = "vault_error"
+
+
+class KeyGone(VaultError):
+    """The key that a thing was encrypted with was destroyed: nobody can read it any more."""
+
+    code = "key_gone"
