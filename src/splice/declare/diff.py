@@ -22,6 +22,7 @@ from splice.core.release import (
 from splice.core.rollout import share_text
 from splice.core.truths import PinnedTruth
 from splice.core.units import duration_text
+from splice.declare.assessment import assessment_text
 from splice.core.validation import PinnedValidity
 
 
@@ -53,6 +54,7 @@ def manifest_diff(before: Manifest, after: Manifest) -> list[Change]:
             ("holdout", _holdout_text(before.holdout), _holdout_text(after.holdout)),
             ("profile", _profile_text(before.profile), _profile_text(after.profile)),
             ("monitors", _monitors_text(before.monitors), _monitors_text(after.monitors)),
+            ("assessment", assessment_text(before.assessment), assessment_text(after.assessment)),
         )
         if old != new
     ]
