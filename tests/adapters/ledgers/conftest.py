@@ -141,6 +141,32 @@ def postgres_url(postgres_template: tuple[Databases, str]) -> Iterator[str]:
     databases.run(f"DROP DATABASE {name} WITH (FORCE)")
 
 
+@pytest.fixture(scope="module")
+def module_postgres_url(postgres_template: tuple[Databases, str]) -> Iterator[str]:
+    """A database for all tests of a module: making one for each would take most of the time."""
+    databases, template = postgres_template
+    name = f"splice_module_{uuid.uuid4().hex[:12]}"
+    databases.run(f"CREATE DATABASE {name} TEMPLATE {template}")
+    yield databases.url(name)
+    databases.run(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def emptied_ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
+    """On either database; in PostgreSQL the one of the module, whose `TABLES` are emptied."""
+    if request.param == "sqlite":
+        url = request.getfixturevalue("sqlite_url")
+    else:
+        url = request.getfixturevalue("module_postgres_url")
+        import psycopg  # an optional dependency
+
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(f"TRUNCATE {request.module.TABLES}".encode())
+    ledger = open_ledger(url, tmp_path / "blobs", migrate=False)
+    yield ledger
+    ledger.close()
+
+
 @pytest.fixture
 def rollups(ledger: Ledger) -> RollupStore:
     return ledger.rollups

@@ -2,44 +2,18 @@
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
-
 import pytest
 
-from splice.adapters.ledgers.sql import Ledger, open_ledger
+from splice.adapters.ledgers.sql import Ledger
 from splice.ports.alerts import AlertStore
 from splice.testing.contracts.alerts import AlertStoreContract
 
-
-@pytest.fixture(scope="module")
-def alerts_database(postgres_template: tuple[Any, str]) -> Iterator[str]:
-    """A database for all of these tests: making one for each would take most of the time."""
-    databases, template = postgres_template
-    name = f"splice_alerts_{uuid.uuid4().hex[:12]}"
-    databases.run(f"CREATE DATABASE {name} TEMPLATE {template}")
-    yield databases.url(name)
-    databases.run(f"DROP DATABASE {name} WITH (FORCE)")
+TABLES = "monitor_findings, monitor_mutes, alerts, alert_notes, alert_messages, audit_events"
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
-    if request.param == "sqlite":
-        url = request.getfixturevalue("sqlite_url")
-    else:
-        url = request.getfixturevalue("alerts_database")
-        import psycopg  # an optional dependency
-
-        with psycopg.connect(url, autocommit=True) as connection:
-            connection.execute(
-                "TRUNCATE monitor_findings, monitor_mutes, alerts, alert_notes, alert_messages, "
-                "audit_events"
-            )
-    ledger = open_ledger(url, tmp_path / "blobs", migrate=False)
-    yield ledger
-    ledger.close()
+@pytest.fixture
+def ledger(emptied_ledger: Ledger) -> Ledger:
+    return emptied_ledger
 
 
 @pytest.fixture

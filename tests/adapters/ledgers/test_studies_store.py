@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
-
 import pytest
 
 from splice.adapters.ledgers import study_reading
-from splice.adapters.ledgers.sql import Ledger, open_ledger
+from splice.adapters.ledgers.sql import Ledger
 from splice.ports.studies import StudyStore
 from splice.testing.contracts.kpis import KpiStoreContract
 from splice.testing.contracts.studies import (
@@ -21,32 +16,12 @@ from splice.testing.contracts.studies import (
     span,
 )
 
-TABLES = "studies, study_units, study_outcomes, study_cells"
+TABLES = "studies, study_units, study_outcomes, study_cells, calls, outcomes, unjoined, unscored"
 
 
-@pytest.fixture(scope="module")
-def studies_database(postgres_template: tuple[Any, str]) -> Iterator[str]:
-    """A database for all of these tests: making one for each would take most of the time."""
-    databases, template = postgres_template
-    name = f"splice_studies_{uuid.uuid4().hex[:12]}"
-    databases.run(f"CREATE DATABASE {name} TEMPLATE {template}")
-    yield databases.url(name)
-    databases.run(f"DROP DATABASE {name} WITH (FORCE)")
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
-    if request.param == "sqlite":
-        url = request.getfixturevalue("sqlite_url")
-    else:
-        url = request.getfixturevalue("studies_database")
-        import psycopg  # an optional dependency
-
-        with psycopg.connect(url, autocommit=True) as connection:
-            connection.execute(f"TRUNCATE {TABLES}, calls, outcomes, unjoined, unscored")
-    ledger = open_ledger(url, tmp_path / "blobs", migrate=False)
-    yield ledger
-    ledger.close()
+@pytest.fixture
+def ledger(emptied_ledger: Ledger) -> Ledger:
+    return emptied_ledger
 
 
 @pytest.fixture
