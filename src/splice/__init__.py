@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from splice.core.call import Prediction
 from splice.core.errors import SpliceError
+from splice.core.untrusted import Untrusted
 from splice.core.versions import Card, Lineage
 from splice.declare.assessment import Assessment
 from splice.declare.gates import (
@@ -111,6 +112,7 @@ __all__ = [
     "SpliceError",
     "Trained",
     "Truth",
+    "Untrusted",
     "register",
     "retrain",
     "training",

@@ -56,7 +56,7 @@ def error_kinds(kind: type[errors.SpliceError]) -> Iterator[type[errors.SpliceEr
     """The tree of errors that Splice itself declares."""
     yield kind
     for below in kind.__subclasses__():
-        if below.__module__ == errors.__name__:
+        if below.__module__.startswith("splice.core."):
             yield from error_kinds(below)
 
 

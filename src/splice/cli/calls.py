@@ -17,6 +17,7 @@ from splice.cli.common import Project, as_json, out, stores, talk
 from splice.core.call import Outcome, Reason, Record, Status
 from splice.core.errors import UnknownCall
 from splice.core.ids import id_bytes, id_text
+from splice.core.policies import policy_told
 from splice.core.rollout import CHALLENGER, SHADOW
 from splice.core.units import NANO, duration_text
 from splice.ports.stores import CallFilter
@@ -177,6 +178,7 @@ def story(record: Record, outcomes: list[Outcome], currency: str) -> list[str]:
     if record.attempts:
         lines += ["Tried", *_tried(record, currency)]
     lines += [f"  Note: {note}" for note in record.notes]
+    lines += [f"  Policy {one.policy} {policy_told(one)}" for one in record.policies]
     if record.prediction is not None:
         lines += ["Predicted", *_fields(record.prediction, skip=("cost_nano", "usage"))]
     lines += _ended(record)

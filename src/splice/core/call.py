@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from splice.core.access import ANYONE, Principal
+from splice.core.policies import PolicyRun
 
 
 class Status(StrEnum):
@@ -44,6 +45,7 @@ class Reason(StrEnum):
     DISCONNECTED = "disconnected"  # the client went away in the middle of a stream
     OVER_BUDGET = "over_budget"  # refused: a budget has no room
     METER_AWAY = "meter_away"  # refused: budgets cannot be checked
+    POLICY = "policy"  # refused: a policy said no, or could not be asked
     NOT_RECORDED = "not_recorded"
     CANCELLED = "cancelled"  # the caller in this process went away
 
@@ -173,6 +175,10 @@ class Record(msgspec.Struct, omit_defaults=True, gc=False):
     shadow_of: str | None = (
         None  # the call that this one repeats in a shadow; nobody got its answer
     )
+    policies: tuple[PolicyRun, ...] = ()  # those that were asked, in their order
+    # The person whom it is about, where that is not the entity: in memory only, never written.
+    subject: str = ""
+    locked: bytes = b""  # texts of the call, enciphered: then they are nowhere else in it
 
 
 class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):

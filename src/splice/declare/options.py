@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 import msgspec
@@ -22,7 +22,7 @@ from splice.declare.assessment import read_assessment
 from splice.declare.gate_reading import read_gates
 from splice.declare.gates import ReadGates
 from splice.declare.monitor_reading import read_monitors
-from splice.declare.policies import read_policies
+from splice.declare.policy_reading import Asked, read_policies
 from splice.declare.profiling import read_profile
 from splice.declare.protection import read_protect
 from splice.declare.reviews import read_review
@@ -73,6 +73,7 @@ class Options(msgspec.Struct, frozen=True):
     review: PinnedReview | None = None
     protect: PinnedProtection | None = None
     policies: tuple[PinnedPolicy, ...] = ()
+    functions: Mapping[str, Asked] = {}  # that policies ask, by the policy's name
     assessment: PinnedAssessment | None = None
 
 
@@ -127,10 +128,8 @@ def read_options(
     budgets, currencies = _budgets(cls, name, wrong)
     retrains = cls.retrain is not Integration.retrain
     watched = read_monitors(cls.monitors, retrains=retrains, wrong=wrong)
-    currencies = list(dict.fromkeys([*currencies, *watched.currencies]))
-    if len(currencies) > 1:
-        field = "monitors" if watched.currencies else "budget"
-        wrong(field, " and ".join(currencies), "one currency", "use the account's")
+    currency = _one_currency(currencies, watched.currencies, wrong)
+    policed = read_policies(cls.policies, conversation=conversation, wrong=wrong)
     models = _names(cls, "models", _PATTERN, "provider/model, or a pattern of it", wrong)
     truths = read_truths(cls.truth, wrong)
     gates = read_gates(cls.gates, high_risk=risk is Risk.HIGH, wrong=wrong)
@@ -142,7 +141,7 @@ def read_options(
         across_tenants=cache.across_tenants,
         log=log,
         budgets=budgets,
-        currency=currencies[0] if currencies else "",
+        currency=currency,
         cheapest=choose is not None,
         within_s=None if choose is None else _seconds(choose.within, "choose", "within", wrong),
         quality=None if choose is None else choose.quality,
@@ -159,6 +158,14 @@ def read_options(
         functions=policed.functions,
         assessment=read_assessment(cls.assessment, str(risk), wrong),
     )
+
+
+def _one_currency(budgets: Sequence[str], monitors: Sequence[str], wrong: Wrong) -> str:
+    currencies = list(dict.fromkeys([*budgets, *monitors]))
+    if len(currencies) > 1:
+        field = "monitors" if monitors else "budget"
+        wrong(field, " and ".join(currencies), "one currency", "use the account's")
+    return currencies[0] if currencies else ""
 
 
 def _typed(cls: type[Integration], field: str, kind: type[Any], wrong: Wrong) -> Any:

@@ -24,6 +24,7 @@ from splice.core.archives import Archived, Digest
 from splice.core.call import Attempt, Gathered, Problem, Reason, Record, Status, Trace
 from splice.core.errors import StoreError
 from splice.core.ids import id_unix_ms
+from splice.core.policies import PolicyRun
 from splice.ports.archives import ArchiveList
 from splice.ports.stores import CallFilter
 
@@ -53,6 +54,8 @@ class _Rest(msgspec.Struct, array_like=True, frozen=True):
     problem: Problem | None
     trace: Trace | None
     notes: tuple[str, ...] = ()
+    policies: tuple[PolicyRun, ...] = ()
+    locked: bytes = b""
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -209,7 +212,17 @@ def _batch(records: Sequence[Record]) -> Any:
     for name in ("status", "reason"):
         columns[name] = [value.value for value in columns[name]]
     columns["rest"] = [
-        _encode(_Rest(one.gathered, one.attempts, one.problem, one.trace, one.notes))
+        _encode(
+            _Rest(
+                one.gathered,
+                one.attempts,
+                one.problem,
+                one.trace,
+                one.notes,
+                one.policies,
+                one.locked,
+            )
+        )
         for one in records
     ]
     arrays = [pa.array(columns[name], kind) for name, kind in _TYPES.items()]
@@ -222,7 +235,8 @@ def _record(row: Sequence[Any]) -> Record:
     values["status"], values["reason"] = Status(values["status"]), Reason(values["reason"])
     return Record(
         **values, gathered=rest.gathered, attempts=rest.attempts, problem=rest.problem,
-        trace=rest.trace, notes=rest.notes,
+        trace=rest.trace, notes=rest.notes, policies=rest.policies,
+        locked=rest.locked,
     )  # fmt: skip
 
 

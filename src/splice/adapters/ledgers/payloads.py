@@ -16,6 +16,7 @@ import zstandard
 
 from splice.core.call import Attempt, Gathered, Problem, Record, Trace
 from splice.core.ids import id_unix_ms
+from splice.core.policies import PolicyRun
 
 SLOTS = 64
 """Calls find their payload at `place = block * SLOTS + slot`: never change this number."""
@@ -45,6 +46,8 @@ class Payload(msgspec.Struct, array_like=True, frozen=True):
     key: str | None
     notes: tuple[str, ...] = ()
     shadow_of: str | None = None
+    policies: tuple[PolicyRun, ...] = ()
+    locked: bytes = b""
 
 
 class Packed(msgspec.Struct):
@@ -129,7 +132,7 @@ class Packer:
             )
             item = _PLAIN + encode(
                 (r.input, r.gathered, r.context, r.attempts, r.prediction, r.reply, r.problem,
-                 r.trace, r.key, r.notes, r.shadow_of)
+                 r.trace, r.key, r.notes, r.shadow_of, r.policies, r.locked)
             )  # fmt: skip
             items.append(item)
             size += len(item)

@@ -180,5 +180,6 @@ class Unrolled:
                 )  # fmt: skip
                 record.key, record.notes = payload.key, payload.notes
                 record.shadow_of = payload.shadow_of
+                record.policies, record.locked = payload.policies, payload.locked
             records.append(record)
         return records

@@ -18,6 +18,7 @@ from splice.core.errors import (
     StoreError,
     UnknownIntegration,
 )
+from splice.core.policy_errors import PolicyUnavailable
 
 
 class Verdict(StrEnum):
@@ -30,7 +31,8 @@ class Verdict(StrEnum):
 
 
 _HELD = (
-    Stopped, Overloaded, MeterAway, OverBudget, NotRecorded, StoreError, UnknownIntegration,
+    Stopped, Overloaded, MeterAway, OverBudget, NotRecorded, PolicyUnavailable, StoreError,
+    UnknownIntegration,
 )  # fmt: skip
 _HOPELESS = frozenset({"model_mismatch", "crashed", "rejected", "provider_rejected"})
 """How attempts end that would end so again: the context does not fit, or the route's code broke."""

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from splice.core.call import Attempt, Gathered, Outcome, Problem, Record, Usage
+from splice.core.policies import PolicyRun
 from splice.core.units import NANO
 from splice.engine.engine import Engine
 from splice.engine.observe import Snapshot
@@ -150,6 +151,7 @@ class CallShown(msgspec.Struct, frozen=True, omit_defaults=True):
     problem: Problem | None = None
     notes: tuple[str, ...] = ()
     shadow_of: str | None = None
+    policies: tuple[PolicyRun, ...] = ()
     outcomes: tuple[OutcomeShown, ...] = ()
 
 
@@ -273,6 +275,7 @@ def call_of(record: Record, outcomes: list[Outcome], currency: str) -> CallShown
         problem=record.problem,
         notes=record.notes,
         shadow_of=record.shadow_of,
+        policies=record.policies,
         outcomes=tuple(
             OutcomeShown(o.name, o.value, iso(o.at_us), o.call_id, o.entity, o.source)
             for o in outcomes

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from splice.core import errors
+from splice.core.policy_errors import PolicyUnavailable
 
 STATUS: dict[type[errors.SpliceError], int] = {
     errors.MalformedBody: 400,
@@ -27,6 +28,7 @@ STATUS: dict[type[errors.SpliceError], int] = {
     errors.OverBudget: 402,
     errors.RateLimited: 429,
     errors.MeterAway: 503,
+    PolicyUnavailable: 503,
     errors.RefusedError: 403,
     errors.ExhaustedError: 503,
     errors.RouteError: 502,

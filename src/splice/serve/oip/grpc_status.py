@@ -5,6 +5,7 @@ from __future__ import annotations
 import grpc
 
 from splice.core import errors
+from splice.core.policy_errors import PolicyUnavailable
 from splice.serve.oip.calls import Failure
 
 _Code = grpc.StatusCode
@@ -24,6 +25,7 @@ STATUS: dict[type[errors.SpliceError], grpc.StatusCode] = {
     errors.Overloaded: _Code.UNAVAILABLE,
     errors.NotRecorded: _Code.UNAVAILABLE,
     errors.MeterAway: _Code.UNAVAILABLE,
+    PolicyUnavailable: _Code.UNAVAILABLE,
     errors.RefusedError: _Code.PERMISSION_DENIED,
     errors.ExhaustedError: _Code.UNAVAILABLE,
     errors.RouteError: _Code.UNAVAILABLE,
