@@ -24,6 +24,7 @@ REASONS = {
     Reason.DISCONNECTED: "the client went away in the middle of the answer",
     Reason.OVER_BUDGET: "a budget has no room",
     Reason.METER_AWAY: "budgets could not be checked",
+    Reason.POLICY: "a policy said no",
     Reason.NOT_RECORDED: "it could not be recorded",
     Reason.CANCELLED: "the caller went away",
 }
