@@ -22,8 +22,8 @@ from splice.core.release import (
 from splice.core.rollout import share_text
 from splice.core.truths import PinnedTruth
 from splice.core.units import duration_text
-from splice.declare.assessment import assessment_text
 from splice.core.validation import PinnedValidity
+from splice.declare.assessment import assessment_text
 
 
 class Change(msgspec.Struct, frozen=True):

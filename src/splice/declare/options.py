@@ -154,8 +154,7 @@ def read_options(
         profile=read_profile(cls.profile, entity, wrong),
         review=read_review(cls.review, wrong),
         protect=read_protect(cls.protect, wrong),
-        policies=policed.policies,
-        functions=policed.functions,
+        policies=read_policies(cls.policies, wrong),
         assessment=read_assessment(cls.assessment, str(risk), wrong),
     )
 
