@@ -154,7 +154,8 @@ def read_options(
         profile=read_profile(cls.profile, entity, wrong),
         review=read_review(cls.review, wrong),
         protect=read_protect(cls.protect, wrong),
-        policies=read_policies(cls.policies, wrong),
+        policies=policed.policies,
+        functions=policed.functions,
         assessment=read_assessment(cls.assessment, str(risk), wrong),
     )
 
