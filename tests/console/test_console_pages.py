@@ -22,6 +22,7 @@ from starlette.testclient import TestClient
 import splice
 from splice.console import units
 from splice.control.keys import KeyRequest, Keys
+from splice.core.access import Grant, Role
 from splice.testing.project import Answer, Project, Server
 
 T = TypeVar("T")
@@ -319,10 +320,11 @@ def _orders(folder: Path) -> Path:
     return made.folder
 
 
-def key_for(app: splice.App, **allowed: Any) -> str:
-    """A new key's secret; the server hears of it within a second."""
+def key_for(app: splice.App, sees: tuple[str, ...] = ("*",), **allowed: Any) -> str:
+    """A new key's secret, with the role of a viewer; the server hears of it within a second."""
     keys = Keys(app.services.stores.keys, pepper=b"", currency="EUR")
-    asked = KeyRequest(name=f"k{time.time_ns()}", **allowed)
+    grants = (Grant(Role.VIEWER, sees),) if sees else ()
+    asked = KeyRequest(name=f"k{time.time_ns()}", grants=grants, **allowed)
     return keys.create(asked, by="test", now_us=time.time_ns() // 1000).token
 
 
@@ -338,7 +340,7 @@ def until(found: Callable[[], T]) -> T:
 def test_where_keys_are_asked_for_the_console_asks_for_one(tmp_path: Path) -> None:
     app = splice.App(project=_orders(tmp_path))
     with TestClient(app.asgi(), base_url="http://localhost", follow_redirects=False) as one:
-        token = key_for(app, integrations=("orders",))
+        token = key_for(app, sees=("orders",))
         # A server hears of a key within a second.
         until(lambda: one.get("/console").status_code != 200)
         sent = one.get("/console/calls?range=24h", headers={"accept": "text/html"})
@@ -369,7 +371,7 @@ def test_where_keys_are_asked_for_the_console_asks_for_one(tmp_path: Path) -> No
         assert "refunds" not in body
         assert one.get("/console/integrations/refunds").status_code == 404
         assert one.get("/console/sign-out").status_code == 405
-        out = one.post("/console/sign-out")
+        out = one.post("/console/sign-out", headers={"sec-fetch-site": "same-origin"})
         assert "Max-Age=0" in out.headers["set-cookie"]
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from splice.adapters.ledgers.sql import open_ledger
 from splice.control.keys import KeyRequest, Keys, expiry
-from splice.core.access import Budget, BudgetScope, Period
+from splice.core.access import Budget, BudgetScope, Change, Period
 from splice.core.errors import InputMismatch, RefusedError, RequestError
 from splice.engine.keyring import Keyring
 from splice.ports.keys import KeyStore
@@ -37,6 +37,9 @@ def store(template: Path, tmp_path: Path) -> Iterator[KeyStore]:
 @pytest.fixture
 def keys(store: KeyStore) -> Keys:
     return Keys(store, pepper=b"pepper", currency="EUR")
+
+
+BY_ANNA = Change("anna", NOW_US, "a test")
 
 
 def make(keys: Keys, name: str = "ci", **asked: object):
@@ -147,7 +150,7 @@ def test_a_name_in_use_is_refused_and_one_of_a_revoked_key_is_free(keys, store) 
     with pytest.raises(RefusedError, match="another key"):
         make(keys, budgets=("EUR 1/day",))
     assert store.access().budgets == ()
-    keys.revoke(first, now_us=NOW_US)
+    keys.revoke(first, BY_ANNA)
     second = make(keys).key
 
     assert keys.find("ci") == second
@@ -168,16 +171,16 @@ def test_a_rotated_key_has_another_secret_and_all_the_rest(keys, store) -> None:
     issued = make(keys, team="growth", budgets=("EUR 1/day",))
     ring = Keyring(mode="required", pepper=b"pepper", clock=lambda: NOW_US)
 
-    rotated = keys.rotate(issued.key)
+    rotated = keys.rotate(issued.key, BY_ANNA)
     ring.replace(store.access().keys)
 
     assert ring.principal(rotated.token, "").key == rotated.key
     assert msgspec.structs.replace(rotated.key, digest=issued.key.digest) == issued.key
     with pytest.raises(RequestError):
         ring.principal(issued.token, "")
-    revoked = keys.revoke(rotated.key, now_us=NOW_US)
+    revoked = keys.revoke(rotated.key, BY_ANNA)
     with pytest.raises(RefusedError, match="revoked"):
-        keys.rotate(revoked)
+        keys.rotate(revoked, BY_ANNA)
 
 
 @pytest.mark.parametrize(

@@ -50,9 +50,9 @@ def test_a_key_says_who_asks() -> None:
     who = [ring.principal(one, HERE) for one in (plain_token, own_token, shared_token)]
 
     assert who == [
-        Principal("key:plain", "key:plain", "", plain),
-        Principal("key:own", "acme", "growth", own),
-        Principal("key:shared", "growth", "growth", shared),
+        Principal("key:plain", "key:plain", "", plain, "plain"),
+        Principal("key:own", "acme", "growth", own, "own"),
+        Principal("key:shared", "growth", "growth", shared, "shared"),
     ]
     assert ring.principal(own_token, HERE) is who[1]
 

@@ -12,7 +12,7 @@ from splice.app import wiring
 from splice.app.clock import now_us
 from splice.cli.calls import cost_text
 from splice.cli.common import REFUSED, as_json, confirm, out, stores, talk
-from splice.cli.keys import Json, Yes, budget_of, keys_of, worth
+from splice.cli.keys import Json, Why, Yes, budget_of, changing, keys_of, worth
 from splice.control.keys import Keys
 from splice.core.access import Budget, BudgetScope, Period
 from splice.core.errors import InputMismatch, RequestError
@@ -68,6 +68,7 @@ def set_(
     integration: OfIntegration = None,
     everything: OfAll = False,
     yes: Yes = False,
+    why: Why = "",
 ) -> None:
     """Set a budget, after showing the change; running servers hold it within a second."""
     with stores() as (settings, opened):
@@ -84,7 +85,7 @@ def set_(
             return
         if not confirm("Set it?", yes):
             raise typer.Exit(REFUSED)
-        opened.keys.put_budget(budget)
+        opened.keys.put_budget(budget, changing(why))
     out.print(f"The budget of {_whose(budget, key or '')} is set.")
 
 
@@ -96,6 +97,7 @@ def delete(
     integration: OfIntegration = None,
     everything: OfAll = False,
     yes: Yes = False,
+    why: Why = "",
 ) -> None:
     """Take a budget away, after showing it."""
     with stores() as (settings, opened):
@@ -111,7 +113,7 @@ def delete(
         talk.print(f"budget of {_whose(before, key or '')}: {was} -> none")
         if not confirm("Take it away?", yes):
             raise typer.Exit(REFUSED)
-        opened.keys.delete_budget(before)
+        opened.keys.delete_budget(before, changing(why))
     out.print(f"The budget of {_whose(before, key or '')} is gone.")
 
 

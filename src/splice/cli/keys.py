@@ -12,7 +12,8 @@ from splice.app.clock import now_us
 from splice.app.settings import Settings, user_name
 from splice.cli.common import REFUSED, as_json, confirm, out, stores, talk
 from splice.control.keys import Issued, KeyRequest, Keys
-from splice.core.access import Budget, BudgetScope, Key, Period
+from splice.core.access import Budget, BudgetScope, Change, Grant, Key, Period, Role
+from splice.core.errors import InputMismatch
 from splice.core.units import Money
 from splice.serve.http.desk import iso
 
@@ -20,6 +21,13 @@ app = typer.Typer(no_args_is_help=True)
 
 Ref = Annotated[str, typer.Argument(help="Id of the key, or its name.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Granted = Annotated[Role, typer.Option("--role", help="What it may do.")]
+Ungranted = Annotated[Role | None, typer.Option("--role", help="Only this one.")]
+On = Annotated[str, typer.Option("--integration", help="Where: names or patterns, with commas.")]
+Off = Annotated[
+    str, typer.Option("--integration", help="Only in these, as they were written; with commas.")
+]
+Why = Annotated[str, typer.Option(help="Reason; it is in the audit log.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
@@ -50,6 +58,11 @@ def create(
     budget: Annotated[
         list[str] | None, typer.Option(help='"EUR 50/month"; again for another period.')
     ] = None,
+    role: Annotated[
+        list[str] | None,
+        typer.Option(help="Role beside calling: viewer, or reviewer@fraud-*; again for more."),
+    ] = None,
+    why: Why = "",
     json: Json = False,
 ) -> None:
     """Make a key and print its secret, once: only a digest of it is kept."""
@@ -64,6 +77,8 @@ def create(
         requests_per_minute=requests_per_minute,
         tokens_per_minute=tokens_per_minute,
         budgets=tuple(budget or ()),
+        grants=tuple(grant_of(one) for one in role or ()),
+        why=why,
     )
     with stores() as (settings, opened):
         issued = keys_of(settings, opened).create(asked, by=user_name(), now_us=now_us())
@@ -117,7 +132,7 @@ def show(key: Ref, json: Json = False) -> None:
 
 
 @app.command()
-def revoke(key: Ref, yes: Yes = False) -> None:
+def revoke(key: Ref, yes: Yes = False, why: Why = "") -> None:
     """End a key for good: running servers refuse it within a second."""
     with stores() as (settings, opened):
         keys = keys_of(settings, opened)
@@ -129,21 +144,107 @@ def revoke(key: Ref, yes: Yes = False) -> None:
             return
         if not confirm(f"End key {found.id} for good?", yes):
             raise typer.Exit(REFUSED)
-        keys.revoke(found, now_us=now_us())
+        keys.revoke(found, changing(why))
     out.print(f"Key {found.id} ({found.name}) is revoked.")
 
 
 @app.command()
-def rotate(key: Ref, yes: Yes = False, json: Json = False) -> None:
-    """Give a key another secret and print it, once; the old one ends within a second."""
+def rotate(
+    key: Ref,
+    overlap: Annotated[
+        str, typer.Option(help='How long its present secret still counts: "24 h"; empty: no more.')
+    ] = "",
+    yes: Yes = False,
+    why: Why = "",
+    json: Json = False,
+) -> None:
+    """Give a key another secret and print it, once; the old one ends within a second.
+
+    With --overlap both count meanwhile, so that whoever uses it can change at leisure.
+    """
     with stores() as (settings, opened):
         keys = keys_of(settings, opened)
         found = keys.find(key)
-        if not confirm(f"Key {found.id} ({found.name}): end its present secret?", yes):
+        ends = f"end its present secret in {overlap}" if overlap else "end its present secret"
+        if not confirm(f"Key {found.id} ({found.name}): {ends}?", yes):
             raise typer.Exit(REFUSED)
-        issued = keys.rotate(found)
+        issued = keys.rotate(found, changing(why), overlap=overlap)
         currency = settings.cost.currency
     _show_secret(issued, currency, json)
+
+
+@app.command()
+def grant(
+    key: Ref, role: Granted, integration: On = "*", why: Why = "", json: Json = False
+) -> None:
+    """Give a key a role in integrations, beside calling; it holds within a second."""
+    with stores() as (settings, opened):
+        keys = keys_of(settings, opened)
+        found = keys.find(key)
+        more = Grant(role, _list(integration))
+        stored = keys.grant(found, (*found.grants, more), changing(why))
+    _tell_roles(stored, json)
+
+
+@app.command()
+def ungrant(
+    key: Ref, role: Ungranted = None, integration: Off = "", why: Why = "", json: Json = False
+) -> None:
+    """Take roles of a key away: all, or those that the options name."""
+    with stores() as (settings, opened):
+        keys = keys_of(settings, opened)
+        found = keys.find(key)
+        stored = keys.grant(found, without(found.grants, role, integration), changing(why))
+    _tell_roles(stored, json)
+
+
+def changing(why: str) -> Change:
+    """Whoever runs this command, now."""
+    return Change(user_name(), now_us(), why)
+
+
+def grant_of(text: str) -> Grant:
+    """The role that `reviewer` or `reviewer@fraud-*` means.
+
+    Raises:
+        InputMismatch: There is no such role.
+    """
+    name, _, patterns = text.partition("@")
+    try:
+        role = Role(name.strip().lower())
+    except ValueError:
+        raise InputMismatch(
+            "role", got=repr(text[:80]), promised=f"one of {', '.join(Role)}, as viewer@fraud-*"
+        ) from None
+    return Grant(role, _list(patterns) or ("*",))
+
+
+def without(grants: tuple[Grant, ...], role: Role | None, integration: str) -> tuple[Grant, ...]:
+    """What is left when a role is taken away in some integrations; empty and None mean all."""
+    gone = _list(integration)
+    left: list[Grant] = []
+    for one in grants:
+        kept = () if not gone else tuple(name for name in one.integrations if name not in gone)
+        if role is not None and one.role is not role:
+            kept = one.integrations
+        if kept:
+            left.append(Grant(one.role, kept))
+    return tuple(left)
+
+
+def roles_text(grants: tuple[Grant, ...]) -> str:
+    """Roles in words: `viewer, reviewer@fraud-*`."""
+    return ", ".join(
+        one.role if one.integrations == ("*",) else f"{one.role}@{'+'.join(one.integrations)}"
+        for one in grants
+    )
+
+
+def _tell_roles(key: Key, json: bool) -> None:
+    if json:
+        as_json(key_of(key, now_us()))
+        return
+    out.print(f"Key {key.id} ({key.name}): {roles_text(key.grants) or 'no role beside calling'}")
 
 
 def key_of(key: Key, now: int) -> dict[str, Any]:
@@ -161,6 +262,8 @@ def key_of(key: Key, now: int) -> dict[str, Any]:
         "tokens_per_minute": key.tokens_per_minute,
         "created_at": iso(key.created_us),
         "expires_at": None if key.expires_us is None else iso(key.expires_us),
+        "old_secret_until": None if key.former_until_us is None else iso(key.former_until_us),
+        "roles": key.grants,
         "revoked_at": None if key.revoked_us is None else iso(key.revoked_us),
         "by": key.by,
     }
@@ -209,13 +312,22 @@ def _lines(key: Key, budgets: tuple[Budget, ...] | list[Budget], currency: str) 
         "tenant": key.tenant,
         "may call": ", ".join(key.integrations),
         "may name": ", ".join(key.models) or "no model itself",
+        "roles": roles_text(key.grants),
         "from": ", ".join(key.addresses) or "anywhere",
         "a minute": _limits(key),
         "budget": ", ".join(spends),
         "state": _ends(key, now_us()),
+        "old secret": _old_secret(key),
     }
     lines = [f"key {key.id}  {key.name}"]
-    return lines + [f"  {what:<9} {value}" for what, value in told.items() if value]
+    return lines + [f"  {what:<10} {value}" for what, value in told.items() if value]
+
+
+def _old_secret(key: Key) -> str:
+    until_us = key.former_until_us
+    if until_us is None or until_us <= now_us():
+        return ""
+    return f"counts until {iso(until_us)[:16].replace('T', ' ')}"
 
 
 def _limits(key: Key) -> str:

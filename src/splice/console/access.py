@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from http.cookies import CookieError, SimpleCookie
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlsplit
 
 from starlette.requests import Request
 
 from splice.core.access import Principal
+from splice.core.errors import NotAllowed
 from splice.engine.keyring import Keyring
 from splice.serve.mcp.guard import check_host
 from splice.serve.tokens import token_of
@@ -44,8 +45,11 @@ def theme_of(request: Request) -> str:
     return theme if theme in _THEMES else "auto"
 
 
-def principal_of(request: Request, keyring: Keyring, hosts: frozenset[str]) -> Principal:
-    """Who asks.
+async def principal_of(request: Request, keyring: Keyring, hosts: frozenset[str]) -> Principal:
+    """Who asks: a key, a person who signed in, or anyone where nobody is asked who he is.
+
+    `name` is what the audit log calls him. What he may do says `principal.may(permission,
+    integration)`: ask it before every action, and raise `NotAllowed`.
 
     Raises:
         UnknownKey: A key is asked for, and none that is good was shown.
@@ -56,6 +60,35 @@ def principal_of(request: Request, keyring: Keyring, hosts: frozenset[str]) -> P
     principal = keyring.principal(token, address_of(request))
     check_host(headers, principal, hosts, "console")
     return principal
+
+
+def check_action(request: Request) -> None:
+    """Passes a request that changes something if no foreign page made it; call it first in a POST.
+
+    What a browser sends by itself (cookie, client certificate, its place in this network) proves
+    who he is, not that he meant it. Browsers say where a request comes from: by `Sec-Fetch-Site`,
+    and by `Origin`, whose host and port must be those that were called; a page of another port of
+    this machine is foreign, too. A program sends neither: it may, as long as it sends no cookie.
+
+    Raises:
+        NotAllowed: It came from elsewhere, or a browser does not say where it came from.
+    """
+    headers = headers_of(request)
+    site = headers.get(b"sec-fetch-site")
+    origin = headers.get(b"origin")
+    if site is not None:
+        passes = site in (b"same-origin", b"none")
+    elif origin is not None:
+        passes = urlsplit(origin.decode("latin-1")).netloc == request.headers.get("host", "")
+    else:
+        passes = b"cookie" not in headers
+    if not passes:
+        raise NotAllowed(
+            "console.origin",
+            got="a form of another page",
+            promised="one of this console",
+            mend="open the console, and do it there",
+        )
 
 
 async def form_of(request: Request) -> dict[str, str]:

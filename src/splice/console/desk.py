@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from splice.console.span import Span
-from splice.core.access import Principal
+from splice.core.access import Permission, Principal
 from splice.engine.engine import Engine
 from splice.ports.alerts import AlertStore
 from splice.ports.audit import AuditLog
@@ -106,8 +106,13 @@ class Visit(msgspec.Struct, frozen=True):
     origin: str = ""
 
     def may_see(self, integration: str) -> bool:
-        """Whether the visitor may know of an integration's figures."""
-        return self.principal.key is None or self.principal.key.may_call(integration)
+        """Whether the visitor may know of an integration at all."""
+        return self.principal.may(Permission.SEE, integration)
+
+    @property
+    def sees_all(self) -> bool:
+        """Whether the visitor may read every call."""
+        return self.principal.key is None and self.principal.may(Permission.SEE, "*")
 
     def link(self, path: str, **query: object) -> str:
         """An address about the same time; what is None or empty is left out."""

@@ -42,7 +42,7 @@ def find(room: Room, visit: Visit, search: Search, most: int = PAGE) -> Found:
     looked, last = 0, search.wanted.before_id
     reached: int | None = None
     while True:
-        limit = most + 1 if sieve.is_open and visit.principal.key is None else _BATCH
+        limit = most + 1 if sieve.is_open and visit.sees_all else _BATCH
         rows = room.shelves.records.find(
             msgspec.structs.replace(search.wanted, before_id=last, limit=limit)
         )

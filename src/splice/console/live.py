@@ -94,6 +94,8 @@ class Tail:
         wanted = visit.query.get("integration", "")
         if wanted and record.integration != wanted:
             return False
+        if not visit.may_see(record.integration):
+            return False
         keyring = self._desk.engine.keyring
         return keyring.may_read(visit.principal, record.integration, record.caller)
 

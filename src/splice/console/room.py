@@ -11,7 +11,7 @@ import msgspec
 from splice.console.desk import ConsoleDesk, Options, Shelves, Visit
 from splice.console.history import History
 from splice.console.kept import Kept
-from splice.core.access import Principal
+from splice.core.access import Permission, Principal
 from splice.core.errors import UnknownIntegration
 from splice.core.profiles import DriftReport
 from splice.core.quality import Quality
@@ -143,4 +143,6 @@ class Room:
 
     def may_read(self, principal: Principal, integration: str, caller: str) -> bool:
         """Whether a visitor may read what a caller asked."""
+        if not principal.may(Permission.SEE, integration):
+            return False
         return self.engine.keyring.may_read(principal, integration, caller)

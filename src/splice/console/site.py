@@ -30,7 +30,6 @@ from splice.console.span import span_of
 from splice.core.access import ANYONE
 from splice.core.errors import NotAllowed, RequestError, SpliceError, UnknownKey
 from splice.serve.http.problems import status_of
-from splice.serve.mcp.guard import check_origin
 
 log = logging.getLogger("splice.console")
 
@@ -89,9 +88,11 @@ class Site:
     def _run(self, make: Callable[..., Any], *arguments: Any) -> Awaitable[Any]:
         return asyncio.get_running_loop().run_in_executor(self._threads, make, *arguments)
 
-    def _visit(self, request: Request, *, known: bool = True) -> Visit:
-        keyring = self._desk.engine.keyring
-        principal = access.principal_of(request, keyring, self._hosts) if known else ANYONE
+    async def _visit(self, request: Request, *, known: bool = True) -> Visit:
+        principal = ANYONE
+        if known:
+            keyring = self._desk.engine.keyring
+            principal = await access.principal_of(request, keyring, self._hosts)
         now_us = time.time_ns() // 1000
         query = dict(request.query_params)
         root: str = request.scope.get("root_path", "")
@@ -115,7 +116,7 @@ class Site:
         """The endpoint of a page."""
 
         async def endpoint(request: Request) -> Response:
-            visit = self._visit(request)
+            visit = await self._visit(request)
 
             def made() -> Response | Download:
                 found = make(self._room, visit, request.path_params)
@@ -152,11 +153,11 @@ class Site:
 
     async def sign_in(self, request: Request) -> Response:
         """The form for a key, and what it sends."""
-        visit = self._visit(request, known=False)
+        visit = await self._visit(request, known=False)
         wrong = ""
         after = access.next_of(request.query_params.get("next", ""), visit.base)
         if request.method == "POST":
-            check_origin(access.headers_of(request), (), "console")
+            access.check_action(request)
             token = (await access.form_of(request)).get("key", "").strip()
             try:
                 found = self._desk.engine.keyring.principal(token, access.address_of(request))
@@ -174,14 +175,14 @@ class Site:
 
     async def sign_out(self, request: Request) -> Response:
         """Ends the cookie."""
-        check_origin(access.headers_of(request), (), "console")
-        visit = self._visit(request, known=False)
+        access.check_action(request)
+        visit = await self._visit(request, known=False)
         headers = {**_HEADERS, "set-cookie": access.key_cookie(request, visit.base, "")}
         return RedirectResponse(f"{visit.base}/sign-in", 303, headers)
 
     async def tail(self, request: Request) -> Response:
         """Calls as they come, by server-sent events."""
-        visit = self._visit(request)
+        visit = await self._visit(request)
         headers = {**_HEADERS, "cache-control": "no-store", "x-accel-buffering": "no"}
         return StreamingResponse(self._tail.events(visit), 200, headers, "text/event-stream")
 
@@ -195,7 +196,7 @@ class Site:
                 visit = Visit(ANYONE, root + ROOT, "", {}, span_of({}, 0), 0)
                 target = visit.plain("/sign-in", next=here + query)
                 return RedirectResponse(target, 303, _HEADERS)
-        visit = self._visit(request, known=False)
+        visit = await self._visit(request, known=False)
         if isinstance(error, HTTPException):
             status = error.status_code
             got = "a page that is not here" if status == 404 else f"a {request.method}"

@@ -10,7 +10,17 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from splice.core.access import NEVER_US, Budget, BudgetScope, Key, Period, key_digest, key_token
+from splice.core.access import (
+    NEVER_US,
+    Budget,
+    BudgetScope,
+    Change,
+    Grant,
+    Key,
+    Period,
+    key_digest,
+    key_token,
+)
 from splice.core.errors import DeclarationError, InputMismatch, RefusedError, RequestError
 from splice.core.units import money, seconds
 from splice.ports.keys import KeyStore
@@ -19,6 +29,7 @@ _ID = string.ascii_lowercase + string.digits
 _NAME = re.compile(r"[^\s\x00-\x1f\x7f](?:[^\x00-\x1f\x7f]{0,78}[^\s\x00-\x1f\x7f])?")
 _WORD = re.compile(r"[A-Za-z0-9][\w.@:-]{0,63}", re.ASCII)
 _PATTERN = re.compile(r"[\w*?.:@/\[\]!-]{1,160}", re.ASCII)
+_LONGEST_OVERLAP_S = 90 * 86_400.0
 _MOST = (1 << 63) - 1  # of a whole number in the ledger
 
 
@@ -26,7 +37,7 @@ class KeyRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What a new key shall be allowed, as people write it.
 
     `expires` is a duration ("90d") or a date in UTC ("2027-01-31"); empty means never. `budgets`
-    are amounts such as "EUR 50/month".
+    are amounts such as "EUR 50/month". `grants` are roles beside calling; none is the default.
     """
 
     name: str
@@ -39,6 +50,8 @@ class KeyRequest(msgspec.Struct, frozen=True, kw_only=True):
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
     budgets: tuple[str, ...] = ()
+    grants: tuple[Grant, ...] = ()
+    why: str = ""
 
 
 class Issued(msgspec.Struct, frozen=True):
@@ -89,7 +102,9 @@ class Keys:
             tokens_per_minute=_above_zero("tokens-per-minute", asked.tokens_per_minute),
             created_us=now_us,
             by=by,
+            grants=checked_grants(asked.grants),
         )
+        change = Change(by, now_us, asked.why)
         if not key.integrations:
             raise InputMismatch("integrations", got="none", promised='a name, or "*" for all')
         budgets = tuple(self.budget(BudgetScope.KEY, key_id, one) for one in asked.budgets)
@@ -103,8 +118,8 @@ class Keys:
             )  # fmt: skip
         # The budgets first: a key without them could spend what it likes, if only for a moment.
         for one in budgets:
-            self._store.put_budget(one)
-        self._store.add_key(key)
+            self._store.put_budget(one, change)
+        self._store.add_key(key, change)
         return Issued(key, token, budgets)
 
     def find(self, ref: str) -> Key:
@@ -124,21 +139,46 @@ class Keys:
             mend="splice keys list",
         )  # fmt: skip
 
-    def revoke(self, key: Key, *, now_us: int) -> Key:
+    def revoke(self, key: Key, change: Change) -> Key:
         """End a key for good."""
-        return self._store.revoke_key(key.id, now_us)
+        return self._store.revoke_key(key.id, change.at_us, change)
 
-    def rotate(self, key: Key) -> Issued:
-        """Give a key another secret; the one before ends.
+    def rotate(self, key: Key, change: Change, *, overlap: str = "") -> Issued:
+        """Give a key another secret; the one before ends, or goes on for a while.
+
+        Args:
+            key: Which.
+            change: Who does it, when and why.
+            overlap: How long the secret before still counts: "24 h"; empty ends it at once. One
+                that an earlier rotation left valid ends in either case.
 
         Raises:
             RefusedError: The key was revoked.
+            InputMismatch: The overlap is no time, or more than 90 days.
         """
         if key.revoked_us is not None:
             raise RefusedError(f"key {key.id}", got="a key that was revoked", mend="make a new one")
         token = key_token(key.id, secrets.token_urlsafe(32))
-        changed = msgspec.structs.replace(key, digest=key_digest(token, self._pepper))
-        return Issued(self._store.update_key(changed), token)
+        until_us = None if not overlap.strip() else change.at_us + _overlap_us(overlap)
+        changed = msgspec.structs.replace(
+            key,
+            digest=key_digest(token, self._pepper),
+            former="" if until_us is None else key.digest,
+            former_until_us=until_us,
+        )
+        return Issued(self._store.update_key(changed, change), token)
+
+    def grant(self, key: Key, grants: tuple[Grant, ...], change: Change) -> Key:
+        """Give a key these roles and no others.
+
+        Raises:
+            RefusedError: The key was revoked.
+            InputMismatch: A pattern is none.
+        """
+        if key.revoked_us is not None:
+            raise RefusedError(f"key {key.id}", got="a key that was revoked", mend="make a new one")
+        changed = msgspec.structs.replace(key, grants=checked_grants(grants))
+        return self._store.update_key(changed, change)
 
     def budget(self, scope: BudgetScope, of: str, text: str) -> Budget:
         """The budget that "EUR 50/month" means; a month where no period is named.
@@ -164,6 +204,30 @@ class Keys:
                 "budget", got=repr(text[:80]), promised="an amount from 0 to nine billion"
             )
         return Budget(scope, "" if scope is BudgetScope.ALL else of, every, worth.nano)
+
+
+def checked_grants(given: tuple[Grant, ...]) -> tuple[Grant, ...]:
+    """Roles as they are stored: each pattern checked, none twice.
+
+    Raises:
+        InputMismatch: A pattern is none, or a role has no integration.
+    """
+    checked: dict[Grant, None] = {}
+    for one in given:
+        if not one.integrations:
+            raise InputMismatch("role", got="no integration", promised='a name, or "*" for all')
+        checked[Grant(one.role, _patterns("integrations", one.integrations))] = None
+    return tuple(checked)
+
+
+def _overlap_us(text: str) -> int:
+    try:
+        length = seconds(text, "overlap")
+    except DeclarationError:
+        length = -1.0
+    if not 0 < length <= _LONGEST_OVERLAP_S:
+        raise InputMismatch("overlap", got=repr(text[:80]), promised='a time such as "24 h"')
+    return int(length * 1_000_000)
 
 
 def expiry(text: str, now_us: int) -> int | None:

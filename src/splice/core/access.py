@@ -67,62 +67,6 @@ class Budget(msgspec.Struct, frozen=True, omit_defaults=True):
     amount_nano: int
 
 
-class Key(msgspec.Struct, frozen=True, omit_defaults=True):
-    """An API key as the ledger holds it: never the secret, only its HMAC.
-
-    Patterns are those of file names (`*`, `?`). `integrations` may be called; `models` may be named
-    directly as `provider/model`, within an integration that allows it. `addresses` are networks
-    (`10.0.0.0/8`); empty means any. Times are Unix microseconds. `tenant` separates caches: answers
-    are never shared between two tenants. `requests_per_minute` and `tokens_per_minute`
-    are None where unlimited.
-    """
-
-    id: str
-    name: str
-    digest: str
-    team: str = ""
-    tenant: str = ""
-    integrations: tuple[str, ...] = ("*",)
-    models: tuple[str, ...] = ()
-    addresses: tuple[str, ...] = ()
-    expires_us: int | None = None
-    revoked_us: int | None = None
-    requests_per_minute: int | None = None
-    tokens_per_minute: int | None = None
-    created_us: int = 0
-    by: str = ""
-
-    def may_call(self, integration: str) -> bool:
-        """Whether the key may call an integration."""
-        return _matches(integration, self.integrations)
-
-    def may_name(self, model: str) -> bool:
-        """Whether the key may name `provider/model` itself."""
-        return _matches(model, self.models)
-
-    def may_come_from(self, address: str) -> bool:
-        """Whether the key may be used from an IP address; an unreadable address may not."""
-        if not self.addresses:
-            return True
-        try:
-            given = ipaddress.ip_address(address)
-        except ValueError:
-            return False
-        mapped = getattr(given, "ipv4_mapped", None)
-        given = mapped or given
-        return any(_within(given, network) for network in self.addresses)
-
-
-def key_token(key_id: str, secret: str) -> str:
-    """What the holder of a key shows; the secret is 43 characters that are safe in a URL."""
-    return f"sk-splice-{key_id}-{secret}"
-
-
-def key_digest(token: str, pepper: bytes) -> str:
-    """What the ledger keeps of a token: its HMAC-SHA256 in hexadecimal, keyed by the pepper."""
-    return hmac.digest(pepper, token.encode(), "sha256").hex()
-
-
 class Role(StrEnum):
     """What somebody may do beside calling, in the integrations that he has it for."""
 
@@ -159,6 +103,77 @@ class Grant(msgspec.Struct, frozen=True, gc=False):
     integrations: tuple[str, ...] = ("*",)
 
 
+class Key(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An API key as the ledger holds it: never the secret, only its HMAC.
+
+    Patterns are those of file names (`*`, `?`). `integrations` may be called; `models` may be named
+    directly as `provider/model`, within an integration that allows it. `addresses` are networks
+    (`10.0.0.0/8`); empty means any. Times are Unix microseconds. `tenant` separates caches: answers
+    are never shared between two tenants. `requests_per_minute` and `tokens_per_minute`
+    are None where unlimited.
+
+    `grants` are roles beside calling: a key without any calls, reads its own calls, and sees
+    nothing of the console. After a rotation with overlap the secret before still counts until
+    `former_until_us`, by its digest in `former`.
+    """
+
+    id: str
+    name: str
+    digest: str
+    team: str = ""
+    tenant: str = ""
+    integrations: tuple[str, ...] = ("*",)
+    models: tuple[str, ...] = ()
+    addresses: tuple[str, ...] = ()
+    expires_us: int | None = None
+    revoked_us: int | None = None
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    created_us: int = 0
+    by: str = ""
+    grants: tuple[Grant, ...] = ()
+    former: str = ""
+    former_until_us: int | None = None
+
+    def may_call(self, integration: str) -> bool:
+        """Whether the key may call an integration."""
+        return _matches(integration, self.integrations)
+
+    def may_name(self, model: str) -> bool:
+        """Whether the key may name `provider/model` itself."""
+        return _matches(model, self.models)
+
+    def may_come_from(self, address: str) -> bool:
+        """Whether the key may be used from an IP address; an unreadable address may not."""
+        if not self.addresses:
+            return True
+        try:
+            given = ipaddress.ip_address(address)
+        except ValueError:
+            return False
+        mapped = getattr(given, "ipv4_mapped", None)
+        given = mapped or given
+        return any(_within(given, network) for network in self.addresses)
+
+
+def key_token(key_id: str, secret: str) -> str:
+    """What the holder of a key shows; the secret is 43 characters that are safe in a URL."""
+    return f"sk-splice-{key_id}-{secret}"
+
+
+def key_digest(token: str, pepper: bytes) -> str:
+    """What the ledger keeps of a token: its HMAC-SHA256 in hexadecimal, keyed by the pepper."""
+    return hmac.digest(pepper, token.encode(), "sha256").hex()
+
+
+class Change(msgspec.Struct, frozen=True):
+    """Who changes something, when (Unix microseconds) and why, as the audit log keeps it."""
+
+    by: str
+    at_us: int
+    why: str = ""
+
+
 class Principal(msgspec.Struct, frozen=True, gc=False):
     """Who asks. `caller` goes into the record.
 
@@ -173,12 +188,25 @@ class Principal(msgspec.Struct, frozen=True, gc=False):
     name: str = ""
     grants: tuple[Grant, ...] = ()
 
+    @property
+    def anonymous(self) -> bool:
+        """Whether he showed nothing that says who he is."""
+        return not self.caller
+
     def may(self, permission: Permission, integration: str) -> bool:
         """Whether one of his roles lets him do it with an integration."""
         return any(
             permission in PERMITS[grant.role] and _matches(integration, grant.integrations)
             for grant in self.grants
         )
+
+    def may_somewhere(self, permission: Permission) -> bool:
+        """Whether one of his roles lets him do it with any integration at all."""
+        return any(permission in PERMITS[grant.role] for grant in self.grants)
+
+    def may_call(self, integration: str) -> bool:
+        """Whether he may call an integration: people who signed in to the console do not."""
+        return self.anonymous if self.key is None else self.key.may_call(integration)
 
 
 ANYONE = Principal(name="anyone", grants=(Grant(Role.ADMIN),))

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from splice.core.access import Budget
+from splice.core.access import ANYONE, Budget
 from splice.core.call import Call, Outcome, Problem, Reason, Record, Status
 from splice.core.errors import (
     MeterAway,
@@ -122,7 +122,7 @@ class Floor:
             Stopped: An operator switched the integration off.
             Overloaded: Too many calls are in flight, or too many wait to be recorded.
         """
-        if call.principal.key is not None:
+        if call.principal is not ANYONE:
             may_call(call.principal, line.name)
         may_enter(line, self.recorder, self.in_flight, self._max_in_flight)
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Literal, TypeAlias
 
-from splice.core.access import ANYONE, Key, Principal, key_digest
+from splice.core.access import ANYONE, Key, Permission, Principal, key_digest
 from splice.core.errors import NotAllowed, UnknownKey
 
 Mode: TypeAlias = Literal["open", "required", "auto"]
@@ -32,12 +32,13 @@ _NO_DIGEST = "0" * 64
 class _Known:
     """A token whose secret was right, and the addresses it was seen to be allowed from."""
 
-    __slots__ = ("addresses", "expires_us", "key", "principal")
+    __slots__ = ("addresses", "expires_us", "former", "key", "principal")
 
-    def __init__(self, key: Key, principal: Principal) -> None:
-        self.key, self.principal = key, principal
+    def __init__(self, key: Key, principal: Principal, *, former: bool = False) -> None:
+        self.key, self.principal, self.former = key, principal, former
         # A revoked key is looked at each time, as one that expired long ago.
-        self.expires_us = key.expires_us if key.revoked_us is None else 0
+        ends = [one for one in (key.expires_us, key.former_until_us if former else None) if one]
+        self.expires_us = min(ends, default=None) if key.revoked_us is None else 0
         self.addresses: set[str] | None = set() if key.addresses else None
 
 
@@ -116,12 +117,15 @@ class Keyring:
     def may_read(self, principal: Principal, integration: str, caller: str) -> bool:
         """Whether somebody may read what a caller asked of an integration.
 
-        A key reads its own calls and those of keys of its tenant, within what it may call. Without
-        a key, where none is asked for, everything can be read.
+        Who may see an integration reads all its calls, but a key with a tenant of its own only
+        those of the tenant. Without such a role a key reads its own calls and those of keys of its
+        tenant, within what it may call.
         """
-        if principal.key is None:
+        key = principal.key
+        sees = principal.may(Permission.SEE, integration)
+        if sees and (key is None or not key.tenant):
             return True
-        if not principal.key.may_call(integration):
+        if key is None or not (sees or key.may_call(integration)):
             return False
         if caller == principal.caller:
             return True
@@ -136,10 +140,12 @@ class Keyring:
         key = self._keys.get(match[1])
         # An unknown id takes as long as a wrong secret.
         expected = _NO_DIGEST if key is None else key.digest
-        right = hmac.compare_digest(key_digest(token, self._pepper), expected)
-        if key is None or not right:
+        former = _NO_DIGEST if key is None else key.former or _NO_DIGEST
+        shown = key_digest(token, self._pepper)
+        right, before = hmac.compare_digest(shown, expected), hmac.compare_digest(shown, former)
+        if key is None or not (right or before):
             return None
-        return _Known(key, self._principals[key.id])
+        return _Known(key, self._principals[key.id], former=not right)
 
     def _checked(self, known: _Known, address: str) -> Principal:
         """The holder of a key whose secret is right: he may know what else is wrong with it."""
@@ -149,6 +155,8 @@ class Keyring:
             got = "a key that was revoked"
         elif key.expires_us is not None and self._clock() >= key.expires_us:
             got = "a key that has expired"
+        elif known.former and self._clock() >= (key.former_until_us or 0):
+            got = "the secret that this key had before it was rotated"
         elif not key.may_come_from(address):
             got = f"a call from {address[:64] or 'an unknown address'}"
         if not got:
@@ -181,12 +189,12 @@ def may_call(principal: Principal, integration: str) -> None:
     Raises:
         NotAllowed: His key does not reach it.
     """
-    key = principal.key
-    if key is not None and not key.may_call(integration):
+    if not principal.may_call(integration):
+        reached = () if principal.key is None else principal.key.integrations
         raise NotAllowed(
             integration[:80],
             got="a key that does not reach it",
-            promised=f"one of {', '.join(key.integrations) or 'no integration at all'}",
+            promised=f"one of {', '.join(reached) or 'no integration at all'}",
             mend="ask for a key with this integration",
         )
 
@@ -211,4 +219,5 @@ def _principal(key: Key, before: Principal | None) -> Principal:
     if before is not None and before.key == key:
         return before
     caller = CALLER + key.id
-    return Principal(caller, key.tenant or key.team or caller, key.team, key)
+    tenant = key.tenant or key.team or caller
+    return Principal(caller, tenant, key.team, key, key.name, key.grants)

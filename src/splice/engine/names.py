@@ -144,4 +144,4 @@ def _mend(model: str, known: list[str]) -> str:
 
 
 def _visible(line: Line, principal: Principal) -> bool:
-    return principal.key is None or principal.key.may_call(line.name)
+    return principal.may_call(line.name)

@@ -6,7 +6,7 @@ from typing import Protocol
 
 import msgspec
 
-from splice.core.access import Budget, BudgetScope, Key
+from splice.core.access import Budget, BudgetScope, Change, Key
 
 
 class Access(msgspec.Struct, frozen=True):
@@ -44,9 +44,13 @@ class Spending(msgspec.Struct, frozen=True):
 
 
 class KeyStore(Protocol):
-    """API keys and budgets. Never the secret of a key, only its digest."""
+    """API keys and budgets. Never the secret of a key, only its digest.
 
-    def add_key(self, key: Key) -> None:
+    Each change is an audit event in the same transaction; `change` says whose, when and why. Where
+    it is left out, nobody is named.
+    """
+
+    def add_key(self, key: Key, change: Change | None = None) -> None:
         """Store a new key.
 
         Raises:
@@ -58,7 +62,7 @@ class KeyStore(Protocol):
         """One key, revoked or not, or None."""
         ...
 
-    def update_key(self, key: Key) -> Key:
+    def update_key(self, key: Key, change: Change | None = None) -> Key:
         """Change what a key may do, or its digest. Returns the key as stored.
 
         When it was made, by whom, and whether it is revoked stay as they are.
@@ -68,7 +72,7 @@ class KeyStore(Protocol):
         """
         ...
 
-    def revoke_key(self, key_id: str, now_us: int) -> Key:
+    def revoke_key(self, key_id: str, now_us: int, change: Change | None = None) -> Key:
         """End a key for good; the first time counts. Returns the key as stored.
 
         Raises:
@@ -76,11 +80,11 @@ class KeyStore(Protocol):
         """
         ...
 
-    def put_budget(self, budget: Budget) -> None:
+    def put_budget(self, budget: Budget, change: Change | None = None) -> None:
         """Set a budget; there is one for each scope, name and period."""
         ...
 
-    def delete_budget(self, budget: Budget) -> bool:
+    def delete_budget(self, budget: Budget, change: Change | None = None) -> bool:
         """Take a budget away, whatever its amount; False where there is none."""
         ...
 

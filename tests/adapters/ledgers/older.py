@@ -17,6 +17,10 @@ NOT_TABLES = {  # what a migration does beside making tables, undone
     ),
     "0004": ("DELETE FROM counters WHERE name = 'queued'",),
     "0005": ("ALTER TABLE claims DROP COLUMN archived",),
+    "0009": (
+        "ALTER TABLE api_keys DROP COLUMN grants", "ALTER TABLE api_keys DROP COLUMN former",
+        "ALTER TABLE api_keys DROP COLUMN former_until_us",
+    ),
 }  # fmt: skip
 
 PLAIN = """

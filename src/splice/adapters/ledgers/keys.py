@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, Row, Select, func, insert, select, update
 
+from splice.adapters.ledgers.audit import append_event
 from splice.adapters.ledgers.database import Database
 from splice.adapters.ledgers.tables import api_keys, budgets, calls, counters, kinds
-from splice.core.access import Budget, BudgetScope, Key, Period
+from splice.core.access import Budget, BudgetScope, Change, Grant, Key, Period
 from splice.ports.keys import Access, Spending
 
 _CALLER = "key:"
 _LISTS = ("integrations", "models", "addresses")
 _FIXED = ("id", "created_us", "by", "revoked_us")  # what a change leaves as it is
 _WORDS = msgspec.json.Decoder(tuple[str, ...])
+_GRANTS = msgspec.json.Decoder(tuple[Grant, ...])
+_SECRETS = ("digest", "former")  # of no use to whoever reads the audit log
+_NOBODY = "unknown"
 _generation = counters.c.name == "access"
 
 
@@ -26,7 +31,7 @@ class SqlKeys:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add_key(self, key: Key) -> None:
+    def add_key(self, key: Key, change: Change | None = None) -> None:
         """Store a new key."""
         with self._database.write() as connection:
             _changed(connection)
@@ -35,48 +40,68 @@ class SqlKeys:
                 raise self._database.place.error(
                     f"a second key {key.id}", "make it anew: each gets an id of its own"
                 )
+            self._told(connection, "key.create", f"key {key.id}", change, None, _shown(key))
 
     def key(self, key_id: str) -> Key | None:
         """One key, revoked or not, or None."""
         with self._database.read() as connection:
             return _one(connection, key_id)
 
-    def update_key(self, key: Key) -> Key:
+    def update_key(self, key: Key, change: Change | None = None) -> Key:
         """Change what a key may do, or its digest."""
         changed = {name: value for name, value in _columns(key).items() if name not in _FIXED}
         with self._database.write() as connection:
             _changed(connection)
-            self._stored(connection, key.id)
+            before = self._stored(connection, key.id)
             connection.execute(update(api_keys).where(api_keys.c.id == key.id).values(changed))
-            return self._stored(connection, key.id)
+            stored = self._stored(connection, key.id)
+            action = "key.change" if before.digest == stored.digest else "key.rotate"
+            old, new = _shown(before), _shown(stored)
+            self._told(connection, action, f"key {key.id}", change, old, new)
+            return stored
 
-    def revoke_key(self, key_id: str, now_us: int) -> Key:
+    def revoke_key(self, key_id: str, now_us: int, change: Change | None = None) -> Key:
         """End a key for good; the first time counts."""
         this = (api_keys.c.id == key_id, api_keys.c.revoked_us.is_(None))
         with self._database.write() as connection:
             _changed(connection)
+            before = self._stored(connection, key_id)
             connection.execute(update(api_keys).where(*this).values(revoked_us=now_us))
-            return self._stored(connection, key_id)
+            stored = self._stored(connection, key_id)
+            if before.revoked_us is None:
+                change = change or Change(_NOBODY, now_us)
+                old, new = _shown(before), _shown(stored)
+                self._told(connection, "key.revoke", f"key {key_id}", change, old, new)
+            return stored
 
-    def put_budget(self, budget: Budget) -> None:
+    def put_budget(self, budget: Budget, change: Change | None = None) -> None:
         """Set a budget; there is one for each scope, name and period."""
         amount = {"amount_nano": budget.amount_nano}
         with self._database.write() as connection:
             _changed(connection)  # and so nobody else writes between the next two
-            this = update(budgets).where(*_this(budget))
-            if not connection.execute(this.values(amount)).rowcount:
+            before = connection.execute(select(budgets).where(*_this(budget))).one_or_none()
+            if before is not None:
+                connection.execute(update(budgets).where(*_this(budget)).values(amount))
+            else:
                 names = {
                     "scope": budget.scope.value,
                     "of": budget.of,
                     "period": budget.period.value,
                 }
                 connection.execute(insert(budgets).values({**names, **amount}))
+            old = None if before is None else _budget(before)
+            self._told(connection, "budget.set", _whose(budget), change, old, budget)
 
-    def delete_budget(self, budget: Budget) -> bool:
+    def delete_budget(self, budget: Budget, change: Change | None = None) -> bool:
         """Take a budget away, whatever its amount; False where there is none."""
         with self._database.write() as connection:
             _changed(connection)
-            return bool(connection.execute(budgets.delete().where(*_this(budget))).rowcount)
+            row = connection.execute(select(budgets).where(*_this(budget))).one_or_none()
+            if row is None:
+                return False
+            connection.execute(budgets.delete().where(*_this(budget)))
+            self._told(connection, "budget.delete", _whose(budget), change, _budget(row), None)
+            return True
 
     def generation(self) -> int:
         """A number that grows with every change."""
@@ -121,6 +146,16 @@ class SqlKeys:
                     by_team[team] += amount
         return Spending(dict(by_key), dict(by_team), dict(by_integration), total)
 
+    def _told(
+        self, connection: Connection, action: str, subject: str, change: Change | None,
+        before: Any, after: Any,  # what JSON is made of
+    ) -> None:  # fmt: skip
+        change = change or Change(_NOBODY, time.time_ns() // 1000)
+        append_event(
+            self._database, connection, action, subject, by=change.by, now_us=change.at_us,
+            why=change.why, before=msgspec.to_builtins(before), after=msgspec.to_builtins(after),
+        )  # fmt: skip
+
     def _stored(self, connection: Connection, key_id: str) -> Key:
         key = _one(connection, key_id)
         if key is None:
@@ -163,15 +198,25 @@ def _this(budget: Budget) -> tuple[Any, ...]:  # SQLAlchemy's own types
 
 def _columns(key: Key) -> dict[str, Any]:  # what the driver takes
     values = msgspec.structs.asdict(key)
-    for name in _LISTS:
+    for name in (*_LISTS, "grants"):
         values[name] = msgspec.json.encode(values[name]).decode()
     return values
+
+
+def _shown(key: Key) -> dict[str, Any]:  # JSON
+    """A key as the audit log shows it."""
+    return {name: value for name, value in msgspec.to_builtins(key).items() if name not in _SECRETS}
+
+
+def _whose(budget: Budget) -> str:
+    return f"budget {budget.scope} {budget.of}".strip()
 
 
 def _key(row: Row[Any]) -> Key:  # a row of `api_keys`
     values: dict[str, Any] = dict(row._mapping)  # pyright: ignore[reportPrivateUsage]
     for name in _LISTS:
         values[name] = _WORDS.decode(values[name])
+    values["grants"] = _GRANTS.decode(values["grants"])
     return Key(**values)
 
 

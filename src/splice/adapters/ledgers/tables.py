@@ -208,6 +208,9 @@ api_keys = Table(
     Column("tokens_per_minute", BigInteger),
     Column("created_us", BigInteger, nullable=False),
     Column("by", Words, nullable=False),
+    Column("grants", Words, nullable=False),  # JSON
+    Column("former", Words, nullable=False),
+    Column("former_until_us", BigInteger),
 )  # fmt: skip
 
 budgets = Table(

@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from splice.core.access import ANYONE, Principal
+from splice.core.access import ANYONE, Permission, Principal
 from splice.core.call import Outcome, Status
 from splice.core.errors import (
     BodyTooLarge,
@@ -46,9 +46,15 @@ def _json(value: Any, status: int = 200) -> Response:
 
 
 def _may_see(request: Request, integration: str) -> bool:
-    """Whether whoever asks may know of an integration's calls."""
+    """Whether whoever asks may know of an integration: he calls it, or has a role there."""
     principal: Principal = request.scope.get("splice.principal", ANYONE)
-    return principal.key is None or principal.key.may_call(integration)
+    return principal.may_call(integration) or principal.may(Permission.SEE, integration)
+
+
+def _may_tell(request: Request, integration: str) -> bool:
+    """Whether whoever asks may say what became of an integration's calls."""
+    principal: Principal = request.scope.get("splice.principal", ANYONE)
+    return principal.may_call(integration)
 
 
 class _Pages:
@@ -163,7 +169,7 @@ class _Pages:
         now_us = time.time_ns() // 1000
         for one in given:
             self._desk.engine.line(one.integration)
-            if not _may_see(request, one.integration):
+            if not _may_tell(request, one.integration):
                 raise NotAllowed(
                     one.integration, got="a key that does not reach it", mend="ask for another"
                 )

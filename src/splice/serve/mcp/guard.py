@@ -56,12 +56,12 @@ def check_host(
     allowed: Collection[str],
     surface: str = "mcp",
 ) -> None:
-    """Passes a request with a key, or to a host name that no foreign page can have.
+    """Passes a request that says who asks, or to a host name that no foreign page can have.
 
     Raises:
-        NotAllowed: It has no key and names the server in another way.
+        NotAllowed: It says nothing of who asks, and names the server in another way.
     """
-    if principal.key is not None:
+    if not principal.anonymous:
         return
     given = headers.get(b"host", b"").decode("latin-1")
     host = _host_of(given)

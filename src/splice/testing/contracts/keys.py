@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import msgspec
 import pytest
 
-from splice.core.access import Budget, BudgetScope, Key, Period
+from splice.core.access import Budget, BudgetScope, Grant, Key, Period, Role
 from splice.core.errors import StoreError
 from splice.ports.keys import KeyStore
 from splice.ports.stores import RecordStore
@@ -23,7 +23,8 @@ FULL = Key(
     id="k1", name="Größe ✓ 'x'", digest="ab" * 32, team="growth", tenant="acme",
     integrations=("triage", "credit-*"), models=("openai/*", "é/ü"), addresses=("10.0.0.0/8",),
     expires_us=NOW_US + 5, requests_per_minute=60, tokens_per_minute=10**12, created_us=NOW_US,
-    by="anna",
+    by="anna", grants=(Grant(Role.REVIEWER, ("triage",)), Grant(Role.VIEWER)),
+    former="ef" * 32, former_until_us=NOW_US + 3,
 )  # fmt: skip
 BARE = Key(id="k2", name="bare", digest="cd" * 32, created_us=NOW_US + 1)
 
