@@ -10,6 +10,7 @@ from splice.app.chores import Chore
 from splice.app.clock import Ids
 from splice.app.plugins import plugin
 from splice.app.references import training_of
+from splice.app.reviewing import open_behind
 from splice.app.settings import Settings
 from splice.app.wiring import Services, Stores
 from splice.control.rollouts import Rollouts
@@ -117,11 +118,11 @@ def deeds_of(services: Services) -> dict[Action, Do]:
             run_id = stores.pipelines.add_run(run, action="pipeline.ask").id
         return f"run {run_id} is asked for"
 
-    def review(alert: Alert, now_us: int) -> str:
-        del now_us
-        return f"{alert.integration} is marked for review"
-
-    return {"roll back": undoing.roll_back, "retrain": retrain, "review": review}
+    return {
+        "roll back": undoing.roll_back,
+        "retrain": retrain,
+        "review": partial(open_behind, stores),
+    }
 
 
 def chores_of_monitors(services: Services) -> list[Chore]:

@@ -6,6 +6,7 @@ from splice.app.alerting import chores_of_monitors
 from splice.app.archiving import chores_of_archive
 from splice.app.chores import Chore
 from splice.app.labelling import chores_of_labels
+from splice.app.reviewing import chores_of_reviews
 from splice.app.rolling import chores_of_rollups
 from splice.app.studying import chores_of_studies
 from splice.app.wiring import Services
@@ -17,6 +18,7 @@ def chores_of(services: Services) -> list[Chore]:
         *chores_of_archive(services.settings, services.stores.archives),
         *chores_of_labels(services),
         *chores_of_monitors(services),
+        *chores_of_reviews(services.stores),
         *chores_of_rollups(services),
         *chores_of_studies(services),
     ]

@@ -11,6 +11,7 @@ from collections import Counter
 
 from splice.app.clock import now_us
 from splice.app.plugins import made
+from splice.app.reviewing import ReviewGauges
 from splice.app.settings import Settings
 from splice.app.wiring import Services
 from splice.app.workers import SHARE_SECONDS, others, share
@@ -42,6 +43,7 @@ class Measuring:
         self._stopped = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._alerts: set[observe.Labels] = set()
+        self._reviews = ReviewGauges(services)
         self._sender = sender_of(services.settings)
 
     def own(self) -> Snapshot:
@@ -89,6 +91,8 @@ class Measuring:
                 for labels, number in counted.items():
                     metrics.set(observe.ALERTS, number, labels)
                 self._alerts |= set(counted)
+            with contextlib.suppress(SpliceError):
+                await asyncio.to_thread(self._reviews.tell, now_us())
             stops = await self._stops_within(_ALERTS_S)
 
     def _open_alerts(self) -> Counter[observe.Labels]:

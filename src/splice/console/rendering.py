@@ -76,6 +76,6 @@ def _measured(value: float | None, asked: PinnedMonitor) -> str:
             return units.share(value)
         if asked.kind == "cost":
             return units.amount(value)
-        if asked.kind == "traffic":
+        if asked.kind in ("traffic", "reviews"):
             return units.count(value)
     return units.score(value)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import operator
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import msgspec
@@ -22,6 +23,9 @@ def chosen(record: Record, pinned: PinnedReview, now_us: int) -> Review | None:
     """
     if record.status is not Status.ANSWERED or record.shadow_of is not None:
         return None
+    if pinned.when and record.reply is None:
+        why = "what was answered is not kept, so nobody can tell whether it need be looked at"
+        return review_of(record, "reply", why, now_us, pinned.terms)
     if pinned.when:
         read = _Read(record)
         for conditions in pinned.when:
@@ -102,12 +106,9 @@ class _Read:
         return self._known[root]
 
 
-_COMPARED: Mapping[str, Any] = {  # of two numbers
-    "<": lambda a, b: a < b,
-    "<=": lambda a, b: a <= b,
-    ">": lambda a, b: a > b,
-    ">=": lambda a, b: a >= b,
-}
+_COMPARED: Mapping[str, Callable[[float, float], bool]] = {
+    "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
+}  # fmt: skip
 
 
 def same(found: Any, value: Any) -> bool:  # JSON values

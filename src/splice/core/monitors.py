@@ -6,9 +6,11 @@ from typing import Literal
 
 import msgspec
 
-MonitorKind = Literal["drift", "latency", "share", "cost", "accuracy", "outcome", "traffic"]
+MonitorKind = Literal[
+    "drift", "latency", "share", "cost", "accuracy", "outcome", "traffic", "reviews"
+]
 KINDS: tuple[MonitorKind, ...] = (
-    "drift", "latency", "share", "cost", "accuracy", "outcome", "traffic",
+    "drift", "latency", "share", "cost", "accuracy", "outcome", "traffic", "reviews",
 )  # fmt: skip
 
 Severity = Literal["info", "warning", "critical"]

@@ -24,6 +24,7 @@ from splice.core.truths import PinnedTruth
 from splice.core.units import duration_text
 from splice.core.validation import PinnedValidity
 from splice.declare.assessment import assessment_text
+from splice.declare.review_diff import review_texts
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -63,6 +64,7 @@ def manifest_diff(before: Manifest, after: Manifest) -> list[Change]:
     changes += _types("reply", before.reply_schema, after.reply_schema)
     changes += _gates(before.gates, after.gates)
     changes += _truths(before.truths, after.truths)
+    changes += _reviews(review_texts(before.review), review_texts(after.review))
     if before.bundle != after.bundle:
         changes.append(Change("source", before.bundle[:12], after.bundle[:12]))
     return changes
@@ -133,6 +135,14 @@ def _gates(before: tuple[PinnedGates, ...], after: tuple[PinnedGates, ...]) -> l
         Change(f"gates {model}".strip(), old.get(model, ""), new.get(model, ""))
         for model in dict.fromkeys([*old, *new])
         if old.get(model) != new.get(model)
+    ]
+
+
+def _reviews(before: dict[str, str], after: dict[str, str]) -> list[Change]:
+    return [
+        Change(f"review {name}", before.get(name, ""), after.get(name, ""))
+        for name in dict.fromkeys([*before, *after])
+        if before.get(name) != after.get(name)
     ]
 
 

@@ -29,6 +29,7 @@ FIGURES: dict[MonitorKind, tuple[str, ...]] = {
     "accuracy": tuple(QUALITIES),
     "outcome": (),  # any name
     "traffic": ("calls",),
+    "reviews": ("overdue", "open"),
 }
 
 
@@ -49,6 +50,7 @@ _USUAL: dict[MonitorKind, _Usual] = {
     "accuracy": _Usual(30 * _DAY, _HOUR, 0.0, 50),
     "outcome": _Usual(30 * _DAY, _HOUR, 0.0, 50),
     "traffic": _Usual(30 * _MIN, _MIN, 0.0, 0),
+    "reviews": _Usual(_MIN, _MIN, 0.0, 0),
 }
 
 

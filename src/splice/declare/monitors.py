@@ -27,6 +27,7 @@ class Monitor(msgspec.Struct, frozen=True, kw_only=True):
     route), `refused`, `cached` or `unlabelled` (of calls whose truth is due). `cost` is `call` or
     `day`. `accuracy` is a metric of the declared truth, such as `auc`. `outcome` is the name of an
     outcome, whose mean counts (the KPI, for one). `traffic` is `calls`: in a window, all of them.
+    `reviews` is `overdue` or `open`: how many wait for a person now.
 
     Attributes:
         above: Bad above it: `0.25`, `"2 %"`, `"80 ms"`, `"EUR 0.01"`.
@@ -56,6 +57,7 @@ class Monitor(msgspec.Struct, frozen=True, kw_only=True):
     accuracy: str = ""
     outcome: str = ""
     traffic: str = ""
+    reviews: str = ""
     above: str | float | None = None
     below: str | float | None = None
     then: str | Sequence[str] = "alert"

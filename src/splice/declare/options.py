@@ -25,7 +25,7 @@ from splice.declare.monitor_reading import read_monitors
 from splice.declare.policy_reading import Asked, read_policies
 from splice.declare.profiling import read_profile
 from splice.declare.protection import read_protect
-from splice.declare.reviews import read_review
+from splice.declare.review_reading import overdue_monitor, read_review
 from splice.declare.spec import LLM, Cache, Cheapest, Conversation, Integration, Log, Risk, Spend
 from splice.declare.truth_reading import read_truths
 from splice.declare.validity_reading import with_truths
@@ -132,6 +132,7 @@ def read_options(
     policed = read_policies(cls.policies, conversation=conversation, wrong=wrong)
     models = _names(cls, "models", _PATTERN, "provider/model, or a pattern of it", wrong)
     truths = read_truths(cls.truth, wrong)
+    review = read_review(cls.review, log, truths, wrong)
     gates = read_gates(cls.gates, high_risk=risk is Risk.HIGH, wrong=wrong)
     return Options(
         conversation=conversation,
@@ -149,10 +150,10 @@ def read_options(
         aliases=_names(cls, "aliases", _ALIAS, "a name such as triage-fast", wrong),
         models=models,
         gates=with_truths(gates, truths, wrong),
-        monitors=watched.monitors,
+        monitors=(*watched.monitors, *overdue_monitor(review, watched.monitors)),
         truths=truths,
         profile=read_profile(cls.profile, entity, wrong),
-        review=read_review(cls.review, wrong),
+        review=review,
         protect=read_protect(cls.protect, wrong),
         policies=policed.policies,
         functions=policed.functions,

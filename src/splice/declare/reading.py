@@ -20,6 +20,7 @@ from splice.declare.bodies import mismatch, refuse_not_finite
 from splice.declare.chats import ChatReply, ChatRequest
 from splice.declare.codec import Codec, codec, entity_field, field_names
 from splice.declare.options import Options, Wrong, read_options
+from splice.declare.review_reading import check_paths
 from splice.declare.rollouts import Plan, read_plan
 from splice.declare.routes import ReadText, RouteReader, TimedRoute
 from splice.declare.spec import Conversation, Integration, Objective, Risk
@@ -93,6 +94,7 @@ class _Reader:
         entity = self._entity(request_type)
         options = read_options(cls, self.name, risk, entity, self.wrong)
         check_fields(options.truths, reply_type, self.wrong)
+        check_paths(options.review, request, reply, self.wrong)
         has_context = cls.context is not Integration.context
         has_decide = cls.decide is not Integration.decide
         self._made_without_arguments()

@@ -188,16 +188,28 @@ ALERTS = Metric(
     ("integration", "severity"),
     unit="{alert}",
 )
+REVIEWS = Metric(
+    "splice_reviews_open", "gauge", "Calls that wait for a person.", ("integration",),
+    unit="{review}",
+)  # fmt: skip
+REVIEWS_OVERDUE = Metric(
+    "splice_reviews_overdue", "gauge", "Those that should have been decided by now.",
+    ("integration",), unit="{review}",
+)  # fmt: skip
+REVIEWS_OLDEST = Metric(
+    "splice_reviews_oldest_seconds", "gauge", "Age of the oldest call that waits for a person.",
+    ("integration",), unit="s",
+)  # fmt: skip
 RELEASE = Metric("splice_release", "gauge", "Number of the live release.", ("integration",))
 
 METRICS = (
     CALLS, CALL_DURATION, ATTEMPTS, ATTEMPT_DURATION, FIRST_TOKEN, COST, TOKENS, CACHED_TOKENS,
     ATTEMPT_TOKENS, REFUSED, OUTCOMES, SHADOWS, EVENTS, EVENT_DELAY, EVENTS_IN_FLIGHT,
     OUTBOX_WAITING, IN_FLIGHT, LEDGER_WAITING, LEDGER_SPOOLED, LEDGER_ERRORS, POOL_PROCESSES,
-    POOL_RESTARTS, ALERTS, RELEASE,
+    POOL_RESTARTS, ALERTS, REVIEWS, REVIEWS_OVERDUE, REVIEWS_OLDEST, RELEASE,
 )  # fmt: skip
 
-_SAME = frozenset({RELEASE.name, ALERTS.name})
+_SAME = frozenset(one.name for one in (RELEASE, ALERTS, REVIEWS, REVIEWS_OVERDUE, REVIEWS_OLDEST))
 """What every process tells of the same ledger: of several, the greatest counts."""
 
 _MOST_ROUTES = 1000

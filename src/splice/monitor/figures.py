@@ -23,6 +23,7 @@ from splice.core.rollups import Totals, Wanted, Window
 from splice.core.studies import KpiStanding
 from splice.core.units import NANO, duration_text
 from splice.monitor import traffic
+from splice.monitor.oversight import reviews_waiting
 from splice.monitor.words import one_line, value_text
 from splice.ports.labels import LabelStore
 from splice.ports.rollups import RollupStore
@@ -129,6 +130,10 @@ class _Figure:
         kind = self._asked.kind
         if kind == "drift":
             return self._drift(window)
+        if kind == "reviews":
+            return reviews_waiting(
+                self._sources.ledger, self._asked, self._release.integration, window
+            )
         if kind == "accuracy" or self._asked.figure == "unlabelled":
             return self._quality(window)
         if kind == "outcome":
@@ -371,8 +376,8 @@ def _examples(
     sources: Sources, asked: PinnedMonitor, release: Release, found: Measured
 ) -> tuple[str, ...]:
     """Ids of calls of the window that show it, the plainest first."""
-    if asked.kind == "traffic" and asked.below is not None:
-        return ()
+    if asked.kind == "reviews" or (asked.kind == "traffic" and asked.below is not None):
+        return found.calls
     wanted = CallFilter(
         integration=release.integration, since_us=found.since_us, until_us=found.until_us,
         release=found.release or None, limit=_EXAMPLES,

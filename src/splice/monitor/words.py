@@ -21,6 +21,8 @@ _TITLES = {
     ("cost", "call"): "mean cost of a call",
     ("cost", "day"): "cost",
     ("traffic", "calls"): "number of calls",
+    ("reviews", "overdue"): "number of reviews that are overdue",
+    ("reviews", "open"): "number of reviews that wait",
     ("latency", "mean"): "mean latency",
 }
 
@@ -54,7 +56,7 @@ def value_text(asked: PinnedMonitor, value: float, unit: str = "") -> str:
         return f"{value * 100:.3g} %"
     if asked.kind == "cost":
         return f"{unit} {value:,.4g}".strip()
-    if asked.kind == "traffic":
+    if asked.kind in ("traffic", "reviews"):
         return f"{value:,.0f}"
     return f"{value:.4g}"
 
@@ -101,6 +103,8 @@ def finding_text(asked: PinnedMonitor, measured: Measured) -> str:
     said = f"{title(asked)} is {value_text(asked, value, measured.unit)}"
     said += interval_text(asked, measured.low, measured.high)
     said += _beside(asked, measured)
+    if asked.kind == "reviews":
+        return f"{said}; {measured.count:,} wait in all"
     said += f" in {over} of {window}"
     if measured.compared:
         said += f", compared with {one_line(measured.compared)}"

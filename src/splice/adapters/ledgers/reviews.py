@@ -262,7 +262,7 @@ def _values(one: Review) -> dict[str, Any]:  # a row is untyped
     }
 
 
-def _review(row: Row[Any]) -> Review:  # of body and revision
+def _review(row: Row[Any, Any]) -> Review:  # of body and revision
     return msgspec.structs.replace(
         msgspec.json.decode(row.body, type=Review), revision=row.revision
     )

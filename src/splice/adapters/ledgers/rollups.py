@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 from splice.adapters.ledgers.database import Database, Into
 from splice.adapters.ledgers.kinds import Kinds
 from splice.adapters.ledgers.labels import Unscored
+from splice.adapters.ledgers.reviewing import Reviewing
 from splice.adapters.ledgers.rolled import RolledUp
 from splice.adapters.ledgers.tables import without_nul
 from splice.adapters.ledgers.unrolled import Token, Unrolled
@@ -112,9 +113,10 @@ class SqlRollups(RolledUp):
     comes second finds them gone, and undoes all.
     """
 
-    def __init__(self, database: Database, unscored: Unscored) -> None:
+    def __init__(self, database: Database, unscored: Unscored, reviewing: Reviewing) -> None:
         super().__init__(database)
         self._unscored = unscored
+        self._reviewing = reviewing
         self._kinds = Kinds(database)
         self._unrolled = Unrolled(database)
         self._into = {table: _into(table, database.least) for table in _ADDED}
@@ -152,6 +154,7 @@ class SqlRollups(RolledUp):
                 self._profile(connection, rolled, kept, merge_profiles)
                 self._set_aside(connection, batch.damaged, now_us)
                 self._unscored.put(connection, batch.records)
+                self._reviewing.put(connection, batch.records, now_us)
         except _Overtaken:
             return False
         return True

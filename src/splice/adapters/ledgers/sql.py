@@ -30,6 +30,7 @@ from splice.adapters.ledgers.promotions import SqlPromotions
 from splice.adapters.ledgers.queue import SqlQueue
 from splice.adapters.ledgers.records import SqlRecords
 from splice.adapters.ledgers.releases import SqlReleases
+from splice.adapters.ledgers.reviewing import Reviewing
 from splice.adapters.ledgers.reviews import SqlReviews
 from splice.adapters.ledgers.rollups import SqlRollups
 from splice.adapters.ledgers.studies import SqlStudies
@@ -58,7 +59,9 @@ class Ledger:
         self.outbox = SqlOutbox(database)
         self.dead_letters = SqlDeadLetters(database)
         self.queue = SqlQueue(database)
-        self.rollups = SqlRollups(database, Unscored(self.releases))
+        self.rollups = SqlRollups(
+            database, Unscored(self.releases), Reviewing(database, self.releases)
+        )
         self.labels = SqlLabels(database, self.records)
         self.studies = SqlStudies(database)
         self.alerts = SqlAlerts(database)
