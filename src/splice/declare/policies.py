@@ -32,7 +32,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
             finds), `"review"` (it goes on, and a person must look at it). Left out, it is refused;
             of an injection it is flagged, for words alone prove nothing.
         message: What a caller is told who is refused, in place of our own words.
-        allow: Of topics: the only ones that may be spoken of.
+        allow: Of topics: the only ones that may be spoken of. Of links: hosts that may be named.
         deny: Of topics: those that may not be.
         least: Of topics: how near (cosine, 0 to 1) a text must be to an example to be of its topic.
         by: Of topics: a function of yours that names the topic of a text ("" for none), in place of

@@ -33,6 +33,7 @@ TIMEOUT_S = 2.0
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,47}")
 _LANGUAGE = re.compile(r"[a-z]{2,3}")
 _TOOL = re.compile(r"[\w*?.:/-]{1,128}")
+_HOST = re.compile(r"[A-Za-z0-9.-]{1,253}")
 _RULE = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 _REDACTED = frozenset({"injection", "prompt"})
 """What of `no` cannot be taken out: what is left of a text that gives orders is no better."""
@@ -168,9 +169,12 @@ class _Reader:
             no: Any = given.no
             if not isinstance(no, str) or not _RULE.fullmatch(no):
                 raise _Mistake(f"no={no!r}"[:80], "the name of a rule", 'write no="secret"')
-            return {"no": no}
+            rule: dict[str, Any] = {"no": no}
+            if no == "links" and given.allow:
+                rule["allow"] = self._words("allow", given.allow, _HOST, '("example.com",)')
+            return rule
         if kind == "tools":
-            rule: dict[str, Any] = {"tools": self._words("tools", given.tools, _TOOL, "()")}
+            rule = {"tools": self._words("tools", given.tools, _TOOL, "()")}
             if given.after_untrusted is not None:
                 left = self._words("after_untrusted", given.after_untrusted, _TOOL, "()")
                 rule["after_untrusted"] = left
@@ -275,14 +279,16 @@ class _Reader:
 
     def _check_strays(self, kind: PolicyKind) -> None:
         given = self._given
-        strays = {
-            "topics": (("allow", given.allow), ("deny", given.deny), ("by", given.by)),
-            "tools": (("after_untrusted", given.after_untrusted),),
-        }
-        for belongs, fields in strays.items():
-            for name, value in fields:
-                if kind != belongs and value not in (None, ()):
-                    raise _Mistake(f"{name} without {belongs}", f"{belongs}", "leave it out")
+        hosts = kind == "no" and given.no == "links"
+        strays: tuple[tuple[str, str, Any, bool], ...] = (
+            ("allow", "topics, or no links", given.allow, kind == "topics" or hosts),
+            ("deny", "topics", given.deny, kind == "topics"),
+            ("by", "topics", given.by, kind == "topics"),
+            ("after_untrusted", "tools", given.after_untrusted, kind == "tools"),
+        )
+        for name, belongs, value, fits in strays:
+            if not fits and value not in (None, ()):
+                raise _Mistake(f"{name} without {belongs}", belongs, "leave it out")
 
     def _timeout(self) -> float:
         given = self._given.timeout

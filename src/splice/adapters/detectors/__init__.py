@@ -1,0 +1,1 @@
+"""What policies ask about texts, each by a library of its own."""

@@ -1,0 +1,95 @@
+"""Policing: which detector a policy of a declaration asks, made of settings and plugins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.metadata import entry_points
+
+import msgspec
+
+from splice.app.encoding import encoder_of
+from splice.app.plugins import made
+from splice.app.settings import Settings
+from splice.core.errors import SettingsError, SpliceError
+from splice.core.policies import PinnedPolicy
+from splice.ports.masking import Masker
+from splice.ports.policies import Detector, Detectors, Found
+
+_EXTRA = "splice-ai[guards]"
+
+
+def detectors_of(settings: Settings, masker: Callable[[tuple[str, ...]], Masker]) -> Detectors:
+    """Makes detectors; their libraries are loaded when the first declaration asks for one."""
+    encode = encoder_of(settings)
+
+    def make(pinned: PinnedPolicy) -> Detector:
+        rule = pinned.rule
+        if pinned.kind == "languages":
+            return made("detectors", "languages", _EXTRA, rule["languages"])
+        if pinned.kind == "topics":
+            if encode is None:
+                raise SettingsError(
+                    f"policies.{pinned.name}",
+                    got="topics, and no sentence encoder to tell them by",
+                    promised="one",
+                    mend='set cache.encoder = "packaged" in splice.toml, or name a function in by=',
+                )
+            from splice.control.topics import Topics
+
+            return Topics(
+                encode, rule["topics"], allow=rule.get("allow", ()), deny=rule.get("deny", ()),
+                least=rule["least"],
+            )  # fmt: skip
+        no = str(rule["no"])
+        if entry_points(group="splice.detectors", name=no) and no != "languages":
+            given = (rule["allow"],) if "allow" in rule else ()
+            return made("detectors", no, _EXTRA, *given)
+        return ByMasking(masker((no,)), no)
+
+    return make
+
+
+class ByMasking:
+    """A Detector of what a rule of masking finds: secrets, cards, addresses.
+
+    Args:
+        masker: Masks by that one rule.
+        what: Its name.
+    """
+
+    immediate = True
+
+    def __init__(self, masker: Masker, what: str) -> None:
+        self._masker = masker
+        self._what = what
+        self._placeholder = f"[{what}]"
+
+    def find(self, text: str) -> Found | None:
+        """The rule's name, where it finds something.
+
+        Raises:
+            SpliceError: It could not look.
+        """
+        whole = msgspec.json.encode(text)
+        masked = self._masker.mask(whole)
+        if masked == whole:
+            return None
+        count = masked.count(self._placeholder.encode()) - whole.count(self._placeholder.encode())
+        return Found(self._what, max(1, count))
+
+    def redact(self, text: str) -> str:
+        """The text with the rule's name in the place of what it finds.
+
+        Raises:
+            SpliceError: It could not look.
+        """
+        return msgspec.json.decode(self._masker.mask(msgspec.json.encode(text)), type=str)
+
+
+def mistake_of(detectors: Detectors, pinned: PinnedPolicy) -> SpliceError | None:
+    """Why the detector of a policy cannot be had here; None where it can."""
+    try:
+        detectors(pinned)
+    except SpliceError as error:
+        return error
+    return None
