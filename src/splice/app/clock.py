@@ -15,6 +15,21 @@ def now_us() -> int:
     return time.time_ns() // 1000
 
 
+class Onward:
+    """A clock that is not set back while the process runs: what has ended stays ended.
+
+    Set forward, it follows; set right again, it returns to the time that has really passed.
+    """
+
+    def __init__(self) -> None:
+        self._wall_us, self._steady_s = now_us(), time.monotonic()
+
+    def now_us(self) -> int:
+        """Unix time in microseconds."""
+        passed_us = round((time.monotonic() - self._steady_s) * 1e6)
+        return max(now_us(), self._wall_us + passed_us)
+
+
 class Ids:
     """Fresh UUIDv7s; unlike those of any other process, for the seed is the system's."""
 

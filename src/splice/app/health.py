@@ -25,6 +25,8 @@ def degraded(services: Services, watcher: Watcher) -> list[str]:
     for line in lines.values():
         if line.stopped:
             wrong.append(f"integration {line.name}: stopped: {line.stopped}")
+        if line.ended:
+            wrong.append(f"integration {line.name}: answers no call: {line.ended}")
         for step in line.every_step:
             why = step.withdrawn or step.unavailable or getattr(step.predictor, "trouble", "")
             if why:

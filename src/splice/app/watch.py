@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from splice.app.clock import now_us
+from splice.app.clock import Onward
+from splice.app.permitting import Permitting
 from splice.app.wiring import Services
 from splice.core.errors import StoreError
 from splice.core.release import Live
@@ -45,7 +45,7 @@ class Watcher:
         # Threads of its own: a stop must be seen while the shared ones wait for a locked ledger.
         self._asking = ThreadPoolExecutor(1, thread_name_prefix="watch")
         self._tried_again = time.monotonic()
-        self._permitted_until: dict[str, int] = {}  # integration to Unix microseconds
+        self._permitting = Permitting(services.permits, Onward().now_us)
         self.broken: dict[str, str] = {}
         self.trouble = ""
 
@@ -72,6 +72,8 @@ class Watcher:
     async def _run(self) -> None:
         while True:
             await asyncio.sleep(POLL_SECONDS)
+            for line in list(self._services.engine.lines.values()):
+                self._mark(line)  # what has expired is seen also while the ledger is away
             try:
                 await self._look()
                 self.trouble = ""
@@ -87,8 +89,9 @@ class Watcher:
         self._take(*await loop.run_in_executor(self._asking, self._ask))
         if self._loading is None or self._loading.done():
             behind = self._behind()
-            if behind:
-                self._loading = loop.run_in_executor(None, self._follow, behind)
+            due = self._permitting.due(list(self._services.engine.lines.values()))
+            if behind or due:
+                self._loading = loop.run_in_executor(None, self._catch_up, behind, due)
 
     def _ask(self) -> tuple[list[Live], dict[str, str], Access]:
         stores = self._services.stores
@@ -107,9 +110,11 @@ class Watcher:
     def _mark(self, line: Line) -> None:
         live = self._live.get(line.name)
         line.stopped = "" if live is None else live.stopped
+        barred = self._permitting.barred(line)
         for step in line.every_step:
             why = self._withdrawn.get(step.route.sha256, "") if step.route.sha256 else ""
-            step.withdrawn = f"{step.route.version} is withdrawn: {why}" if why else ""
+            withdrawn = f"{step.route.version} is withdrawn: {why}" if why else ""
+            step.withdrawn = withdrawn or barred.get(id(step), "")
 
     def _behind(self) -> list[Live]:
         now = time.monotonic()
@@ -121,16 +126,19 @@ class Watcher:
             one
             for one in self._live.values()
             if self._loaded.get(one.integration) != one.number
-            or self._permitted_until.get(one.integration, sys.maxsize) < now_us()
             or (again and one.integration in lines and _lacks_a_model(lines[one.integration]))
         ]
+
+    def _catch_up(self, behind: Sequence[Live], due: Sequence[Line]) -> None:
+        self._follow(behind)
+        self._permitting.ask_again(due)
 
     def _follow(self, behind: Sequence[Live]) -> None:
         lines = self._services.engine.lines
         for one in behind:
             try:
                 line = self._compile(one)
-                self._permit(line)
+                self._permitting.ask(line)
             except Exception as error:  # noqa: BLE001 - a release may run the user's own code
                 if not isinstance(error, StoreError):  # a ledger may be back at the next look
                     self._loaded[one.integration] = one.number
@@ -159,26 +167,6 @@ class Watcher:
         manifest = release.manifest
         declaration = self.declaration(manifest.bundle, manifest.entry)
         return self._services.compiler.compile(release, declaration)
-
-    def _permit(self, line: Line) -> None:
-        """What has not passed its gates, or not lately, must not run where risk is high.
-
-        Asked of what is live and not of what is only replayed; a shadow's answers reach nobody.
-        """
-        permits = self._services.permits
-        self._permitted_until.pop(line.name, None)
-        if permits is None:
-            return
-        shadows = () if line.shadow is None else line.shadow.steps
-        ends: list[int] = []
-        for step in line.every_step:
-            if any(step is one for one in shadows):
-                continue
-            permit = permits(step.route, line.release, line.declaration)
-            step.unavailable = permit.why or step.unavailable
-            ends += [permit.until_us] if permit.until_us else []
-        if ends:
-            self._permitted_until[line.name] = min(ends)
 
     def declaration(self, bundle_sha256: str, entry: str) -> Declaration:
         """The declaration of a bundle: the running program's own where it is the same."""

@@ -133,7 +133,6 @@ def read_options(
     models = _names(cls, "models", _PATTERN, "provider/model, or a pattern of it", wrong)
     truths = read_truths(cls.truth, wrong)
     review = read_review(cls.review, log, truths, wrong)
-    gates = read_gates(cls.gates, high_risk=risk is Risk.HIGH, wrong=wrong)
     return Options(
         conversation=conversation,
         exact_s=exact_s,
@@ -149,7 +148,7 @@ def read_options(
         coalesce=bool(cls.coalesce),
         aliases=_names(cls, "aliases", _ALIAS, "a name such as triage-fast", wrong),
         models=models,
-        gates=with_truths(gates, truths, wrong),
+        gates=_gates(cls, risk, truths, wrong),
         monitors=(*watched.monitors, *overdue_monitor(review, watched.monitors)),
         truths=truths,
         profile=read_profile(cls.profile, entity, wrong),
@@ -167,6 +166,13 @@ def _one_currency(budgets: Sequence[str], monitors: Sequence[str], wrong: Wrong)
         field = "monitors" if monitors else "budget"
         wrong(field, " and ".join(currencies), "one currency", "use the account's")
     return currencies[0] if currencies else ""
+
+
+def _gates(
+    cls: type[Integration], risk: Risk, truths: tuple[PinnedTruth, ...], wrong: Wrong
+) -> tuple[ReadGates, ...]:
+    read = read_gates(cls.gates, high_risk=risk is Risk.HIGH, wrong=wrong)
+    return with_truths(read, truths, wrong)
 
 
 def _typed(cls: type[Integration], field: str, kind: type[Any], wrong: Wrong) -> Any:

@@ -17,6 +17,7 @@ from splice.core.errors import (
     Stopped,
     StoreError,
 )
+from splice.core.validation import NotValidated
 from splice.declare.codec import checked_entity
 from splice.engine.line import Line
 from splice.engine.record import Recorder
@@ -52,9 +53,12 @@ def may_answer(line: Line) -> None:
 
     Raises:
         Stopped: An operator switched it off.
+        NotValidated: The validation of its route has ended, which refuses calls here.
     """
     if line.stopped:
         raise Stopped(line.name, got=f"switched off: {line.stopped}", mend="ask its owner")
+    if line.ended:
+        raise NotValidated(line.name, got=line.ended, promised="a validation that holds")
 
 
 def entity_of(line: Line, request: Any) -> str | None:

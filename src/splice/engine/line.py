@@ -22,7 +22,8 @@ Ask: TypeAlias = "Callable[[Any, Any], Mapping[str, Any] | Awaitable[Mapping[str
 class Step(msgspec.Struct):
     """One route, ready to run. `immediate` predictors answer within this tick of the loop.
 
-    `unavailable` says why it must not be tried; it may change while the line lives.
+    `unavailable` says why it cannot be tried, `withdrawn` why it may not: by somebody's word, or
+    for want of a validation that holds. Both may change while the line lives.
     """
 
     route: PinnedRoute
@@ -104,10 +105,16 @@ class Line(msgspec.Struct):
     simple: bool  # nothing of it sets a timer or waits for the world: it needs no task
     decide_sees: bool = False  # whether `decide` takes the context
     stopped: str = ""
+    ended: str = ""  # why no call is answered: the validation of its route does not hold any more
     seal: Seal | None = None  # None where all is recorded as it is
     direct: Callable[[str], Step] | None = None  # the route to a model that the caller names
     split: Picks | None = None  # None where every call gets `steps`
     shadow: Shadowing | None = None
+
+    @property
+    def closed(self) -> str:
+        """Why no call of it is answered; empty where calls are."""
+        return f"switched off: {self.stopped}" if self.stopped else self.ended
 
     @property
     def every_step(self) -> list[Step]:

@@ -82,7 +82,7 @@ class Shadows:
 
     def _wanted(self, line: Line, call: Call) -> tuple[Step, ...]:
         shadow = line.shadow
-        if shadow is None or line.stopped:
+        if shadow is None or line.closed:
             return ()
         if shadow.share < WHOLE and place("shadow", call.id) >= shadow.share:
             return ()

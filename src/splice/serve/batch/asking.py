@@ -120,6 +120,7 @@ class LocalAsking:
             call = Call(one.call_id, self._line.name, one.body, time.time_ns() // 1000, "batch")
             if (live := self._engine.lines.get(self._line.name)) is not None:
                 self._line.stopped = live.stopped  # the switch is for every release
+                self._line.ended = live.ended
             try:
                 answered = await self._engine.answer(call, self._line)
             except (Stopped, Draining):  # the rows that are left are for a later run

@@ -27,6 +27,7 @@ from typing import Any, Protocol, TypeAlias
 import msgspec
 
 from splice.core.errors import Draining, SettingsError, SpliceError, Stopped
+from splice.core.validation import NotValidated
 from splice.serve.batch.asking import Answers, Given, Todo, todo_of
 from splice.serve.batch.plan import Plan
 from splice.serve.batch.rows import Row
@@ -38,7 +39,7 @@ _STORE_BYTES = 256 << 20
 _POLL_S = 0.1
 _LOCK, _ENDING, _TEMP, _TRIES = "workers", "ending", "ray", ".tries"
 _MOST_TRIES = 4
-_REFUSALS = {kind.code: kind for kind in (Stopped, Draining)}
+_REFUSALS = {kind.code: kind for kind in (Stopped, NotValidated, Draining)}
 
 _encode = msgspec.msgpack.Encoder().encode
 _todos = msgspec.msgpack.Decoder(list[Todo]).decode

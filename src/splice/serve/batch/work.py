@@ -77,6 +77,7 @@ class Work:
                     line = self.route.line
                     if (live := self._engine.lines.get(line.name)) is not None:
                         line.stopped = live.stopped  # the switch is for every release
+                        line.ended = live.ended
                     try:
                         return await work()
                     except Overloaded:  # a batch has time: let the ledger catch up

@@ -92,7 +92,7 @@ class Answering:
     def begin_all(self, taken: Sequence[Taken]) -> None:
         """Run them, together where their model can."""
         line = self._kit.engine.lines.get(self._terms.integration)
-        if len(taken) < _FEW or line is None or line.stopped or not fits(line):
+        if len(taken) < _FEW or line is None or line.closed or not fits(line):
             for one in taken:
                 self.begin(one)
             return

@@ -108,7 +108,7 @@ class _Pages:
                     }
                     for step in line.steps
                 ],
-                "stopped": line.stopped or None,
+                "stopped": line.stopped or line.ended or None,
             }
             for line in lines
         ]

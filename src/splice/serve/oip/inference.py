@@ -122,8 +122,8 @@ def version_of_product() -> str:
 
 def trouble_of(line: Line) -> str:
     """Why a model is not ready; empty where it is."""
-    if line.stopped:
-        return f"switched off: {line.stopped}"
+    if line.closed:
+        return line.closed
     troubles = [step.withdrawn or step.unavailable for step in line.steps]
     return "; ".join(troubles) if troubles and all(troubles) else ""
 
