@@ -18,11 +18,13 @@ from splice.cli import (
     consume,
     dashboard,
     drift,
+    duties,
     endpoints,
     event_outbox,
     event_publish,
     events,
     experiment,
+    incidents,
     keys,
     models,
     monitors,
@@ -79,6 +81,8 @@ app.command()(batch.batch)
 app.command()(accuracy.accuracy)
 app.command()(drift.drift)
 app.command()(report.report)
+app.command()(duties.risk)
+app.command()(duties.duties)
 app.command()(experiment.experiment)
 app.command()(value.value)
 app.command()(release.stop)
@@ -86,6 +90,7 @@ app.command()(release.start)
 app.add_typer(release.app, name="release", help="Numbered releases of integrations.")
 app.add_typer(retrain.app, name="retrain", help="Train a model anew, and release it.")
 app.add_typer(rollout.app, name="rollout", help="A challenger's share of the calls.")
+app.add_typer(incidents.app, name="incidents", help="Serious incidents: clocks and evidence.")
 app.add_typer(audit.app, name="audit", help="Who changed what, when and why.")
 calls.app.command("export")(call_export.export_)
 app.add_typer(calls.app, name="calls", help="Recorded calls.")

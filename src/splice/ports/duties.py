@@ -5,8 +5,10 @@ Every change is an event of the audit log in the transaction that makes it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
+from splice.core.alerts import Note
 from splice.core.duties import Attestation, Freeze, Incident
 
 
@@ -46,10 +48,18 @@ class DutyStore(Protocol):
     ) -> Incident:
         """Store what changed of the revision that was looked at; gives it with its new revision.
 
-        `action` is that of the audit event (`incident.report`); empty makes none.
+        `action` is that of the audit event: `incident.report`.
 
         Raises:
             Overtaken: Another process changed it meanwhile.
+        """
+        ...
+
+    def remind(self, incident: Incident, notes: Sequence[Note]) -> Incident:
+        """Store that it was reminded of, with the news for channels, in one transaction.
+
+        Raises:
+            Overtaken: Another process changed it, or reminded of it, meanwhile.
         """
         ...
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, insert, select, update
 
+from splice.adapters.ledgers.alert_messages import add_notes
 from splice.adapters.ledgers.audit import append_event
 from splice.adapters.ledgers.database import Database
 from splice.adapters.ledgers.duty_tables import attestations, freezes, incidents
+from splice.core.alerts import Note
 from splice.core.duties import Attestation, Freeze, Incident
 from splice.core.errors import Overtaken, StoreError
 
@@ -37,6 +40,7 @@ class SqlDuties:
                 by=attestation.by, now_us=attestation.at_us, why=attestation.text,
                 details={"duty": attestation.duty, "attestation": attestation.id,
                          "expires_us": attestation.expires_us},
+                after={"text": attestation.text},
             )  # fmt: skip
 
     def attestations(self, integration: str) -> list[Attestation]:
@@ -67,6 +71,7 @@ class SqlDuties:
                 self._database, connection, "duty.withdraw", gone.integration,
                 by=by, now_us=now_us, why=why,
                 details={"duty": gone.duty, "attestation": gone.id},
+                before={"text": kept.text},
             )  # fmt: skip
         return gone
 
@@ -89,30 +94,29 @@ class SqlDuties:
                 details={"incident": incident.id, "kind": incident.kind, "freeze": freeze.id,
                          "aware_us": incident.aware_us, "due_us": incident.due_us,
                          "since_us": freeze.since_us, "until_us": freeze.until_us},
+                after=msgspec.to_builtins(incident),
             )  # fmt: skip
 
     def save_incident(
         self, incident: Incident, action: str, *, by: str, why: str, now_us: int
     ) -> Incident:
         """Store what changed of the revision that was looked at; gives it with its new revision."""
-        saved = msgspec.structs.replace(incident, revision=incident.revision + 1)
-        same = (incidents.c.id == incident.id, incidents.c.revision == incident.revision)
         with self._database.write() as connection:
-            changed = update(incidents).where(*same).values(_incident_values(saved))
-            if connection.execute(changed).rowcount != 1:
-                raise Overtaken(
-                    f"incident {incident.id}", got="another revision of it",
-                    promised=f"revision {incident.revision}, which it had a moment ago",
-                    mend="look again in a moment",
-                )  # fmt: skip
-            if action:
-                append_event(
-                    self._database, connection, action, incident.integration,
-                    by=by, now_us=now_us, why=why,
-                    details={"incident": incident.id, "reference": incident.reference,
-                             "evidence": incident.evidence,
-                             "evidence_sha256": incident.evidence_sha256},
-                )  # fmt: skip
+            before, saved = _save(connection, incident)
+            append_event(
+                self._database, connection, action, incident.integration,
+                by=by, now_us=now_us, why=why,
+                details={"incident": incident.id, "reference": incident.reference,
+                         "evidence_sha256": incident.evidence_sha256},
+                before=before, after=msgspec.to_builtins(saved),
+            )  # fmt: skip
+        return saved
+
+    def remind(self, incident: Incident, notes: Sequence[Note]) -> Incident:
+        """Store that it was reminded of, with the news for channels, in one transaction."""
+        with self._database.write() as connection:
+            saved = _save(connection, incident)[1]
+            add_notes(connection, notes)
         return saved
 
     def incident(self, incident_id: str) -> Incident | None:
@@ -166,6 +170,7 @@ class SqlDuties:
                 self._database, connection, "freeze.lift", gone.integration,
                 by=by, now_us=now_us, why=why,
                 details={"freeze": gone.id, "incident": gone.incident},
+                before=msgspec.to_builtins(kept), after=msgspec.to_builtins(gone),
             )  # fmt: skip
         return gone
 
@@ -179,6 +184,21 @@ def _one(connection: Connection, query: Any, name: str, kind: type[Any]) -> Any:
     if row is None:
         raise StoreError(name, got="nothing of that id", mend="splice incidents list")
     return msgspec.json.decode(row.body, type=kind)
+
+
+def _save(connection: Connection, incident: Incident) -> tuple[Any, Incident]:
+    """Stores the next revision; gives what was there before, and what is now."""
+    saved = msgspec.structs.replace(incident, revision=incident.revision + 1)
+    same = (incidents.c.id == incident.id, incidents.c.revision == incident.revision)
+    was = connection.execute(select(incidents.c.body).where(*same)).scalar_one_or_none()
+    changed = update(incidents).where(*same).values(_incident_values(saved))
+    if was is None or connection.execute(changed).rowcount != 1:
+        raise Overtaken(
+            f"incident {incident.id}", got="another revision of it",
+            promised=f"revision {incident.revision}, which it had a moment ago",
+            mend="look again in a moment",
+        )  # fmt: skip
+    return msgspec.json.decode(was), saved
 
 
 def _incident_values(incident: Incident) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""Duties: what the law asks of an integration, ticked by what the system knows."""
