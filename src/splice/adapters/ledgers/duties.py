@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from sqlalchemy import Connection, insert, select, update
@@ -15,6 +15,9 @@ from splice.adapters.ledgers.duty_tables import attestations, freezes, incidents
 from splice.core.alerts import Note
 from splice.core.duties import Attestation, Freeze, Incident
 from splice.core.errors import Overtaken, StoreError
+from splice.core.ids import id_bytes
+
+_T = TypeVar("_T", Attestation, Freeze)
 
 
 class SqlDuties:
@@ -57,8 +60,7 @@ class SqlDuties:
         columns = attestations.c
         with self._database.write() as connection:
             self._database.lock(connection, f"attestation {attestation_id}")
-            found = select(columns.body).where(columns.id == attestation_id)
-            kept = _one(connection, found, f"attestation {attestation_id}", Attestation)
+            kept = _one(connection, columns, attestation_id, Attestation)
             if kept.withdrawn_us:
                 return kept
             gone = msgspec.structs.replace(
@@ -121,6 +123,8 @@ class SqlDuties:
 
     def incident(self, incident_id: str) -> Incident | None:
         """One incident."""
+        if not _is_id(incident_id):
+            return None
         query = select(incidents.c.body).where(incidents.c.id == incident_id)
         with self._database.read() as connection:
             row = connection.execute(query).one_or_none()
@@ -159,8 +163,7 @@ class SqlDuties:
         columns = freezes.c
         with self._database.write() as connection:
             self._database.lock(connection, f"freeze {freeze_id}")
-            found = select(columns.body).where(columns.id == freeze_id)
-            kept = _one(connection, found, f"freeze {freeze_id}", Freeze)
+            kept = _one(connection, columns, freeze_id, Freeze)
             if kept.lifted_us:
                 return kept
             gone = msgspec.structs.replace(kept, lifted_us=now_us, lifted_by=by, lifted_why=why)
@@ -179,11 +182,24 @@ def _text(noun: msgspec.Struct) -> str:
     return msgspec.json.encode(noun).decode()
 
 
-def _one(connection: Connection, query: Any, name: str, kind: type[Any]) -> Any:
-    row = connection.execute(query).one_or_none()
-    if row is None:
-        raise StoreError(name, got="nothing of that id", mend="splice incidents list")
-    return msgspec.json.decode(row.body, type=kind)
+def _is_id(text: str) -> bool:
+    try:
+        id_bytes(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _one(connection: Connection, columns: Any, noun_id: str, kind: type[_T]) -> _T:
+    """The noun of that id, of the table that the columns are of."""
+    body: str | None = None
+    if _is_id(noun_id):
+        query = select(columns.body).where(columns.id == noun_id)
+        body = connection.execute(query).scalar_one_or_none()
+    if body is None:
+        name = f"{kind.__name__.lower()} {noun_id[:80]}"
+        raise StoreError(name, got="nothing of that id", mend="look at the list of them")
+    return msgspec.json.decode(body, type=kind)
 
 
 def _save(connection: Connection, incident: Incident) -> tuple[Any, Incident]:
