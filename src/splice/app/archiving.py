@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from splice.app.chores import Chore
 from splice.app.settings import Settings
 from splice.core.call import Record
+from splice.core.duties import Freeze
 from splice.core.errors import SettingsError
 from splice.core.ids import id_unix_ms
 from splice.core.units import seconds
@@ -35,12 +36,18 @@ def files_of(settings: Settings, calls: ArchiveList) -> ArchiveFiles:
     return ParquetArchive(settings.path(settings.ledger.archive), calls)
 
 
-def chores_of_archive(settings: Settings, calls: ArchiveList) -> list[Chore]:
-    """The chore that moves calls older than `ledger.keep`; none where all are kept."""
+def chores_of_archive(
+    settings: Settings, calls: ArchiveList, freezes: Callable[[], Sequence[Freeze]] = tuple
+) -> list[Chore]:
+    """The chore that moves calls older than `ledger.keep`, but for frozen evidence.
+
+    There is none where all calls are kept.
+    """
     if not settings.ledger.keep:
         return []
     keep_s = seconds(settings.ledger.keep, "ledger.keep")
-    return [Chore("archive", EVERY_S, Archiver(calls, files_of(settings, calls), keep_s).step)]
+    archiver = Archiver(calls, files_of(settings, calls), keep_s, freezes)
+    return [Chore("archive", EVERY_S, archiver.step)]
 
 
 class WithArchive:

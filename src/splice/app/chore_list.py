@@ -16,7 +16,9 @@ from splice.app.wiring import Services
 def chores_of(services: Services) -> list[Chore]:
     """The chores, in no particular order; those of an extra that is not installed are left out."""
     return [
-        *chores_of_archive(services.settings, services.stores.archives),
+        *chores_of_archive(
+            services.settings, services.stores.archives, services.stores.duties.freezes
+        ),
         *chores_of_incidents(services),
         *chores_of_labels(services),
         *chores_of_monitors(services),

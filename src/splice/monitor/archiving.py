@@ -8,7 +8,9 @@ is lost, and nothing is there twice for those who read.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Sequence
 
+from splice.core.duties import Freeze, freeze_of
 from splice.core.errors import StoreError
 from splice.ports.archives import ArchiveFiles, ArchiveList
 
@@ -25,18 +27,26 @@ class Archiver:
         calls: The ledger's part.
         files: Where the files go.
         keep_s: How long calls stay in the ledger.
+        freezes: What must stay where it is, asked anew in each step.
     """
 
-    def __init__(self, calls: ArchiveList, files: ArchiveFiles, keep_s: float) -> None:
+    def __init__(
+        self,
+        calls: ArchiveList,
+        files: ArchiveFiles,
+        keep_s: float,
+        freezes: Callable[[], Sequence[Freeze]] = tuple,
+    ) -> None:
         self._calls = calls
         self._files = files
         self._keep_us = round(keep_s * 1e6)
+        self._freezes = freezes
 
     def step(self, now_us: int) -> bool:
         """Move a day, or delete some of what was moved; says whether there is more to do.
 
         A day that cannot be moved (a call of it cannot be read) stays whole in the ledger, is
-        told, and does not hold up the days after it.
+        told, and does not hold up the days after it. A day with frozen evidence stays, too.
 
         Raises:
             StoreError: No day could be moved.
@@ -46,9 +56,10 @@ class Archiver:
             self._remove(day)
             return True
         failed: StoreError | None = None
+        freezes = self._freezes()
         day = self._calls.next_day(-1, before := (now_us - self._keep_us) // _DAY_US)
         while day is not None:
-            if self._calls.rolled(day):
+            if self._calls.rolled(day) and not self._frozen(day, freezes):
                 try:
                     if self._move(day, now_us):
                         return True
@@ -58,6 +69,15 @@ class Archiver:
         if failed is not None:
             raise failed
         return False
+
+    def _frozen(self, day: int, freezes: Sequence[Freeze]) -> bool:
+        if not freezes:
+            return False
+        begin = day * _DAY_US
+        return any(
+            freeze_of(freezes, name, begin, begin + _DAY_US)
+            for name in self._calls.integrations_of(day)
+        )
 
     def _move(self, day: int, now_us: int) -> bool:
         found = [

@@ -14,6 +14,7 @@ from sqlalchemy import text
 from splice.adapters.archives.parquet import ParquetArchive
 from splice.adapters.ledgers.sql import Ledger, open_ledger
 from splice.core.call import Outcome, Reason, Record, Status
+from splice.core.duties import Freeze
 from splice.core.errors import StoreError
 from splice.core.rollups import Wanted
 from splice.monitor import traffic
@@ -296,3 +297,26 @@ def _damage(ledger: Ledger, url: str, where: str) -> None:
         else:
             connection.execute(text("ALTER TABLE blocks DISABLE TRIGGER USER"))
             connection.execute(text(f"UPDATE blocks SET body = '\\x00' WHERE {where}"))
+
+
+def test_frozen_evidence_stays_in_the_ledger_until_it_is_let_go(
+    ledger: Ledger, files: ParquetArchive
+) -> None:
+    records = calls_of_days(3, 6)
+    fill(ledger, records)
+    of_first_day = records[0]
+    begin = of_first_day.asked_us // (DAY_MS * 1000) * DAY_MS * 1000
+    ends = begin + DAY_MS * 1000
+    freeze = Freeze("f", of_first_day.integration, begin, ends, NOW_US, "ada", "why")
+    kept = [freeze]
+    archiver = Archiver(ledger.archives, files, KEEP_S, lambda: kept)
+
+    while archiver.step(NOW_US):
+        pass
+    frozen = read_back(ledger, files, records)
+    kept.clear()
+    while archiver.step(NOW_US):
+        pass
+
+    assert frozen == ["ledger"] * 6 + ["files"] * 6 + ["ledger"] * 6
+    assert read_back(ledger, files, records) == ["files"] * 12 + ["ledger"] * 6
