@@ -38,7 +38,7 @@ class Seals:
             if release is not None:
                 manifest = release.manifest
                 declaration = reopen(releases.bundle(manifest.bundle), manifest.entry)
-                log = declaration.options.log
+                log = declaration.options.recorded
                 if log is not None and log.mask:
                     return Seal(log, masker_of(self._settings)(log.mask))
         return None

@@ -122,12 +122,13 @@ class Control:
                 promised=f"{self._currency}, the currency of the account (cost.currency)",
                 mend="write it in that currency",
             )  # fmt: skip
-        if options.log is not None and options.log.mask and self._masker is not None:
+        if options.rules and self._masker is not None:
             try:
-                self._masker(options.log.mask)
+                self._masker(options.rules)
             except SpliceError as error:
+                named = "protect" if options.protect and options.protect.mask else "log"
                 raise _at(
-                    found, "log", got=error.got, promised=error.promised, mend=error.mend
+                    found, named, got=error.got, promised=error.promised, mend=error.mend
                 ) from None
         for other in self._releases.live():
             if other.integration == found.declaration.name:

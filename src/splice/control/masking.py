@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import msgspec
 
-from splice.control.masking_document import Document
+from splice.control.masking_document import Document, Files, HoldsFile
+from splice.control.masking_table import Table
 from splice.control.masking_text import BREAK, Folded, has_numbers
 from splice.core.errors import DeclarationError, SettingsError, SpliceError
+from splice.ports.masking import Veiled
 
 if TYPE_CHECKING:  # at run time only where masking is asked for: it needs an optional library
     from splice.control.masking_rules import Finder, Searched
@@ -28,6 +30,23 @@ _ROUNDS = 8
 
 _Found: TypeAlias = "tuple[int, int, int]"
 """Start and end in a text, and the rank of the rule: a lower one names what overlaps."""
+
+
+class Naming(Protocol):
+    """What stands in the place of findings."""
+
+    @property
+    def known(self) -> Collection[str]:
+        """Values that are none."""
+        ...
+
+    def __contains__(self, placeholder: str) -> bool:
+        """Whether it is a placeholder that was given."""
+        ...
+
+    def placeholder(self, rule: str, found: str) -> str:
+        """What stands for a finding."""
+        ...
 
 
 class NotMasked(SpliceError):
@@ -87,7 +106,6 @@ class Masking:
         self._custom: list[Any] = [pattern(custom[name]) for name in custom if name in rules]
         self._names = [*wanted, *(name for name in custom if name in rules)]
         self._secret = self._names.index("secret") if "secret" in wanted else None
-        self._placeholders = {f"[{name}]" for name in self._names}
 
     def mask(self, document: bytes) -> bytes:
         """The same JSON with every finding replaced by its rule's name.
@@ -95,13 +113,30 @@ class Masking:
         Raises:
             NotMasked: It is not JSON, is nested too deeply, or still had findings in the end.
         """
+        return self._searched_through(document, _Names(self._names), "drop")
+
+    def veil(self, document: bytes, known: Collection[str] = (), *, files: bool = False) -> Veiled:
+        """The same JSON with a placeholder for every finding, each value with one of its own.
+
+        Raises:
+            NotMasked: As in `mask`; or it holds a file and `files` is False.
+        """
+        table = Table(document, self._names, known)
+        return table.veiled(self._searched_through(document, table, "keep" if files else "refuse"))
+
+    def _searched_through(self, document: bytes, names: Naming, files: Files) -> bytes:
         try:
             for _ in range(_ROUNDS):
-                taken = Document(document)
-                changed = self._changed(taken)
+                taken = Document(document, files)
+                changed = self._changed(taken, names)
                 document = taken.put(changed)
                 if not changed:
                     return document
+        except HoldsFile:
+            raise NotMasked(
+                "masking", got="a file, into which no rule can look",
+                mend="send text alone, or declare splice.Protect(files=True)",
+            ) from None  # fmt: skip
         except (msgspec.MsgspecError, ValueError, RecursionError, OverflowError) as error:
             # What it says may quote the document: only its type goes on.
             raise NotMasked(
@@ -109,34 +144,31 @@ class Masking:
             ) from None
         raise NotMasked("masking", got=f"findings after {_ROUNDS} rounds")
 
-    def _changed(self, document: Document) -> dict[int, str]:
+    def _changed(self, document: Document, names: Naming) -> dict[int, str]:
         leaves = document.leaves
         texts = [leaf.text for leaf in leaves]
         found: dict[int, list[_Found]] = {}
         if self._secret is not None:
             for place, leaf in enumerate(leaves):
                 if leaf.secret:
-                    self._add(found, place, texts[place], (0, len(leaf.text), self._secret))
+                    _add(found, place, (0, len(leaf.text), self._secret), texts[place], names)
         for place, one in self._in_each(texts):
-            self._add(found, place, texts[place], one)
+            _add(found, place, one, texts[place], names)
         alone = {place: list(spans) for place, spans in found.items()}
         parts = document.parts
         for group, one in self._in_groups(texts, parts):
             for place, piece in _pieces(texts, parts[group], one):
-                self._add(found, place, texts[place], piece)
+                _add(found, place, piece, texts[place], names)
         lists = document.lists
         for group, one in self._in_groups(texts, lists):
             pieces = list(_pieces(texts, lists[group], one))
             # Strings of a list are as a rule apart: only what is a finding in none of them counts.
             if len(pieces) > 1 and not any(_overlaps(alone, place, p) for place, p in pieces):
                 for place, piece in pieces:
-                    self._add(found, place, texts[place], piece)
-        return {place: self._masked(texts[place], spans) for place, spans in found.items()}
-
-    def _add(self, found: dict[int, list[_Found]], place: int, text: str, one: _Found) -> None:
-        inner = text[one[0] : one[1]].strip("\"'")
-        if inner and inner not in self._placeholders:
-            found.setdefault(place, []).append(one)
+                    _add(found, place, piece, texts[place], names)
+        for place in document.opened(found):
+            found.pop(place, None)
+        return {place: self._masked(texts[place], found[place], names) for place in sorted(found)}
 
     def _in_groups(
         self, texts: Sequence[str], groups: Sequence[Sequence[int]]
@@ -184,7 +216,7 @@ class Masking:
                         found.append((start, end, rank))
         return found
 
-    def _masked(self, text: str, spans: list[_Found]) -> str:
+    def _masked(self, text: str, spans: list[_Found], names: Naming) -> str:
         """The text with placeholders; findings that overlap become one."""
         spans.sort()
         pieces: list[str] = []
@@ -194,11 +226,35 @@ class Masking:
             if begin < end:
                 end, rank = max(end, stop), min(rank, other)
                 continue
-            pieces += (text[done:start], f"[{self._names[rank]}]")
+            pieces += (text[done:start], names.placeholder(self._names[rank], text[start:end]))
             done = end
             start, end, rank = begin, stop, other
         pieces.append(text[done:])
         return "".join(pieces)
+
+
+class _Names:
+    """Placeholders of the ledger: a finding is replaced by its rule's name alone."""
+
+    known: Collection[str] = ()
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._placeholders = {name: f"[{name}]" for name in names}
+        self._all = frozenset(self._placeholders.values())
+
+    def __contains__(self, placeholder: str) -> bool:
+        return placeholder in self._all
+
+    def placeholder(self, rule: str, found: str) -> str:
+        """What stands for a finding."""
+        return self._placeholders[rule]
+
+
+def _add(found: dict[int, list[_Found]], place: int, one: _Found, text: str, names: Naming) -> None:
+    whole = text[one[0] : one[1]]
+    inner = whole.strip("\"'")
+    if inner and inner not in names and whole not in names.known:
+        found.setdefault(place, []).append(one)
 
 
 def _readings(text: str) -> list[Folded]:

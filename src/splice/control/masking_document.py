@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
-from typing import Any, Final, cast
+from bisect import bisect_left
+from collections.abc import Collection, Sequence
+from typing import Any, Final, Literal, TypeAlias, cast
 
 import msgspec
 
@@ -26,6 +27,17 @@ _DATA_URL = re.compile(
 )
 _TEXT: Final = "text"
 """The field of the parts of one message."""
+
+
+_OPAQUE: Final = frozenset(("signature", "encrypted_content", "thought_signature"))
+"""Fields of a conversation in which its provider gets back what it wrote for itself."""
+
+Files: TypeAlias = Literal["drop", "keep", "refuse"]
+"""What becomes of files in a document: the ledger drops them."""
+
+
+class HoldsFile(ValueError):
+    """A document holds a file, and none may go out: nobody can look into it."""
 
 
 class Leaf(msgspec.Struct, gc=False):
@@ -60,6 +72,7 @@ class Document:
 
     Args:
         raw: JSON.
+        files: Keeps files as they are, or refuses the document for them, in place of dropping them.
 
     Attributes:
         leaves: Every string in it, names of fields included, in their order.
@@ -67,9 +80,11 @@ class Document:
     Raises:
         msgspec.DecodeError, UnicodeDecodeError: It is not JSON.
         RecursionError: It is nested too deeply.
+        HoldsFile: It does, and files are refused.
     """
 
-    def __init__(self, raw: bytes) -> None:
+    def __init__(self, raw: bytes, files: Files = "drop") -> None:
+        self._files: Files = files
         self._root: list[Any] = [msgspec.json.decode(raw)]
         self._places: dict[tuple[int, Any], int] = {}
         self._nested: list[_Nested] = []
@@ -100,6 +115,7 @@ class Document:
         waiting: list[Any] = [root]
         while waiting:
             holder = waiting.pop()
+            later: list[Any] = []
             if isinstance(holder, dict):
                 fields = cast("dict[str, Any]", holder)
                 for key, value in list(fields.items()):
@@ -107,12 +123,13 @@ class Document:
                     if key == "logprobs" and isinstance(value, (dict, list)):
                         fields[key] = None
                         continue
-                    self._value(fields, key, value, waiting, level)
+                    self._value(fields, key, value, later, level)
             else:
                 items = cast("list[Any]", holder)
                 self._note_group(items)
                 for index, value in enumerate(items):
-                    self._value(items, index, value, waiting, level)
+                    self._value(items, index, value, later, level)
+            waiting += reversed(later)
 
     def _value(self, holder: Any, key: Any, value: Any, waiting: list[Any], level: int) -> None:
         if isinstance(value, str):
@@ -123,10 +140,16 @@ class Document:
             self._number(holder, key, value)
 
     def _string(self, holder: Any, key: Any, text: str, level: int) -> None:
-        text = without_files(text)
-        holder[key] = text
-        place = len(self.leaves)
         named = isinstance(key, str)
+        if self._files == "drop":
+            text = without_files(text)
+            holder[key] = text
+        elif not (named and key in _OPAQUE) and holds_file(text):
+            if self._files == "refuse":
+                raise HoldsFile
+            if _BASE64.fullmatch(text) or _DATA_URL.fullmatch(text):
+                return  # what stands around a file is searched with it
+        place = len(self.leaves)
         if not named or key == _TEXT:
             self._places[id(holder), key] = place
         secret = named and bool(text) and names_secret(key)
@@ -161,6 +184,15 @@ class Document:
         if len(texts) > 1:
             self._wanted.append((False, texts))
 
+    def opened(self, changed: Collection[int]) -> set[int]:
+        """Of the strings that hold JSON those in which a leaf is changed: they are written anew."""
+        ordered = sorted(changed)
+        return {
+            one.leaf
+            for one in self._nested
+            if bisect_left(ordered, one.end) > bisect_left(ordered, one.first)
+        }
+
     def put(self, changed: dict[int, str]) -> bytes:
         """The document with other texts in place of some of its leaves.
 
@@ -174,8 +206,9 @@ class Document:
                 renamed.setdefault(id(leaf.holder), (leaf.holder, {}))[1][leaf.key] = text
             else:
                 leaf.holder[leaf.key] = text
+        opened = self.opened(changed)
         for nested in self._nested:  # inner ones stand before those that they are in
-            if any(place in changed for place in range(nested.first, nested.end)):
+            if nested.leaf in opened:
                 self._rename(renamed, nested.first, nested.end)
                 leaf = self.leaves[nested.leaf]
                 leaf.holder[leaf.key] = msgspec.json.encode(nested.root[0]).decode()
@@ -221,6 +254,15 @@ def without_files(text: str) -> str:
     if ":" in text and "data:" in text.lower():
         return _DATA_URL.sub(_data_url, text)
     return text
+
+
+def holds_file(text: str) -> bool:
+    """Whether a string holds a file that `without_files` would drop."""
+    if len(text) >= _BLOB and _BASE64.fullmatch(text):
+        return True
+    if ":" in text and "data:" in text.lower():
+        return any(_data_url(match) != match[0] for match in _DATA_URL.finditer(text))
+    return False
 
 
 def _data_url(match: re.Match[str]) -> str:

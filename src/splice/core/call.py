@@ -71,7 +71,8 @@ class Prediction(msgspec.Struct, omit_defaults=True, gc=False):
     `value` is the answer itself: a label, a number, or the decoded output of a language model.
     `score` is the probability of the second class (of two) or of `value` (of more), the number
     itself where a model gives one number, and None where a route gives no probability. `scores` has
-    one probability a class. `cost_nano` is what it cost; None where unknown.
+    one probability a class. `cost_nano` is what it cost; None where unknown. `masked` counts, by
+    rule, the values that it saw placeholders of; None where it saw all as it is.
     """
 
     value: Any = None  # the answer is of whatever type the model gives
@@ -79,6 +80,7 @@ class Prediction(msgspec.Struct, omit_defaults=True, gc=False):
     scores: dict[str, float] | None = None
     usage: Usage | None = None
     cost_nano: int | None = None
+    masked: dict[str, int] | None = None
 
 
 class Gathered(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -97,7 +99,8 @@ class Attempt(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     `route` is the route's label, `version` what exactly was run (model version and hash, or model
     and prompt version). `ended` is `answered` or the code of a `RouteError`. Times are in
     microseconds, `started_us` from the start of the call; `first_token_us` is when, in the attempt,
-    the first token of a stream came. `cost_nano` is None where unknown.
+    the first token of a stream came. `cost_nano` is None where unknown. `masked` counts, by rule,
+    the values that the route saw placeholders of; None where it saw none.
     """
 
     route: str
@@ -109,6 +112,7 @@ class Attempt(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     usage: Usage | None = None
     cost_nano: int | None = None
     first_token_us: int | None = None
+    masked: dict[str, int] | None = None
 
 
 class Trace(msgspec.Struct, frozen=True, gc=False):
@@ -179,6 +183,9 @@ class Record(msgspec.Struct, omit_defaults=True, gc=False):
     # The person whom it is about, where that is not the entity: in memory only, never written.
     subject: str = ""
     locked: bytes = b""  # texts of the call, enciphered: then they are nowhere else in it
+    # What proves the payload (core/leaves.py): 16 random bytes hashed along with it, or, once texts
+    # or entity were dropped, the 32 bytes of the hash. Read only where calls are proved or moved.
+    seal: bytes = b""
 
 
 class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):

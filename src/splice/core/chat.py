@@ -7,7 +7,7 @@ translated by its surface or by the provider's adapter where it does not.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any, cast
 
@@ -89,6 +89,7 @@ class WireReply(msgspec.Struct, frozen=True, gc=False):
 
     Of a stream, it is what has come, put together as if it had been asked for whole; then
     `complete` says whether it came to its regular end. `cost_nano` is None where it is unknown.
+    `masked` counts, by rule, the values that the provider saw placeholders of.
     """
 
     dialect: Dialect
@@ -97,3 +98,4 @@ class WireReply(msgspec.Struct, frozen=True, gc=False):
     model: str
     cost_nano: int | None = None
     complete: bool = True
+    masked: Mapping[str, int] = {}

@@ -9,10 +9,10 @@
     │       ProviderRejected
     ├── RefusedError          rightly asked, but not answered
     │   ├── Stopped  Draining  Overloaded  NotRecorded  NotPromoted  Overtaken
-    │   └── NotAllowed  OverBudget  RateLimited  MeterAway
+    │   └── NotAllowed  OverBudget  RateLimited  MeterAway  (policy_errors.py)
     ├── RouteError            one attempt failed; the next route is tried
     │   └── RouteTimeout  ModelUnavailable  ModelMismatch  BadAnswer  ProviderFailed
-    │       ProviderLimited  RouteCrashed
+    │       ProviderLimited  RouteCrashed  MaskingFailed (masking_errors.py)
     ├── ExhaustedError        every route failed
     ├── GatherError           context() failed
     ├── DecisionError         decide() failed, or broke its declared reply type

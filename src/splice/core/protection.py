@@ -10,16 +10,25 @@ class PinnedProtection(msgspec.Struct, frozen=True, omit_defaults=True):
 
     Attributes:
         mask: Rules; what they find no provider sees. Empty where nothing is masked.
+        files: Whether files go out although nobody can look into them.
         subject: Path in the request to the person whom a call is about (`customer.id`); empty for
             the entity.
         encrypt: Whether the texts of a call lie in the ledger enciphered with its subject's key.
         keep_s: Seconds after which the texts of a call are dropped; None keeps them as the ledger
             does.
         regions: Where texts may go; empty for anywhere.
+        entity: The field of the request that is the entity, where texts are encrypted.
     """
 
     mask: tuple[str, ...] = ()
+    files: bool = False
     subject: str = ""
     encrypt: bool = False
     keep_s: float | None = None
     regions: tuple[str, ...] = ()
+    entity: str = ""
+
+    @property
+    def person(self) -> str:
+        """Path in the request to the person whom a call is about; empty where nothing names him."""
+        return self.subject or self.entity

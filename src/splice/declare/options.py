@@ -24,7 +24,7 @@ from splice.declare.gates import ReadGates
 from splice.declare.monitor_reading import read_monitors
 from splice.declare.policy_reading import Asked, read_policies
 from splice.declare.profiling import read_profile
-from splice.declare.protection import read_protect
+from splice.declare.protection import read_protect, recorded_rules
 from splice.declare.review_reading import overdue_monitor, read_review
 from splice.declare.spec import LLM, Cache, Cheapest, Conversation, Integration, Log, Risk, Spend
 from splice.declare.truth_reading import read_truths
@@ -75,6 +75,22 @@ class Options(msgspec.Struct, frozen=True):
     policies: tuple[PinnedPolicy, ...] = ()
     functions: Mapping[str, Asked] = {}  # that policies ask, by the policy's name
     assessment: PinnedAssessment | None = None
+
+    @property
+    def recorded(self) -> Log | None:
+        """What is kept of a call's texts, with all that is masked in them; None where all is."""
+        log = self.log
+        rules = recorded_rules(() if log is None else log.mask, self.protect)
+        if not rules or (log is not None and rules == log.mask):
+            return log
+        return msgspec.structs.replace(log or Log(), mask=rules)
+
+    @property
+    def rules(self) -> tuple[str, ...]:
+        """Every rule that something is masked by."""
+        log = () if self.log is None else self.log.mask
+        protect = () if self.protect is None else self.protect.mask
+        return tuple(dict.fromkeys((*log, *protect)))
 
 
 def read_patience(route: LLM, wrong: Wrong, *, conversation: bool) -> Patience:
@@ -153,7 +169,7 @@ def read_options(
         truths=truths,
         profile=read_profile(cls.profile, entity, wrong),
         review=review,
-        protect=read_protect(cls.protect, wrong),
+        protect=read_protect(cls.protect, wrong, entity),
         policies=policed.policies,
         functions=policed.functions,
         assessment=read_assessment(cls.assessment, str(risk), wrong),

@@ -27,6 +27,9 @@ class Protect(msgspec.Struct, frozen=True, kw_only=True):
             what leaves this machine and put back into what comes, so that a provider sees
             placeholders and the caller sees his values. The ledger keeps neither, unless it is
             encrypted. It fails closed: a route that cannot be masked for is not asked.
+        files: Let images, sound and other files through to providers although no rule can look into
+            them. Left out, a call with a file is not put to a provider that what it says is masked
+            for.
         subject: Path in the request to the person whom a call is about: `"customer.id"`. Left out,
             it is the entity.
         encrypt: Keep the texts of a call enciphered, with a key for each subject.
@@ -35,14 +38,15 @@ class Protect(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     mask: Sequence[str] = ()
+    files: bool = False
     subject: str = ""
     encrypt: bool = False
     keep: str | float | None = None
     regions: Sequence[str] = ()
 
 
-def read_protect(given: Any, wrong: Wrong) -> PinnedProtection | None:
-    """What is pinned of it; notes what is wrong with it."""
+def read_protect(given: Any, wrong: Wrong, entity: str | None = None) -> PinnedProtection | None:
+    """What is pinned of it; notes what is wrong with it. `entity` is a field's name."""
     if given is None:
         return None
     if not isinstance(given, Protect):
@@ -59,10 +63,12 @@ def read_protect(given: Any, wrong: Wrong) -> PinnedProtection | None:
         subject = ""
     return PinnedProtection(
         mask=_words("mask", given.mask, _RULE, 'write mask=("email", "phone")', wrong),
+        files=bool(given.files),
         subject=subject,
         encrypt=bool(given.encrypt),
         keep_s=_kept(given.keep, wrong),
         regions=_words("regions", given.regions, _REGION, 'write regions=("eu",)', wrong),
+        entity=entity if given.encrypt and entity else "",
     )
 
 

@@ -29,6 +29,7 @@ from splice.engine.routing.relayed import Relayed
 from splice.engine.routing.ruled import Ruled
 from splice.engine.routing.split import Held, Split
 from splice.engine.seal import Seal
+from splice.engine.veiling import Veiling
 from splice.ports.flags import Flags
 from splice.ports.hosts import HostedModel, PoolTally, RemoteRuntime
 from splice.ports.masking import Masker
@@ -117,25 +118,34 @@ class Compiler:
         """
         pairs = zip(release.manifest.routes, declaration.routes, strict=True)
         withdrawn = self._models.withdrawn()
-        steps = tuple(self._step(pinned, timed, withdrawn) for pinned, timed in pairs)
-        log = declaration.options.log
+        veiling = Veiling(release.manifest.protect, self._masker, self._machine.local_providers)
+        steps = tuple(veiling.over(self._step(pinned, timed, withdrawn)) for pinned, timed in pairs)
+        log = declaration.options.recorded
         seal = None
         if log is not None:
             seal = Seal(log, self._masker(log.mask) if log.mask else None)
         direct = None
         if declaration.options.models:
-            direct = partial(self._direct, declaration.deadline_s)
+            direct = veiling.direct(partial(self._direct, declaration.deadline_s))
         rollout = release.manifest.rollout
-        ready = partial(self._variant_step, declaration=declaration, withdrawn=withdrawn)
+
+        def ready(pinned: PinnedRoute, *, aside: bool = False) -> Step:
+            step = self._variant_step(
+                pinned, declaration=declaration, withdrawn=withdrawn, aside=aside
+            )
+            return veiling.over(step)
+
         held = _held(release.manifest.holdout, ready)
         split = self._split(rollout, steps, ready, held)
         shadow = None
         if rollout is not None and rollout.shadows:
             shadowed = tuple(ready(one, aside=True) for one in rollout.shadows)
             shadow = Shadowing(shadowed, rollout.shadow_share)
-        return line_of(
+        line = line_of(
             release, declaration, steps, seal=seal, direct=direct, split=split, shadow=shadow
         )
+        line.veil = veiling.veil
+        return line
 
     def _split(
         self,

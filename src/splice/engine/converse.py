@@ -180,6 +180,9 @@ class Conversations(Floor):
         options = line.declaration.options
         if options.exact_s is None and options.semantic_s is None and not options.coalesce:
             return None
+        if line.veil is not None and await line.veil.holds(call.body):
+            # What is somebody's is kept in no cache; who asks the very same now may share it.
+            options = msgspec.structs.replace(options, exact_s=None, semantic_s=None)
         asker = Asker(call.principal.tenant, line.name, line.release.number, speech.variant)
         speech.question = question = self.reuse.question(asker, options, speech.asked, speech.model)
         if question is None:
@@ -205,8 +208,10 @@ class Conversations(Floor):
         """An answer that came to its regular end: for those who wait for it, and for later."""
         if speech.turn is not None:
             speech.turn.give(reply)
-        question = speech.question
-        if question is None:
+        question, veil = speech.question, speech.line.veil
+        if question is None or (question.exact is None and question.space is None):
+            return
+        if veil is not None and await veil.holds(reply.body):
             return
         if question.space is None:
             await self.reuse.keep(question, reply)

@@ -128,7 +128,8 @@ class Engine(Conversations):
         """What was answered to the very same question a while ago, or a new answer."""
         options = line.declaration.options
         look = Look(call.asked_us, self._features)
-        if options.exact_s is None:
+        veil = line.veil
+        if options.exact_s is None or (veil is not None and await veil.holds(call.body)):
             return await self.run(line, call, request, look, entity, picked)
         variant = "" if picked is None else picked.arm.name
         asker = Asker(call.principal.tenant, line.name, line.release.number, variant)
@@ -142,8 +143,10 @@ class Engine(Conversations):
         answered = await self.run(line, call, request, look, entity, picked)
         record = answered.record
         if key is not None and answered.error is None and record.reply is not None:
-            value = Kept(record.route, record.version, record.reply, record.prediction or b"")
-            await self.reuse.keep_bytes(key, encode(value), options.exact_s)
+            told = record.prediction or b""
+            if veil is None or not (await veil.holds(record.reply) or await veil.holds(told)):
+                value = encode(Kept(record.route, record.version, record.reply, told))
+                await self.reuse.keep_bytes(key, value, options.exact_s)
         return answered
 
     async def run(

@@ -72,8 +72,8 @@ async def infer(
                 if limit is not None and limit.expired():
                     ended, why, cost = "timeout", f"no answer within {patience:.3g} s", None
                 else:  # a TimeoutError of its own is a crash as any other
-                    label = step.route.label
-                    crash = RouteCrashed(label, got=faults.told(f"{line.name} {label}", error))
+                    told = faults.told(f"{line.name} {step.route.label}", error)
+                    crash = RouteCrashed(step.route.label, got=told)
                     ended, why = crash.code, str(crash)
         inferred.attempts.append(
             Attempt(
@@ -83,13 +83,13 @@ async def infer(
                 int((time.monotonic() - begun) * 1e6),
                 step.route.version,
                 why,
-                None if prediction is None else prediction.usage,
-                cost,
+                usage=None if prediction is None else prediction.usage,
+                cost_nano=cost,
+                masked=None if prediction is None else prediction.masked,
             )
         )
         if prediction is not None:
-            inferred.prediction = prediction
-            inferred.step = step
+            inferred.prediction, inferred.step = prediction, step
             break
     return inferred
 

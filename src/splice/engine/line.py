@@ -12,6 +12,7 @@ from splice.core.release import PinnedRoute, Release
 from splice.declare.codec import Codec
 from splice.declare.reading import Declaration
 from splice.declare.spec import Risk
+from splice.engine.routing.masked import Veil
 from splice.engine.seal import Seal
 from splice.ports.predictor import Predictor
 
@@ -110,6 +111,7 @@ class Line(msgspec.Struct):
     direct: Callable[[str], Step] | None = None  # the route to a model that the caller names
     split: Picks | None = None  # None where every call gets `steps`
     shadow: Shadowing | None = None
+    veil: Veil | None = None  # None where nothing is masked for providers
 
     @property
     def closed(self) -> str:

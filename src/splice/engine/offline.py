@@ -123,8 +123,10 @@ class OfflineRoute:
             else:
                 context = await gather(line, line.context, request, look)
                 prepared.context = Raw(recorded(line, context))
+                if self._prompted.masks:  # as it is read again when the answer has come
+                    context = msgspec.json.decode(prepared.context)
             wanted = self._prompted.request(context, self._step.route.timeout_s)
-            prepared.sent = Raw(self.offline.encode(call.id, wanted))
+            prepared.sent = Raw(self.offline.encode(call.id, self._prompted.outward(wanted)))
         except (GatherError, RouteError) as error:
             prepared.why = str(error)
         prepared.gathered = tuple(look.gathered)
@@ -187,7 +189,7 @@ class OfflineRoute:
         request = line.request.decode(call.body, line.where)
         entity = entity_of(line, request)
         held = self._held(entity)
-        outcome = self._outcome(prepared, came)
+        outcome = self._outcome(prepared, came, request)
         further = self.fallback and isinstance(outcome, RouteError) and not came.cancelled
         arrived = msgspec.structs.replace(
             self._step, predictor=Arrived(outcome), immediate=True, unavailable="", withdrawn=""
@@ -216,15 +218,26 @@ class OfflineRoute:
         split = self.line.split
         return None if split is None or entity is None else split.held(entity)
 
-    def _outcome(self, prepared: Prepared, came: Delivered) -> Prediction | RouteError:
+    def _outcome(
+        self, prepared: Prepared, came: Delivered, request: Any
+    ) -> Prediction | RouteError:
         if prepared.sent is UNSET:
             label = self._step.route.label
             return ModelUnavailable(label, got=f"a call that could not be sent: {prepared.why}")
         if came.completion is None:
             label = self._step.route.label
             return came.error or ModelUnavailable(label, got="neither an answer nor an error")
+        completion = came.completion
         try:
-            return self._prompted.predicted(came.completion, came.completion.cost_nano)
+            if self._prompted.masks:  # its values are nowhere but in the call: the same ones again
+                context: Mapping[str, Any] = (
+                    self.line.request.fields(request)
+                    if prepared.context is UNSET
+                    else msgspec.json.decode(prepared.context)
+                )
+                wanted = self._prompted.request(context, self._step.route.timeout_s)
+                completion = self._prompted.inward(completion, wanted)
+            return self._prompted.predicted(completion, completion.cost_nano)
         except RouteError as error:
             return error
 

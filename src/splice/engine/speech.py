@@ -69,6 +69,7 @@ class Speech:
         self.step = step
         first_us = None if first_token is None else int((first_token - began) * 1e6)
         self._add(step, began, ANSWERED, "", reply.usage, reply.cost_nano, first_us)
+        self._note_masked(reply)
 
     def failed(self, step: Step, began: float, error: RouteError, provider: Provider) -> None:
         """A try failed. What it may have cost all the same is estimated where nobody told."""
@@ -99,10 +100,16 @@ class Speech:
         self.step = step
         first_us = None if first_token is None else int((first_token - began) * 1e6)
         self._add(step, began, *ended, reply.usage, reply.cost_nano, first_us)
+        self._note_masked(reply)
 
     def unavailable(self, step: Step, code: str, why: str) -> None:
         """A route was not tried."""
         self._add(step, time.monotonic(), code, why, None, 0)
+
+    def _note_masked(self, reply: WireReply) -> None:
+        if reply.masked:
+            last = self.attempts[-1]
+            self.attempts[-1] = msgspec.structs.replace(last, masked=dict(reply.masked))
 
     def _guess(self, step: Step, provider: Provider) -> tuple[Usage, int | None]:
         usage = Usage(input_tokens=self.input_tokens, output_tokens=0, estimated=True)

@@ -1,8 +1,23 @@
-"""A masker takes personal data out of what is recorded."""
+"""A masker takes personal data out of what is recorded, and out of what leaves the machine."""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from typing import Protocol
+
+import msgspec
+
+
+class Veiled(msgspec.Struct, frozen=True, gc=False):
+    """A document with placeholders, and what they stand for.
+
+    `values` is by placeholder (`[email-1]`), `counts` by rule. It lives as long as its call and is
+    written nowhere.
+    """
+
+    document: bytes
+    values: Mapping[str, str] = {}
+    counts: Mapping[str, int] = {}
 
 
 class Masker(Protocol):
@@ -13,5 +28,21 @@ class Masker(Protocol):
 
         Raises:
             SpliceError: It could not be masked; the caller keeps nothing of it.
+        """
+        ...
+
+    def veil(self, document: bytes, known: Collection[str] = (), *, files: bool = False) -> Veiled:
+        """The same JSON with a placeholder for every finding, each value with one of its own.
+
+        The same document gives the same placeholders. None of them stands in the document itself.
+
+        Args:
+            document: JSON.
+            known: Values that are no secret, since the declaration says them itself.
+            files: Whether files in it (images, sound) go through as they are. Nobody looks into
+                them.
+
+        Raises:
+            SpliceError: It could not be masked, or it holds a file; nothing of it may go out.
         """
         ...

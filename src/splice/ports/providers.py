@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal, Protocol
 
 import msgspec
@@ -34,13 +35,17 @@ class CompletionRequest(msgspec.Struct, frozen=True):
 
 
 class Completion(msgspec.Struct, frozen=True):
-    """What came back: the text, what it used, and what it cost (None where unknown)."""
+    """What came back: the text, what it used, and what it cost (None where unknown).
+
+    `masked` counts, by rule, the values that the provider saw placeholders of.
+    """
 
     text: str
     model: str
     finish_reason: str
     usage: Usage
     cost_nano: int | None = None
+    masked: Mapping[str, int] = {}
 
 
 class Stream(Protocol):

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from random import Random
+from typing import TypeAlias
 
 from splice.core.errors import ProviderLimited
 from splice.engine.routing.breaker import Breaker, Breaking
 from splice.ports.providers import Provider
 
 __all__ = ["Balanced", "Breaking", "Deployment"]
+
+
+Front: TypeAlias = "Callable[[Provider], Provider]"
+"""What stands between a route and a provider."""
 
 
 class Deployment(Breaker):
@@ -36,12 +41,18 @@ class Balanced:
         name: The provider's name.
         deployments: At least one.
         seed: For the choice between equals.
+        front: Stands before each of them; None where nothing does.
     """
 
     def __init__(
-        self, name: str, deployments: Sequence[Deployment], seed: int | None = None
+        self,
+        name: str,
+        deployments: Sequence[Deployment],
+        seed: int | None = None,
+        front: Front | None = None,
     ) -> None:
         self.name = name
+        self._front = front
         self.deployments = tuple(deployments)
         self._only = self.deployments[0] if len(self.deployments) == 1 else None
         self._random = Random(seed)  # noqa: S311 - balance, not secrecy
@@ -54,7 +65,15 @@ class Balanced:
         fresh = [
             Deployment(one.name, one.provider, one.weight, one.breaking) for one in self.deployments
         ]
-        return Balanced(self.name, fresh)
+        return Balanced(self.name, fresh, front=self._front)
+
+    def behind(self, front: Front) -> Balanced:
+        """The same deployments, with what they have shown, behind something that asks them."""
+        return Balanced(self.name, self.deployments, front=front)
+
+    def asked_through(self, one: Deployment) -> Provider:
+        """A deployment's provider, or what stands before it."""
+        return one.provider if self._front is None else self._front(one.provider)
 
     @property
     def provider(self) -> Provider:

@@ -15,10 +15,18 @@ from splice.declare.codec import Codec
 from splice.declare.options import Patience
 from splice.declare.prompts import Prompt
 from splice.engine.routing.balanced import Balanced, Deployment
+from splice.engine.routing.masked import (
+    MaskedProvider,
+    Veil,
+    filled_completion,
+    masked_request,
+)
 from splice.engine.routing.tried import Tried
 from splice.engine.tokens import BYTES_A_TOKEN, UNSAID_OUTPUT_TOKENS, estimate_nano
 from splice.ports.predictor import Question
 from splice.ports.providers import Completion, CompletionRequest, Message, Provider
+
+_encode = msgspec.json.encode
 
 
 class Prompted:
@@ -51,8 +59,23 @@ class Prompted:
         self._prompt = prompt
         self._output = output
         self._nano_per_second = nano_per_second
+        self._veil: Veil | None = None
         self._schema = output.schema()
         self._prompt_tokens = sum(len(part.text) for part in prompt.parts) // BYTES_A_TOKEN
+
+    def put_behind(self, veil: Veil) -> None:
+        """From now on its provider sees placeholders in the place of what a context holds.
+
+        Raises:
+            MaskingFailed: The prompt cannot be searched for what is no secret.
+        """
+        self._veil = known = veil.knowing(part.text for part in self._prompt.parts)
+        self._balanced = self._balanced.behind(lambda one: MaskedProvider(one, known))
+
+    @property
+    def masks(self) -> bool:
+        """Whether its provider sees placeholders."""
+        return self._veil is not None
 
     async def predict(self, question: Question) -> Prediction:
         """The decoded answer as the prediction's value.
@@ -105,6 +128,28 @@ class Prompted:
             trace=trace,
         )
 
+    def outward(self, request: CompletionRequest) -> CompletionRequest:
+        """A request as its provider sees it.
+
+        Raises:
+            MaskingFailed: It could not be masked.
+        """
+        if self._veil is None:
+            return request
+        veiled = self._veil.veiled(_encode(request.messages), request.model)
+        return masked_request(request, veiled, request.timeout_s)
+
+    def inward(self, completion: Completion, request: CompletionRequest) -> Completion:
+        """What the provider answered to that, with the values of the request.
+
+        Raises:
+            MaskingFailed: It could not be masked again.
+        """
+        if self._veil is None:
+            return completion
+        veiled = self._veil.veiled(_encode(request.messages), request.model)
+        return filled_completion(completion, veiled)
+
     def predicted(self, completion: Completion, cost_nano: int | None) -> Prediction:
         """What a completion that cost so much says.
 
@@ -112,7 +157,8 @@ class Prompted:
             BadAnswer: It is not of the type.
         """
         value = self._decoded(completion, cost_nano)
-        return Prediction(value=value, usage=completion.usage, cost_nano=cost_nano)
+        masked = dict(completion.masked) or None
+        return Prediction(value=value, usage=completion.usage, cost_nano=cost_nano, masked=masked)
 
     def most(self, input_tokens: int) -> tuple[int | None, int]:
         """What a call may cost at most (None where unknown), and its tokens."""

@@ -17,6 +17,7 @@ from splice.core.release import PinnedRoute
 from splice.declare.options import Patience
 from splice.declare.prompts import Prompt
 from splice.engine.routing.balanced import Balanced
+from splice.engine.routing.masked import MaskedProvider, Veil
 from splice.engine.routing.tried import Tried
 from splice.engine.tokens import (
     BYTES_A_TOKEN,
@@ -59,11 +60,23 @@ class Relayed:
         self.route = route
         self.patience = patience
         self._params = {name: msgspec.Raw(_encode(value)) for name, value in route.params.items()}
+        self._prompt = prompt
         self._before = b"" if prompt is None else _messages_of(prompt)
         self._prompt_tokens = len(self._before) // BYTES_A_TOKEN
         said = [route.params[name] for name in _BOUNDS if isinstance(route.params.get(name), int)]
         self._unsaid: int = said[0] if said else UNSAID_OUTPUT_TOKENS
         self._took: deque[float] = deque(maxlen=_REMEMBERED)
+
+    def put_behind(self, veil: Veil) -> None:
+        """From now on its provider sees placeholders in the place of what the caller says.
+
+        Raises:
+            MaskingFailed: The prompt cannot be searched for what is no secret.
+        """
+        known = veil
+        if self._prompt is not None:
+            known = veil.knowing(part.text for part in self._prompt.parts)
+        self.balanced = self.balanced.behind(lambda one: MaskedProvider(one, known))
 
     def priced(self, reply: WireReply, seconds: float) -> WireReply:
         """The reply with the price of the machine's time, where that is its cost."""
@@ -169,7 +182,8 @@ class Relayed:
             raise bad from None
         reply = self.priced(reply, time.monotonic() - tried.began)
         value: Mapping[str, Any] = msgspec.json.decode(reply.body)
-        return Prediction(value=value, usage=reply.usage, cost_nano=reply.cost_nano)
+        masked = dict(reply.masked) or None
+        return Prediction(value=value, usage=reply.usage, cost_nano=reply.cost_nano, masked=masked)
 
     async def close(self) -> None:
         """The provider is shared: whoever opened it closes it."""

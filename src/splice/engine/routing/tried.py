@@ -16,6 +16,7 @@ from splice.core.errors import (
     RouteError,
     RouteTimeout,
 )
+from splice.core.masking_errors import MaskingFailed
 from splice.declare.options import Patience
 from splice.engine.routing.balanced import Balanced, Deployment
 from splice.ports.predictor import Note
@@ -104,7 +105,10 @@ class Tried(Generic[T]):
             raise RouteTimeout(self._balanced.name, got="no time left")
         one.in_flight += 1
         try:
-            answer = await ask(one.provider, left)
+            answer = await ask(self._balanced.asked_through(one), left)
+        except MaskingFailed:
+            one.left()
+            raise
         except RouteError as error:
             one.failed(error)
             if not error.retryable and isinstance(error, ProviderFailed):
