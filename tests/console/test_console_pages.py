@@ -33,6 +33,7 @@ PAGES = [
     FRAUD, f"{FRAUD}?range=30d", f"{FRAUD}/drift", f"{FRAUD}/drift?against=week",
     f"{FRAUD}/drift?against=1", f"{FRAUD}/accuracy?range=30d", f"{FRAUD}/experiments",
     f"{FRAUD}/alerts", f"{FRAUD}/releases?range=30d", f"{FRAUD}/releases/2", f"{FRAUD}/compare",
+    f"{FRAUD}/duties", f"{FRAUD}/duties?all=1", "/console/incidents",
     "/console/sign-in",
 ]  # fmt: skip
 

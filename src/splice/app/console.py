@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from typing import Protocol
 
+import msgspec
+
+from splice.app.dutiful import terms_of
 from splice.app.settings import Settings
 from splice.app.wiring import Services, Stores
 from splice.console.desk import Options
 from splice.console.surface import Console
 from splice.engine.engine import Engine
+
+_EVENTS = 20_000
+"""Audit events that a page of duties verifies; more take longer than a page may."""
 
 
 class Serving(Protocol):
@@ -59,5 +65,6 @@ def console_of(serving: Serving, settings: Settings) -> Console | None:
         cache=str(settings.path(console.cache)),
         hosts=console.hosts,
         search_s=console.search_ms / 1000,
+        terms=msgspec.structs.replace(terms_of(settings), most_events=_EVENTS),
     )
     return Console(_Desk(serving), options)

@@ -9,14 +9,19 @@ from urllib.parse import urlencode
 import msgspec
 
 from splice.console.span import Span
+from splice.control.duties.known import Terms
 from splice.core.access import Permission, Principal
 from splice.engine.engine import Engine
 from splice.ports.alerts import AlertStore
 from splice.ports.audit import AuditLog
+from splice.ports.checkpoints import CheckpointStore
+from splice.ports.duties import DutyStore
 from splice.ports.labels import LabelStore
+from splice.ports.reviews import ReviewStore
 from splice.ports.rollups import RollupStore
-from splice.ports.stores import OutcomeStore, RecordStore, ReleaseStore
+from splice.ports.stores import ModelStore, OutcomeStore, RecordStore, ReleaseStore
 from splice.ports.studies import StudyStore
+from splice.ports.validations import ValidationStore
 
 ROOT = "/console"
 
@@ -64,6 +69,31 @@ class Shelves(Protocol):
         """What people changed."""
         ...
 
+    @property
+    def models(self) -> ModelStore:
+        """Registered models."""
+        ...
+
+    @property
+    def validations(self) -> ValidationStore:
+        """What they were tested for."""
+        ...
+
+    @property
+    def reviews(self) -> ReviewStore:
+        """What people looked at."""
+        ...
+
+    @property
+    def checkpoints(self) -> CheckpointStore:
+        """Signed heads."""
+        ...
+
+    @property
+    def duties(self) -> DutyStore:
+        """What people attested, and incidents."""
+        ...
+
 
 class ConsoleDesk(Protocol):
     """The process whose calls are shown."""
@@ -91,6 +121,7 @@ class Options(msgspec.Struct, frozen=True):
     cache: str  # folder for what is made once
     hosts: tuple[str, ...] = ()
     search_s: float = 0.12
+    terms: Terms = Terms()
 
 
 class Visit(msgspec.Struct, frozen=True):

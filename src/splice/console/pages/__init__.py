@@ -10,6 +10,7 @@ from splice.console.pages import (
     alerts,
     calls,
     drift,
+    duties,
     experiments,
     integration,
     live,
@@ -42,5 +43,8 @@ PAGES: dict[str, Make] = {
     "/integrations/{name}/releases": releases.releases,
     "/integrations/{name}/releases/{number}": releases.release,
     "/integrations/{name}/compare": releases.compare,
+    "/integrations/{name}/duties": duties.duties,
+    "/incidents": duties.incidents,
+    "/incidents/{incident_id}": duties.incident,
 }
 """Path below `/console` to what makes its page."""

@@ -37,8 +37,8 @@ def calls_recorded(known: Known) -> Answer:
 
 def audit_whole(known: Known) -> Answer:
     """The chain of the audit log, from its first event on."""
-    count, previous = 0, FIRST
-    while page := known.shelves.audit.events(since=count, limit=_AUDIT_PAGE):
+    count, previous, most = 0, FIRST, known.terms.most_events
+    while count < most and (page := known.shelves.audit.events(since=count, limit=_AUDIT_PAGE)):
         broken = next((one for i, one in enumerate(page) if one.number != count + 1 + i), None)
         broken = broken or first_broken(page, previous)
         if broken is not None:
@@ -51,7 +51,8 @@ def audit_whole(known: Known) -> Answer:
     if not count:
         return gap("The audit log is empty", "splice release apply")
     proof = Proof("event", f"audit event {count}", previous, "splice audit verify")
-    return done(f"{count} events hold; the last has the hash {previous[:16]}", proof)
+    which = f"The first {count}" if count >= most else f"{count}"
+    return done(f"{which} events hold; the last of them has the hash {previous[:16]}", proof)
 
 
 def biometric_fields(known: Known) -> Answer:

@@ -93,10 +93,11 @@ class Terms(msgspec.Struct, frozen=True):
 
     `kept_days` is how long calls can be read, None where they are kept for good. `signed` says
     whether a model's file has a signature that holds: with why not, or empty; None where nobody
-    can tell.
+    can tell. `most_events` is how many audit events are verified at once.
     """
 
     kept_days: float | None = None
+    most_events: int = 10_000_000
     signed: Callable[[ModelVersion], str] | None = None
 
 
