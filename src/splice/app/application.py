@@ -17,6 +17,7 @@ from splice.app.background import Background
 from splice.app.clock import Ids, now_us
 from splice.app.drain import Drain
 from splice.app.measuring import Measuring
+from splice.app.overseeing import Overseer
 from splice.app.pipelines import ask_live
 from splice.app.publishing import publish
 from splice.app.replay import replay
@@ -80,6 +81,7 @@ class App:
         self.draining = False
         self._drain = Drain(self.settings.server.drain_seconds)
         self.applied: list[str] = []
+        self.overseer = Overseer(lambda: self.services)
 
     @property
     def services(self) -> wiring.Services:
@@ -186,6 +188,7 @@ class App:
         if self._measuring is not None:
             await self._measuring.stop()
             self._measuring = None
+        self.overseer.close()
         lost = await services.close()
         if lost:
             log.error("%d records could be kept nowhere", lost)

@@ -7,6 +7,7 @@ from typing import Any, Literal, cast
 import msgspec
 
 from splice.core.call import Attempt, Outcome, Reason, Record, Status
+from splice.core.explanations import route_of
 from splice.core.release import PinnedRoute, Release
 
 REASONS = {
@@ -100,7 +101,7 @@ def story_of(record: Record, outcomes: list[Outcome], release: Release | None) -
         predicted=fields_of(record.prediction, skip=("cost_nano", "usage")),
         replied=fields_of(record.reply),
         bars=bars,
-        route=_route(release, record),
+        route=route_of(release, record.version),
         replay=_replay(record, release),
     )
 
@@ -140,17 +141,6 @@ def _bar(attempt: Attempt, number: int, whole: int) -> Bar:
         round(max(100 * attempt.latency_us / whole, 0.5), 2),
         None if token is None else round(100 * (attempt.started_us + token) / whole, 2),
     )
-
-
-def _route(release: Release | None, record: Record) -> PinnedRoute | None:
-    if release is None:
-        return None
-    manifest = release.manifest
-    routes = list(manifest.routes)
-    if manifest.rollout is not None:
-        routes += [route for one in manifest.rollout.variants for route in one.routes]
-        routes += manifest.rollout.shadows
-    return next((one for one in routes if one.version == record.version), None)
 
 
 def _replay(record: Record, release: Release | None) -> str:

@@ -15,6 +15,7 @@ from splice.engine.engine import Engine
 from splice.engine.observe import Snapshot
 from splice.ports.stores import OutcomeStore, RecordStore
 from splice.serve.events.publishing import Publisher
+from splice.serve.oversight import Overseer
 
 
 class Desk(Protocol):
@@ -45,6 +46,11 @@ class Desk(Protocol):
     @property
     def publisher(self) -> Publisher:
         """Puts events into the streams of integrations."""
+        ...
+
+    @property
+    def overseer(self) -> Overseer:
+        """What people decide of calls, and what they are shown."""
         ...
 
     async def start(self) -> None:

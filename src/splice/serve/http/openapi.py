@@ -11,9 +11,10 @@ from splice.core.release import Manifest
 from splice.serve.adopt import REF, adopt
 from splice.serve.http.desk import CallAnswer, CallShown, OutcomeIn, OutcomesTaken
 from splice.serve.http.events_page import EventTaken
+from splice.serve.http.openapi_reviews import OWN, review_paths
 from splice.serve.http.problems import ProblemDetails
 
-_OWN = (EventTaken, CallAnswer, CallShown, OutcomeIn, OutcomesTaken, ProblemDetails)
+_OWN = (EventTaken, CallAnswer, CallShown, OutcomeIn, OutcomesTaken, ProblemDetails, *OWN)
 _ONE_OF_TWO = {
     "oneOf": [
         {"required": [this], "properties": {this: {"type": "string"}, that: {"type": "null"}}}
@@ -112,8 +113,9 @@ def _key(description: str) -> dict[str, Any]:
 
 _TITLES = {
     400: "The body is not JSON, or did not arrive",
+    403: "Who asks may not, or not alone",
     404: "There is no such thing",
-    409: "The first call with this key is still running",
+    409: "Another is at it, or has done it",
     413: "The body is too large",
     415: "The body is not declared as JSON",
     422: "The body or the query is well formed, but not what was declared",
@@ -147,7 +149,9 @@ _CALL_ID: dict[str, Any] = {"type": "string", "format": "uuid"}
 
 
 def _fixed_paths() -> dict[str, Any]:
-    return {**_call_paths(), **_outcome_paths(), **_probe_paths()}
+    return {
+        **_call_paths(), **_outcome_paths(), **review_paths(_problems), **_probe_paths()
+    }  # fmt: skip
 
 
 def _call_paths() -> dict[str, Any]:

@@ -36,6 +36,7 @@ from splice.serve.http.desk import Desk, OutcomeIn, OutcomesTaken, call_of, iso
 from splice.serve.http.events_page import EventsPage
 from splice.serve.http.openapi import document
 from splice.serve.http.problems import PROBLEM_JSON, ProblemDetails, problem, status_of
+from splice.serve.http.reviews_page import ReviewsPage
 
 _MAX_OUTCOMES = 10_000
 _outcomes = codec(OutcomeIn | list[OutcomeIn])
@@ -347,6 +348,7 @@ def pages(desk: Desk, max_body: int, body_seconds: float, currency: str) -> ASGI
         Route("/v1/integrations", own.integrations),
         Route("/v1/integrations/{name}/calls", _LaneOnly()),
         Route("/v1/integrations/{name}/events", EventsPage(desk, own.body).post, methods=["POST"]),
+        *ReviewsPage(desk, own.body, currency).routes(),
         Route("/v1/calls", own.calls),
         Route("/v1/calls/{call_id}", own.call),
         Route("/v1/outcomes", own.outcome, methods=["POST"]),

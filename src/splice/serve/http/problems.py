@@ -5,7 +5,9 @@ from __future__ import annotations
 import msgspec
 
 from splice.core import errors
+from splice.core.identity_errors import IdentityAway, SignInRefused
 from splice.core.policy_errors import PolicyUnavailable
+from splice.core.review_errors import UnknownReview
 
 STATUS: dict[type[errors.SpliceError], int] = {
     errors.MalformedBody: 400,
@@ -14,6 +16,7 @@ STATUS: dict[type[errors.SpliceError], int] = {
     errors.UnsupportedMediaType: 415,
     errors.UnknownIntegration: 404,
     errors.UnknownCall: 404,
+    UnknownReview: 404,
     errors.UnknownRelease: 404,
     errors.UnknownModel: 404,
     errors.UnknownKey: 401,
@@ -29,6 +32,9 @@ STATUS: dict[type[errors.SpliceError], int] = {
     errors.RateLimited: 429,
     errors.MeterAway: 503,
     PolicyUnavailable: 503,
+    IdentityAway: 503,
+    SignInRefused: 403,
+    errors.Overtaken: 409,
     errors.RefusedError: 403,
     errors.ExhaustedError: 503,
     errors.RouteError: 502,
