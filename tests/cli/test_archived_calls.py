@@ -27,6 +27,8 @@ def test_an_archived_call_is_listed_and_shown(
     stores = Stores(settings)
     stores.records.append([old, young])
     assert catch_up(stores)
+    while stores.checkpoints.sequence(1000):
+        pass
     (chore,) = chores_of_archive(settings, stores.archives)
     while chore.do((NOON_MS + 40 * DAY_MS) * 1000):
         pass

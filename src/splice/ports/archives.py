@@ -18,7 +18,7 @@ class ArchiveList(Protocol):
         ...
 
     def rolled(self, day: int) -> bool:
-        """Whether all calls of a day are in the rollups: only then may they leave."""
+        """Whether all calls of a day are in the rollups, and leaves of the tree: then they go."""
         ...
 
     def integrations_of(self, day: int) -> Sequence[str]:

@@ -21,6 +21,9 @@ NOT_TABLES = {  # what a migration does beside making tables, undone
         "ALTER TABLE api_keys DROP COLUMN grants", "ALTER TABLE api_keys DROP COLUMN former",
         "ALTER TABLE api_keys DROP COLUMN former_until_us",
     ),
+    "0010": tuple(
+        f"ALTER TABLE audit_events DROP COLUMN {name}" for name in ("before", "after", "origin")
+    ),
 }  # fmt: skip
 
 PLAIN = """

@@ -49,10 +49,17 @@ def calls_of_days(days: int, each: int, seed: int = 1) -> list[Record]:
     return [any_record(rng, NOON_MS + day * DAY_MS) for day in range(days) for _ in range(each)]
 
 
+def roll(ledger: Ledger) -> None:
+    """Count all calls, and make them leaves of the tree."""
+    roll_all(ledger.rollups)
+    while ledger.checkpoints.sequence(1000):
+        pass
+
+
 def fill(ledger: Ledger, records: Sequence[Record]) -> None:
     for start in range(0, len(records), 50):
         ledger.records.append(records[start : start + 50])
-    roll_all(ledger.rollups)
+    roll(ledger)
 
 
 def archive_all(ledger: Ledger, files: ParquetArchive, now_us: int = NOW_US) -> None:
@@ -127,10 +134,22 @@ def test_calls_that_are_in_no_rollup_yet_stay(ledger: Ledger, files: ParquetArch
 
     archive_all(ledger, files)
     assert ledger.records.count() == 20
-    roll_all(ledger.rollups)
+    roll(ledger)
     archive_all(ledger, files)
 
     assert ledger.records.count() == 0
+
+
+def test_calls_that_are_no_leaf_of_the_tree_yet_stay(
+    ledger: Ledger, files: ParquetArchive
+) -> None:
+    records = calls_of_days(1, 3)
+    ledger.records.append(records)
+    roll_all(ledger.rollups)
+
+    archive_all(ledger, files)
+
+    assert ledger.records.count() == 3
 
 
 def test_a_late_call_makes_a_further_file(ledger: Ledger, files: ParquetArchive) -> None:
@@ -164,7 +183,7 @@ def test_a_call_that_comes_while_its_day_moves_is_not_lost(
     archive_all(ledger, files)
 
     assert ledger.records.count() == 25  # other calls than the files have: nothing was moved
-    roll_all(ledger.rollups)
+    roll(ledger)
     archive_all(ledger, files)
     assert read_back(ledger, files, [*records, *late]) == ["files"] * 25
     assert sum(one.calls for one in ledger.archives.files()) == 25

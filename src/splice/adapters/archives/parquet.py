@@ -56,6 +56,7 @@ class _Rest(msgspec.Struct, array_like=True, frozen=True):
     notes: tuple[str, ...] = ()
     policies: tuple[PolicyRun, ...] = ()
     locked: bytes = b""
+    seal: bytes = b""
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -109,7 +110,11 @@ class ParquetArchive:
             return None
         paths = [self._path(one) for one in self._files.files(day=day)]
         rows = self._query([*_TYPES], paths, ["call_id = $call_id"], {"call_id": call_id}, 1)
-        return _record(rows[0]) if rows else None
+        if not rows:
+            return None
+        record = _record(rows[0])
+        record.seal = b""  # as from the ledger: only who proves a call needs it
+        return record
 
     def find(self, wanted: CallFilter) -> list[Record]:
         """Calls that are in files of the list, newest first, without payloads."""
@@ -221,6 +226,7 @@ def _batch(records: Sequence[Record]) -> Any:
                 one.notes,
                 one.policies,
                 one.locked,
+                one.seal,
             )
         )
         for one in records
@@ -236,7 +242,7 @@ def _record(row: Sequence[Any]) -> Record:
     return Record(
         **values, gathered=rest.gathered, attempts=rest.attempts, problem=rest.problem,
         trace=rest.trace, notes=rest.notes, policies=rest.policies,
-        locked=rest.locked,
+        locked=rest.locked, seal=rest.seal,
     )  # fmt: skip
 
 

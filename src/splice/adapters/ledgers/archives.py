@@ -35,7 +35,9 @@ SELECT coalesce(max(part), 0) + 1 FROM archives WHERE day = :day AND integration
 """
 _UNROLLED = """
 SELECT (SELECT count(*) FROM unrolled WHERE day = :day) +
-    (SELECT count(*) FROM unrolled_history WHERE after < :end)
+    (SELECT count(*) FROM unrolled_history WHERE after < :end) +
+    (SELECT count(*) FROM leaf_queue WHERE day = :day) +
+    (SELECT count(*) FROM leaf_history WHERE after < :end)
 """
 _CLAIMS = """
 UPDATE claims SET archived = 1
@@ -84,7 +86,7 @@ class SqlArchives:
         return None if found is None else day_of(found)
 
     def rolled(self, day: int) -> bool:
-        """Whether all calls of a day are in the rollups."""
+        """Whether all calls of a day are in the rollups, and leaves of the tree."""
         params = {"day": day, "end": self._params(day)["end"]}
         with self._database.read() as connection:
             return not self._one(connection, _UNROLLED, params)
@@ -107,7 +109,7 @@ class SqlArchives:
                 page = rows.all()
             if not page:
                 return
-            yield self._records.whole(page)
+            yield self._records.whole(page, sealed=True)
             last = page[-1].id
 
     def next_part(self, day: int, integration: str) -> int:

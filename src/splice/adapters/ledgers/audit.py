@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from sqlalchemy import Connection, Row, insert, or_, select
@@ -50,7 +50,7 @@ class SqlAudit:
             )
         with self._database.read() as connection:
             rows = connection.execute(query.order_by(audit_events.c.number).limit(limit))
-            return [_event(row) for row in rows]
+            return [event_of(row) for row in rows]
 
 
 def append_event(
@@ -91,9 +91,24 @@ _encode = msgspec.json.encode
 _decode = msgspec.json.decode
 
 
-def _event(row: Row[Any]) -> AuditEvent:  # a row of `audit_events`
+def event_of(row: Row[Any]) -> AuditEvent:  # a row of `audit_events`
+    """The event of a row. What somebody made unreadable is told in its place: its hash fails."""
+    try:
+        where = _decode(row.origin, type=Origin)
+    except (msgspec.MsgspecError, TypeError):
+        where = Origin(command=f"unreadable: {row.origin}")
+    details = _json(row.details)
+    if not isinstance(details, dict):
+        details = {"unreadable": details}
     return AuditEvent(
-        row.number, row.at_us, row.by, row.action, row.subject, row.why, _decode(row.details),
-        row.previous, row.sha256, _decode(row.before), _decode(row.after),
-        _decode(row.origin, type=Origin),
+        row.number, row.at_us, row.by, row.action, row.subject, row.why,
+        cast("dict[str, Any]", details), row.previous, row.sha256, _json(row.before),
+        _json(row.after), where,
     )  # fmt: skip
+
+
+def _json(text: Any) -> Any:  # JSON values
+    try:
+        return _decode(text)
+    except (msgspec.MsgspecError, TypeError):
+        return {"unreadable": str(text)}

@@ -30,6 +30,10 @@ WITH kept AS (
 ), waiting AS (
     INSERT INTO unrolled (day, block, ids)
     SELECT * FROM unnest(%(days)s::int[], %(blocks)s::bigint[], %(ids)b::bytea[])
+), unhashed AS (
+    INSERT INTO leaf_queue (day, block, ids, leaves)
+    SELECT * FROM unnest(
+        %(days)s::int[], %(blocks)s::bigint[], %(ids)b::bytea[], %(leaves)b::bytea[])
 )
 INSERT INTO calls (id, kind, asked_us, duration_us, caller, entity, cost_nano, place)
 SELECT (r->>0)::uuid, (r->>1)::int, (r->>2)::bigint, (r->>3)::bigint, r->>4, r->>5,
@@ -180,6 +184,7 @@ class PostgresDatabase(Database):
             "blocks": [number for part in packed for number in part.blocks],
             "bodies": [body for part in packed for body in part.blocks.values()],
             "ids": [ids for part in packed for ids in part.ids.values()],
+            "leaves": [leaves for part in packed for leaves in part.leaves.values()],
             "rows": _json(rows),
         }
         if also is None:

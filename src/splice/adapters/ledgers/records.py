@@ -22,7 +22,7 @@ from sqlalchemy import (
 
 from splice.adapters.ledgers.database import Database
 from splice.adapters.ledgers.kinds import Kinds
-from splice.adapters.ledgers.payloads import SLOTS, Packed, Packer, day_of, decode, unpack
+from splice.adapters.ledgers.payloads import SLOTS, Packed, Packer, Payload, day_of, decode, unpack
 from splice.adapters.ledgers.tables import blocks, calls, claims, counters, kinds
 from splice.core.call import Reason, Record, Status
 from splice.core.ids import id_unix_ms
@@ -30,6 +30,7 @@ from splice.ports.stores import CallFilter, Claim
 
 CallRow: TypeAlias = "Row[Any]"  # the driver types its columns, and CallRow's are those of `calls`
 
+_READ = tuple(field for field in Payload.__struct_fields__ if field != "seal")
 _AHEAD = 1024  # block numbers a process takes at once; unused ones are lost, and nobody minds
 _AT_ONCE = 400  # ids in one statement
 _BRANCHES = 64  # kinds that are looked up one by one; beyond, one scan by time is cheaper
@@ -147,13 +148,19 @@ class SqlRecords:
             if not connection.execute(select(_answered(call_id))).scalar():
                 connection.execute(claims.delete().where(*_this(integration, caller, key)))
 
-    def whole(self, rows: Iterable[CallRow]) -> list[Record]:
-        """Records with their payloads, in the order of the rows; each block is unpacked once."""
+    def whole(self, rows: Iterable[CallRow], *, sealed: bool = False) -> list[Record]:
+        """Records with their payloads, in the order of the rows; each block is unpacked once.
+
+        With `sealed` they have the seal that proves them, which nobody else needs.
+        """
         rows = list(rows)
         packed = self._blocks(sorted({(day_of(row.id), row.place // SLOTS) for row in rows}))
-        return self._whole(rows, packed)
+        return self._whole(rows, packed, sealed=sealed)
 
-    def _whole(self, rows: Sequence[CallRow], packed: Mapping[int, bytes]) -> list[Record]:
+    def _whole(
+        self, rows: Sequence[CallRow], packed: Mapping[int, bytes], *, sealed: bool = False
+    ) -> list[Record]:
+        fields = Payload.__struct_fields__ if sealed else _READ
         records: list[Record] = []
         try:
             items = {number: unpack(body) for number, body in packed.items()}
@@ -161,7 +168,7 @@ class SqlRecords:
                 record = self._record(row)
                 block, slot = divmod(int(row.place), SLOTS)
                 payload = decode(items[block][slot])
-                for field in payload.__struct_fields__:
+                for field in fields:
                     setattr(record, field, getattr(payload, field))
                 records.append(record)
         except (ValueError, LookupError) as error:

@@ -66,7 +66,7 @@ class Ledger:
         self.studies = SqlStudies(database)
         self.alerts = SqlAlerts(database)
         self.people = SqlPeople(database)
-        self.checkpoints = SqlCheckpoints(database)
+        self.checkpoints = SqlCheckpoints(database, self.records)
         self.reviews = SqlReviews(database, self.outcomes)
         self.duties = SqlDuties(database)
         self.subjects = SqlSubjects(database)

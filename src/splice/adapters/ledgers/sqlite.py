@@ -100,6 +100,7 @@ class SqliteDatabase(Database):
         rows: list[object] = []
         blocks: list[object] = []
         unrolled: list[object] = []
+        leaves: list[object] = []
         with self.place.errors():
             for part in packed:
                 for call_id, *columns in part.rows:
@@ -108,11 +109,13 @@ class SqliteDatabase(Database):
                 for number, body in part.blocks.items():
                     blocks += (part.day, number, body)
                     unrolled += (number, part.day, part.ids[number])
+                    leaves += (number, part.day, part.ids[number], part.leaves[number])
             with self.transaction() as connection:
                 cursor = _cursor(connection)
                 _insert(cursor, _BLOCKS, blocks)
                 _insert(cursor, _CALLS, rows)
                 _insert(cursor, _UNROLLED, unrolled)
+                _insert(cursor, _LEAVES, leaves)
                 if also is not None:
                     also(connection)
 
@@ -224,6 +227,7 @@ _EACH = re.compile(r"each\(:(\w+)\) (\w+)")
 _CALLS = Into("calls", tuple((column.name, "") for column in calls.c), or_ignore=True)
 _BLOCKS = Into("blocks", (("day", ""), ("id", ""), ("body", "")))
 _UNROLLED = Into("unrolled", (("block", ""), ("day", ""), ("ids", "")))
+_LEAVES = Into("leaf_queue", (("block", ""), ("day", ""), ("ids", ""), ("leaves", "")))
 
 
 @lru_cache(maxsize=512)

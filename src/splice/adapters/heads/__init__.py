@@ -1,0 +1,1 @@
+"""Places outside the ledger where signed heads are kept."""
