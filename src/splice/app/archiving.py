@@ -86,6 +86,11 @@ class WithArchive:
                 found[call_id] = record
         return found
 
+    @property
+    def has_archive(self) -> bool:
+        """Whether any calls moved to files."""
+        return bool(self._calls.files())
+
     def find_archived(self, wanted: CallFilter) -> list[Record]:
         """Archived calls newest first, without payloads."""
         return self._files().find(wanted)

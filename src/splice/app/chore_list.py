@@ -10,6 +10,7 @@ from splice.app.labelling import chores_of_labels
 from splice.app.reviewing import chores_of_reviews
 from splice.app.rolling import chores_of_rollups
 from splice.app.studying import chores_of_studies
+from splice.app.tending import chores_of_encryption
 from splice.app.wiring import Services
 
 
@@ -20,6 +21,7 @@ def chores_of(services: Services) -> list[Chore]:
             services.settings, services.stores.archives, services.stores.duties.freezes
         ),
         *chores_of_incidents(services),
+        *chores_of_encryption(services),
         *chores_of_labels(services),
         *chores_of_monitors(services),
         *chores_of_reviews(services.stores),

@@ -17,6 +17,7 @@ from typing import Any, cast, get_origin
 import msgspec
 
 from splice.app.alert_sections import AlertSettings, MonitorSettings
+from splice.app.encryption_sections import EncryptionSettings
 from splice.app.event_sections import (
     ConsumeSettings,
     InboxSettings,
@@ -59,7 +60,7 @@ POOL_ENV = ("LD_LIBRARY_PATH", "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "PYTHONP
 _OVERRIDDEN = (
     "project", "server", "ledger", "models", "cost", "telemetry", "access", "meters", "cache",
     "gateway", "monitors", "registry", "tracking", "sagemaker", "oip", "kafka", "inbox",
-    "outbox", "console",
+    "outbox", "console", "encryption",
 )  # fmt: skip
 
 
@@ -93,6 +94,7 @@ class Settings(Section, frozen=True):
     webhooks: dict[str, WebhookSettings] = {}  # noqa: RUF012 - as above
     relay: dict[str, RelaySettings] = {}  # noqa: RUF012 - as above
     monitors: MonitorSettings = MonitorSettings()
+    encryption: EncryptionSettings = EncryptionSettings()
     alerts: dict[str, AlertSettings] = {}  # noqa: RUF012 - as above
     root: str = "."
     # Environment variable to its secret: never shown, never written.
@@ -180,6 +182,8 @@ def _secret_names(settings: Settings) -> set[str]:
     }  # fmt: skip
     for channel in settings.alerts.values():
         names |= {channel.url_env, channel.secret_env, channel.user_env, channel.password_env}
+    kind, _, variable = settings.encryption.vault.partition(":")
+    names |= {variable} if kind == "env" else set()
     names |= {*POOL_ENV, *(name for pool in settings.pools.values() for name in pool.env)}
     for provider in settings.providers.values():
         names |= {provider.api_key_env, *(one.api_key_env for one in provider.deployments)}

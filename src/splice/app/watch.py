@@ -95,6 +95,7 @@ class Watcher:
 
     def _ask(self) -> tuple[list[Live], dict[str, str], Access]:
         stores = self._services.stores
+        stores.encryption.forget()
         return stores.releases.live(), stores.models.withdrawn(), stores.keys.access()
 
     def _take(self, live: Sequence[Live], withdrawn: dict[str, str], access: Access) -> None:
@@ -139,6 +140,7 @@ class Watcher:
             try:
                 line = self._compile(one)
                 self._permitting.ask(line)
+                self._services.stores.encryption.know(line.release)
             except Exception as error:  # noqa: BLE001 - a release may run the user's own code
                 if not isinstance(error, StoreError):  # a ledger may be back at the next look
                     self._loaded[one.integration] = one.number

@@ -14,6 +14,7 @@ import msgspec
 from splice.adapters.spools.files import FileSpool
 from splice.app.archiving import WithArchive, files_of
 from splice.app.clock import Ids
+from splice.app.encrypting import Encryption
 from splice.app.gating import features_of, permits_of, validator_of
 from splice.app.hosts import close as close_hosts
 from splice.app.hosts import hosts_of
@@ -23,6 +24,19 @@ from splice.app.providers import providers as make_providers
 from splice.app.publishing import Outlets
 from splice.app.settings import Settings
 from splice.control.apply import Control
+from splice.control.locked_events import (
+    LockedDeadLetters,
+    LockedEvents,
+    LockedOutbox,
+    LockedQueue,
+)
+from splice.control.locked_stores import (
+    LockedLabels,
+    LockedOutcomes,
+    LockedRecords,
+    LockedRollups,
+    LockedSpool,
+)
 from splice.control.permits import Permits
 from splice.control.registry import Registry
 from splice.core.errors import SettingsError
@@ -74,11 +88,14 @@ class Stores:
         open_ledger = plugin("ledgers", scheme, f"splice-ai[{scheme}]")
         self._ledger: Any = open_ledger(settings.ledger_url, settings.path(settings.models.store))
         self.archives: ArchiveList = self._ledger.archives
-        self.records = WithArchive(
+        self.releases: ReleaseStore = self._ledger.releases
+        self.encryption = Encryption(settings, self.releases)
+        locks, events = self.encryption.locks, self.encryption.events
+        archived = WithArchive(
             self._ledger.records, self.archives, lambda: files_of(settings, self.archives)
         )
-        self.outcomes: OutcomeStore = self._ledger.outcomes
-        self.releases: ReleaseStore = self._ledger.releases
+        self.records = LockedRecords(archived, locks)
+        self.outcomes: OutcomeStore = LockedOutcomes(self._ledger.outcomes, locks)
         self.models: ModelStore = self._ledger.models
         self.keys: KeyStore = self._ledger.keys
         self.audit: AuditLog = self._ledger.audit
@@ -87,12 +104,14 @@ class Stores:
         self.promotions: PromotionStore = self._ledger.promotions
         self.figures: FigureStore = self._ledger.figures
         self.pipelines: PipelineStore = self._ledger.pipelines
-        self.events: EventStore = self._ledger.events
-        self.outbox: OutboxStore = self._ledger.outbox
-        self.dead_letters: DeadLetterStore = self._ledger.dead_letters
-        self.queue: QueueStore = self._ledger.queue
-        self.rollups: RollupStore = self._ledger.rollups
-        self.labels: LabelStore = self._ledger.labels
+        self.events: EventStore = LockedEvents(self._ledger.events, events)
+        self.outbox: OutboxStore = LockedOutbox(self._ledger.outbox, events)
+        self.dead_letters: DeadLetterStore = LockedDeadLetters(self._ledger.dead_letters, events)
+        self.queue: QueueStore = LockedQueue(
+            self._ledger.queue, events, self.encryption.integration_of()
+        )
+        self.rollups: RollupStore = LockedRollups(self._ledger.rollups, locks)
+        self.labels: LabelStore = LockedLabels(self._ledger.labels, locks)
         self.studies: StudyStore = self._ledger.studies
         self.alerts: AlertStore = self._ledger.alerts
         self.subjects: SubjectStore = self._ledger.subjects
@@ -107,6 +126,7 @@ class Stores:
 
     def close(self) -> None:
         """Close every connection."""
+        self.encryption.close()
         self._ledger.close()
 
 
@@ -197,7 +217,7 @@ def services(settings: Settings) -> Services:
     flags = _flags(settings)
     recorder = Recorder(
         stores.records,
-        FileSpool(settings.path(settings.ledger.spool)),
+        LockedSpool(FileSpool(settings.path(settings.ledger.spool)), stores.encryption.locks),
         flush_seconds=settings.ledger.flush_interval_ms / 1000,
         max_waiting=settings.ledger.max_waiting,
     )

@@ -19,6 +19,7 @@ from splice.cli import (
     dashboard,
     drift,
     duties,
+    encryption,
     endpoints,
     event_outbox,
     event_publish,
@@ -35,8 +36,10 @@ from splice.cli import (
     release,
     report,
     retrain,
+    reviews,
     rollout,
     serve,
+    subjects,
     value,
 )
 from splice.cli.common import EXIT_CODES, Project, fail
@@ -104,6 +107,9 @@ models.app.command()(endpoints.endpoint)
 app.add_typer(models.app, name="models", help="Registered models.")
 app.add_typer(monitors.app, name="monitors", help="What is watched, and who is told.")
 app.add_typer(prompts.app, name="prompts", help="Versions of prompts.")
+app.add_typer(subjects.app, name="subjects", help="People: what is recorded of them, erasure.")
+app.add_typer(encryption.app, name="encryption", help="Keys that encrypt what is recorded.")
+app.add_typer(reviews.app, name="reviews", help="Calls that a person must look at.")
 app.add_typer(keys.app, name="keys", help="API keys: who may ask.")
 app.add_typer(budgets.app, name="budgets", help="Budgets: what may be spent.")
 

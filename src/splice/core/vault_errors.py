@@ -15,3 +15,9 @@ class KeyGone(VaultError):
     """The key that a thing was encrypted with was destroyed: nobody can read it any more."""
 
     code = "key_gone"
+
+
+class KeyMissing(VaultError):
+    """Something is encrypted with a key that is not there, or was changed since."""
+
+    code = "key_missing"

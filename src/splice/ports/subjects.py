@@ -7,6 +7,7 @@ from typing import Protocol
 
 import msgspec
 
+from splice.core.archives import Archived
 from splice.core.erasure import Erasure, Expiry
 
 
@@ -66,8 +67,12 @@ class SubjectKeys(Protocol):
         """Destroyed keys with a higher number, in their order."""
         ...
 
+    def gone(self, key_ids: Iterable[bytes]) -> set[bytes]:
+        """Those of the keys that were destroyed, by their ids."""
+        ...
+
     def under(self, keks: Sequence[str], limit: int) -> list[SubjectKey]:
-        """Some keys that none of these has wrapped: they wait for being wrapped anew."""
+        """Some keys that another than these has wrapped: they wait for being wrapped anew."""
         ...
 
     def rewrap(self, keys: Sequence[SubjectKey]) -> int:
@@ -87,13 +92,14 @@ class SubjectStore(Protocol):
     """What was erased, and what retention dropped, in the ledger. Blocks."""
 
     def drop_traces(
-        self, tags: Sequence[str], call_ids: Sequence[str], integrations: Sequence[str]
+        self, tag: str, owner: bytes, call_ids: Sequence[str], integrations: Sequence[str]
     ) -> dict[str, int]:
         """Delete what is readable of a person beside calls; kind to how many. Safe to repeat.
 
-        Outcomes with a text for a value, of these entities (`tags`) or calls; bodies of dead
-        letters, of waiting events and messages that are locked with his key. Their pages are
-        overwritten where the database can.
+        `outcomes` whose value is a text, of this entity (`tag`) or of these calls, in these
+        integrations; `dead_letters` and `waiting` events and messages in whose body `owner` stands,
+        with which every envelope of his begins. What is deleted is overwritten where the database
+        can do that.
         """
         ...
 
@@ -105,12 +111,12 @@ class SubjectStore(Protocol):
         """Receipts, newest first."""
         ...
 
-    def expire(
-        self, integration: str, before_us: int, limit: int, now_us: int
-    ) -> tuple[int, bool]:
-        """Drop texts and entities of up to `limit` calls asked before, in one transaction.
+    def expire(self, integration: str, before_us: int, limit: int, now_us: int) -> tuple[int, bool]:
+        """Drop texts and entities of about `limit` calls asked before, in one transaction.
 
-        Only of calls that are in the rollups. Says how many, and whether there may be more.
+        It goes on where it ended, which `expiries` tells, and stops before calls that are not in
+        the rollups yet. What is proved of a call still is: a hash stands for what was dropped.
+        Says how many it dropped, and whether there may be more.
         """
         ...
 
@@ -118,6 +124,13 @@ class SubjectStore(Protocol):
         """How far the texts of integrations were dropped: at the most one of each."""
         ...
 
-    def note_expiry(self, expiry: Expiry, *, by: str) -> None:
-        """Note how far, with an audit event (`retention.expire`) in the same transaction."""
+    def expire_file(self, file: Archived, now_us: int) -> bool:
+        """Take a file off the list of the archive, with an audit event; says whether it was there.
+
+        Not while calls that are in it are still being deleted from the ledger.
+        """
+        ...
+
+    def expire_letters(self, integration: str, before_us: int) -> int:
+        """Drop the bodies of dead letters that died before; says how many."""
         ...

@@ -1,0 +1,1 @@
+"""Vaults, and the store of the keys that they wrap."""

@@ -1,0 +1,104 @@
+"""Envelopes: how enciphered texts lie in a store, and whose they are.
+
+An envelope begins with a mark and the form, then names whose key it needs: 16 bytes of his HMAC and
+8 of the key's own id. Then come the nonce and what AES-256-GCM made of the texts. Everything before
+the nonce, and the place where the envelope belongs (a call id, say), is authenticated with it: an
+envelope that was put elsewhere cannot be opened.
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+from typing import Any, Protocol
+
+import msgspec
+import zstandard
+
+MARK = b"\xc1SPL\x01"
+"""The first byte is one with which no text in UTF-8 and no msgpack begins."""
+
+TAG_BYTES, ID_BYTES, _NONCE = 16, 8, 12
+OWNER = len(MARK) + TAG_BYTES
+"""So many bytes at the start are the same in all envelopes of one person."""
+_HEAD = OWNER + ID_BYTES
+_SMALL = 256
+"""Bytes; what is shorter does not become shorter by compression."""
+_PLAIN, _ZSTD = b"\0", b"\1"
+
+
+class Aead(Protocol):
+    """A cipher that authenticates what it enciphers."""
+
+    def encrypt(self, nonce: bytes, data: bytes, associated_data: bytes | None) -> bytes:
+        """Enciphered."""
+        ...
+
+    def decrypt(self, nonce: bytes, data: bytes, associated_data: bytes | None) -> bytes:
+        """Deciphered; raises where it is not what was enciphered."""
+        ...
+
+
+class Held(msgspec.Struct, frozen=True, gc=False):
+    """A key in memory, ready to use: its cipher, and how its envelopes begin."""
+
+    aead: Aead
+    head: bytes
+
+
+def head_of(tag: bytes, key_id: bytes) -> bytes:
+    """How envelopes of a key begin."""
+    return MARK + tag + key_id
+
+
+def is_envelope(value: bytes | None) -> bool:
+    """Whether it is one."""
+    return value is not None and value.startswith(MARK)
+
+
+def owner_of(envelope: bytes) -> tuple[bytes, bytes]:
+    """Whose it is (his HMAC), and the id of the key."""
+    return envelope[len(MARK) : OWNER], envelope[OWNER:_HEAD]
+
+
+_pack = msgspec.msgpack.Encoder(enc_hook=str).encode
+
+
+class Sealer:
+    """Makes envelopes. One thread at a time uses it: so does the compressor."""
+
+    def __init__(self) -> None:
+        self._compress = zstandard.ZstdCompressor(level=1).compress
+
+    def sealed(self, held: Held, texts: Any, place: bytes, always: bytes = b"") -> bytes:
+        """An envelope of what msgpack can hold.
+
+        With a secret `always`, the same texts give the same envelope: then a store can tell that
+        it has one. Different texts still have different nonces.
+        """
+        packed = _pack(texts)
+        packed = _PLAIN + packed if len(packed) < _SMALL else _ZSTD + self._compress(packed)
+        head = held.head
+        if always:
+            nonce = hmac.digest(always, b"splice nonce\0" + head + place + packed, "sha256")[
+                :_NONCE
+            ]
+        else:
+            nonce = os.urandom(_NONCE)
+        return head + nonce + held.aead.encrypt(nonce, packed, head + place)
+
+
+def opened(held: Held, envelope: bytes, place: bytes) -> bytes:
+    """The msgpack within.
+
+    Raises:
+        ValueError: It was changed, or belongs elsewhere.
+    """
+    head, start = envelope[:_HEAD], _HEAD + _NONCE
+    try:
+        packed = held.aead.decrypt(envelope[_HEAD:start], envelope[start:], head + place)
+    except Exception as error:  # noqa: BLE001 - of a library that is imported late
+        raise ValueError(f"an envelope that does not open ({type(error).__name__})") from None
+    if packed[:1] == _ZSTD:
+        return zstandard.ZstdDecompressor().decompress(packed[1:])
+    return packed[1:]
