@@ -40,5 +40,6 @@ class Seals:
                 declaration = reopen(releases.bundle(manifest.bundle), manifest.entry)
                 log = declaration.options.recorded
                 if log is not None and log.mask:
-                    return Seal(log, masker_of(self._settings)(log.mask))
+                    masker = masker_of(self._settings)(log.mask)
+                    return Seal(log, masker, declaration.options.protect)
         return None

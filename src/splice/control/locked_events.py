@@ -12,10 +12,11 @@ from typing import Any
 
 import msgspec
 
-from splice.control.locks import Locks, nobody, person_in
+from splice.control.locks import Locks, nobody
 from splice.core.erasure import ERASED
 from splice.core.errors import StoreError
 from splice.core.events import DeadLetter, Event, Message, Settled
+from splice.core.persons import person_in
 from splice.core.protection import PinnedProtection
 from splice.core.vault_errors import KeyGone, KeyMissing
 from splice.ports.events import DeadLetterStore, EventStore, OutboxStore, QueueStore, Waiting

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 
@@ -18,6 +18,7 @@ from splice.core.call import Attempt, Gathered, Problem, Reason, Record
 from splice.core.erasure import ERASED, UNREADABLE
 from splice.core.errors import StoreError
 from splice.core.ids import id_unix_ms
+from splice.core.persons import person_in
 from splice.core.protection import PinnedProtection
 from splice.core.vault_errors import KeyGone, KeyMissing
 
@@ -39,7 +40,6 @@ class Texts(msgspec.Struct, array_like=True, frozen=True, gc=False):
     key: str | None
 
 
-_json = msgspec.json.Decoder().decode
 _texts = msgspec.msgpack.Decoder(Texts).decode
 
 
@@ -140,37 +140,6 @@ def _person(record: Record, plan: PinnedProtection) -> str:
     if plan.subject and not named:
         named = person_in(record.input, plan.subject)
     return named or record.entity or nobody(id_unix_ms(record.call_id))
-
-
-def person_in(body: bytes | None, path: str) -> str:
-    """Whom a body is about, by the path that is declared; empty where it does not say.
-
-    Looked for in JSON, and in `data` of a structured CloudEvent.
-    """
-    try:
-        plain: Any = _json(body) if body else None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return ""
-    found = at_path(plain, path)
-    if found is None and isinstance(plain, dict):
-        found = at_path(cast("dict[str, Any]", plain).get("data"), path)
-    return person_of(found)
-
-
-def at_path(body: Any, path: str) -> Any:
-    """The value at a path of names in a JSON value; None where there is none."""
-    for part in path.split("."):
-        if not isinstance(body, dict):
-            return None
-        body = cast("dict[str, Any]", body).get(part)
-    return body
-
-
-def person_of(value: Any) -> str:
-    """A person as a field of a request names him; empty where it does not."""
-    if isinstance(value, bool) or not isinstance(value, (str, int)):
-        return ""
-    return str(value)
 
 
 def nobody(unix_ms: int) -> str:

@@ -123,7 +123,8 @@ class Compiler:
         log = declaration.options.recorded
         seal = None
         if log is not None:
-            seal = Seal(log, self._masker(log.mask) if log.mask else None)
+            masker = self._masker(log.mask) if log.mask else None
+            seal = Seal(log, masker, declaration.options.protect)
         direct = None
         if declaration.options.models:
             direct = veiling.direct(partial(self._direct, declaration.deadline_s))

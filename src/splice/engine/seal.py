@@ -8,6 +8,8 @@ import msgspec
 
 from splice.core.call import Attempt, Gathered, Problem, Record
 from splice.core.errors import DeclarationError
+from splice.core.persons import person_in
+from splice.core.protection import PinnedProtection
 from splice.declare.spec import Log
 from splice.ports.masking import Masker
 
@@ -32,14 +34,18 @@ class Seal:
     Args:
         log: What the integration declares; None keeps all as it is.
         masker: Finds what `log.mask` names; None where it names nothing.
+        protect: What is declared of personal data. Where texts are encrypted, the store puts an
+            HMAC in the place of every entity: then it becomes no pseudonym here.
 
     Raises:
         DeclarationError: Masking is declared, and there is nothing that could do it.
     """
 
-    __slots__ = ("_keeps_all", "_log", "_masker", "_threshold")
+    __slots__ = ("_encrypts", "_keeps_all", "_log", "_masker", "_person", "_threshold")
 
-    def __init__(self, log: Log | None, masker: Masker | None) -> None:
+    def __init__(
+        self, log: Log | None, masker: Masker | None, protect: PinnedProtection | None = None
+    ) -> None:
         if log is not None and log.mask and masker is None:
             raise DeclarationError(
                 "log.mask",
@@ -48,6 +54,8 @@ class Seal:
                 mend="install splice-ai[masking]",
             )
         self._log = log
+        self._encrypts = protect is not None and protect.encrypt
+        self._person = protect.subject if protect is not None and protect.encrypt else ""
         self._masker = masker if log is not None and log.mask else None
         self._threshold = 0 if log is None else int(log.keep * 2**64)
         self._keeps_all = log is None or log.keep >= 1
@@ -61,7 +69,7 @@ class Seal:
 
     def entity(self, key: str) -> str:
         """A join key as it is recorded: itself, or its pseudonym where a rule finds something."""
-        if self._masker is None:
+        if self._masker is None or self._encrypts:
             return key
         try:
             whole = _encode(key)
@@ -74,6 +82,8 @@ class Seal:
         """The record as it may be written; the very same where there is nothing to do."""
         if self._log is None:
             return record
+        if self._person:  # who it is must be known when what names him is masked
+            record = msgspec.structs.replace(record, subject=person_in(record.input, self._person))
         if not self.keeps(record.call_id):
             return self._bare(record, NOT_SAMPLED)
         if self._masker is None:
