@@ -54,8 +54,10 @@ ANCHORS: Final[tuple[Anchor, ...]] = (
     ),
     Anchor(
         "override",
-        r"\b(?:ignorier\w*|vergiss|vergessen sie|missachte\w*|ubergeh\w*|ignorez|ignorer|oublie[zr]?"
-        r"|ne tenez pas compte|ignora\w*|olvid[ae]\w*|omit[ea]\w*|dimentica\w*|esquec\w+|desconsider\w+"
+        r"\b(?:ignorier\w*|vergiss|vergessen sie|missachte\w*|ubergeh\w*|ignorez|ignorer"
+        r"|oublie[zr]?"
+        r"|ne tenez pas compte|ignora\w*|olvid[ae]\w*|omit[ea]\w*|dimentica\w*|esquec\w+"
+        r"|desconsider\w+"
         r"|negeer|vergeet|zignoruj|zapomnij|ignorera|glom)\b",
         r"(?:anweisung|instruktion|instruc|instruzion|instructie|instrukcj|regel|regl|regol|regra"
         r"|vorgabe|richtlinie|consigne|directive|direttiv|indicacion|orden|polecen|prompt)\w*"
@@ -63,32 +65,45 @@ ANCHORS: Final[tuple[Anchor, ...]] = (
     ),
     Anchor(
         "role",
-        r"\b(?:you are now|you'?re now|from now on|from this point|henceforth|you will now|you must now"
-        r"|du bist (?:jetzt|nun|ab sofort)|ab jetzt|tu es maintenant|a partir de ahora|desormais)\b",
-        rf"\b(?:an? )?(?:{_MODEL}|persona|hacker|character)\b|\bfree (?:from|of)\b|unrestrict|uncensor"
+        r"\b(?:you are now|you'?re now|from now on|from this point|henceforth|you will now"
+        r"|you must now"
+        r"|du bist (?:jetzt|nun|ab sofort)|ab jetzt|tu es maintenant|a partir de ahora"
+        r"|desormais)\b",
+        rf"\b(?:an? )?(?:{_MODEL}|persona|hacker|character)\b|\bfree (?:from|of)\b|unrestrict"
+        rf"|uncensor"
         r"|unfilter|\bwithout (?:any )?(?:rules|limits|restrict|filter|moral|ethic)|\bDAN\b"
-        r"|no longer (?:bound|subject|limited|restricted|have to|follow)|\bmode\b|\bobey|\bonly (?:answer"
-        r"|respond|reply|speak|say)|(?:answer|respond|reply|speak|act|behave) (?:as|like|only|with|to me)"
-        r"|you (?:must|will|shall|have to) (?:only |always |never )?(?:answer|respond|reply|say|obey|comply)"
+        r"|no longer (?:bound|subject|limited|restricted|have to|follow)|\bmode\b|\bobey"
+        r"|\bonly (?:answer"
+        r"|respond|reply|speak|say)|(?:answer|respond|reply|speak|act|behave) (?:as|like|only"
+        r"|with|to me)"
+        r"|you (?:must|will|shall|have to) (?:only |always |never )?(?:answer|respond|reply|say"
+        r"|obey|comply)"
         r"|ohne (?:einschrankung|regeln)|sans (?:restriction|limite)|sin (?:restric|limit)",
     ),
     Anchor(
         "role",
-        r"\b(?:do anything now|jailbr(?:eak|oken)\w*|dan mode|developer mode|dev(?:eloper)? ?mode (?:enabled"
-        r"|on)|god ?mode|sudo mode|debug mode|maintenance mode|opposite mode|evil (?:twin|mode|confidant)"
+        r"\b(?:do anything now|jailbr(?:eak|oken)\w*|dan mode|developer mode"
+        r"|dev(?:eloper)? ?mode (?:enabled"
+        r"|on)|god ?mode|sudo mode|debug mode|maintenance mode|opposite mode|evil (?:twin|mode"
+        r"|confidant)"
         r"|unrestricted (?:ai|mode|assistant|model)|uncensored (?:ai|mode|assistant|model)"
-        r"|no (?:ethical|moral|content|safety) (?:restrictions?|limits?|limitations?|guidelines?|filters?)"
+        r"|no (?:ethical|moral|content|safety) (?:restrictions?|limits?|limitations?|guidelines?"
+        r"|filters?)"
         r"|without (?:any )?(?:ethical|moral|safety|content) (?:restrictions?|limits?|guidelines?"
         r"|filters?|constraints?|considerations?))\b",
-        r"\b(?:you|your|enabled?|enter|activate|now|act|pretend|answer|respond|reply|assistant|ai|model"
+        r"\b(?:you|your|enabled?|enter|activate|now|act|pretend|answer|respond|reply|assistant"
+        r"|ai|model"
         r"|prompt|switch|start|simulate)\b",
         before=80,
     ),
     Anchor(
         "role",
-        r"\b(?:pretend|role-?play|act as|acting as|simulate|imagine|stay in character|play the (?:role|part))\b",
-        r"\b(?:no|without|free of|ignor\w+|lack\w*) (?:any |all |its |your )?(?:rules|restrictions?|limits"
-        r"|limitations|guidelines|filters?|censor\w*|morals?|ethics)|unrestricted|uncensored|unfiltered"
+        r"\b(?:pretend|role-?play|act as|acting as|simulate|imagine|stay in character"
+        r"|play the (?:role|part))\b",
+        r"\b(?:no|without|free of|ignor\w+|lack\w*) (?:any |all |its |your )?(?:rules"
+        r"|restrictions?|limits"
+        r"|limitations|guidelines|filters?|censor\w*|morals?|ethics)|unrestricted|uncensored"
+        r"|unfiltered"
         r"|\bDAN\b|never refuses?|cannot refuse|always (?:answers?|complies|comply|obeys?)|amoral"
         r"|not (?:bound|limited|restricted) by",
         after=220,
@@ -96,13 +111,16 @@ ANCHORS: Final[tuple[Anchor, ...]] = (
     Anchor(
         "reveal",
         r"\b(?:system ?prompts?|initial (?:prompt|instructions?)|original (?:prompt|instructions?)"
-        r"|your (?:\w+ ){0,2}(?:instructions?|prompt|guidelines|directives|configuration|programming|rules)"
-        r"|(?:hidden|secret|internal|developer|confidential) (?:prompt|instructions?|rules|messages?)"
+        r"|your (?:\w+ ){0,2}(?:instructions?|prompt|guidelines|directives|configuration"
+        r"|programming|rules)"
+        r"|(?:hidden|secret|internal|developer|confidential) (?:prompt|instructions?|rules"
+        r"|messages?)"
         r"|(?:text|words|everything|sentences?|content|messages?|paragraphs?|all) above"
         r"|(?:first|previous) (?:message|instructions?|prompt)|prompt (?:verbatim|above)"
         r"|systemprompt|system-prompt|systemanweisung\w*|deine (?:anweisungen|instruktionen)"
         r"|tes instructions|vos instructions|tus instrucciones)\b",
-        rf"\b{_GIVE}\b[^.!?\n]{{0,60}}?\b(?:system|initial|original|your|you were|hidden|secret|internal"
+        rf"\b{_GIVE}\b[^.!?\n]{{0,60}}?\b(?:system|initial|original|your|you were|hidden|secret"
+        rf"|internal"
         rf"|developer|above|verbatim|first|confidential|given to you)"
         rf"|(?:verbatim|word for word|in full|exactly|code block|base64|between tags)"
         rf"|\b(?:nenn|zeig|wiederhol|gib|verrat|montre|affiche|revele|muestra|repite|revela)\w*",
@@ -111,17 +129,23 @@ ANCHORS: Final[tuple[Anchor, ...]] = (
     ),
     Anchor(
         "frame",
-        r"<\|(?:im_start|im_end|system|user|assistant|endoftext|eot_id|start_header_id|begin_of_text)\|>"
-        r"|\[/?INST\]|<</?SYS>>|<\|?/?(?:system|instructions?|admin|developer)(?:[_ -]?(?:prompt|message"
+        r"<\|(?:im_start|im_end|system|user|assistant|endoftext|eot_id|start_header_id"
+        r"|begin_of_text)\|>"
+        r"|\[/?INST\]|<</?SYS>>|<\|?/?(?:system|instructions?|admin|developer)(?:[_ -]?(?:prompt"
+        r"|message"
         r"|instructions?|override))?\|?>"
-        r"|\[(?:system|admin|developer|internal)(?: ?(?:message|note|prompt|instruction|override|command))?"
+        r"|\[(?:system|admin|developer|internal)(?: ?(?:message|note|prompt|instruction|override"
+        r"|command))?"
         r"s?(?::|\])"
-        r"|(?:begin|end|start)(?:ing)? (?:of )?(?:the )?(?:system|admin|developer|hidden|secret|user)"
+        r"|(?:begin|end|start)(?:ing)? (?:of )?(?:the )?(?:system|admin|developer|hidden|secret"
+        r"|user)"
         r" (?:prompt|message|instructions?|input)"
-        r"|end of (?:the )?(?:document|context|user input|untrusted|retrieved|search results?|data)\b"
+        r"|end of (?:the )?(?:document|context|user input|untrusted|retrieved|search results?"
+        r"|data)\b"
         r"|#{1,6} ?(?:system|new instructions?|system prompt|override|instruction override)\b"
         r"|system (?:override|update|alert|notice|directive)\b",
-        r"[^\s<]{0,2}.*\b(?:you|your|ignore|must|do not|now|new|follow|instead|assistant|ai|model|task"
+        r"[^\s<]{0,2}.*\b(?:you|your|ignore|must|do not|now|new|follow|instead|assistant|ai"
+        r"|model|task"
         r"|instructions?|respond|reply|answer|obey|execute|send|call|forward|print|say|override)\b"
         r"|im_start|im_end|INST|SYS",
         before=10,
@@ -131,54 +155,74 @@ ANCHORS: Final[tuple[Anchor, ...]] = (
         "frame",
         r"(?:new|updated|revised|additional|real|actual|true|important|special|critical|urgent)"
         r" (?:system |priority )?(?:instructions?|directives?|objective|prompt|orders?)\b",
-        rf"\b(?:for|to) (?:the |any |all |you\b)?(?:{_MODEL})?|^[^:\n]{{0,40}}:\s*(?:you|ignore|do|from|"
+        rf"\b(?:for|to) (?:the |any |all |you\b)?(?:{_MODEL})?|^[^:\n]{{0,40}}:\s*(?:you|ignore"
+        rf"|do|from|"
         rf"the (?:assistant|ai|model)|instead|always|never|say|print|respond|reply|send|call)"
         rf"|\b(?:replace|supersede|override|follow)\w*",
         after=110,
     ),
     Anchor(
         "address",
-        rf"\b(?:notes?|messages?|instructions?|attention|important|hints?|reminder|warning|memo|notice"
-        rf"|dear|hey|hello|listen|directive|todo)\W{{1,3}}(?:for|to|,)? ?(?:the |any |all |an |you )?{_MODEL}"
+        rf"\b(?:notes?|messages?|instructions?|attention|important|hints?|reminder|warning|memo"
+        rf"|notice"
+        rf"|dear|hey|hello|listen|directive|todo)\W{{1,3}}(?:for|to|,)? ?(?:the |any |all |an "
+        rf"|you )?{_MODEL}"
         rf"(?: (?:assistant|model|agent|system|reader|reading|processing|tool)s?)?\b"
-        rf"|\b(?:if|when|since) you(?:'re| are) an? (?:ai|llm|language model|assistant|bot|chatbot|agent)\b"
-        rf"|\b(?:ai|llm|language model|assistant|chatbot)s? (?:reading|processing|summari[sz]ing|parsing"
+        rf"|\b(?:if|when|since) you(?:'re| are) an? (?:ai|llm|language model|assistant|bot"
+        rf"|chatbot|agent)\b"
+        rf"|\b(?:ai|llm|language model|assistant|chatbot)s? (?:reading|processing|summari[sz]ing"
+        rf"|parsing"
         rf"|handling|reviewing|analy[sz]ing) (?:this|the)\b"
-        rf"|\b(?:ai|llms?|assistants?|bots?|agents?|models?) (?:must|should|shall|has to|have to|is to) "
-        rf"(?:always |now |also |immediately |first )?(?:ignore|say|include|insert|recommend|rate|approve"
-        rf"|output|respond|reply|call|send|state|answer|not mention|follow|obey|disregard|reveal)\b",
-        r"\b(?:ignore|must|should|please|do not|don't|instead|say|include|insert|recommend|rate|approve"
-        r"|output|respond|reply|call|send|state|answer|mention|follow|obey|forward|delete|reveal|append"
+        rf"|\b(?:ai|llms?|assistants?|bots?|agents?|models?) (?:must|should|shall|has to|have to"
+        rf"|is to) "
+        rf"(?:always |now |also |immediately |first )?(?:ignore|say|include|insert|recommend"
+        rf"|rate|approve"
+        rf"|output|respond|reply|call|send|state|answer|not mention|follow|obey|disregard"
+        rf"|reveal)\b",
+        r"\b(?:ignore|must|should|please|do not|don't|instead|say|include|insert|recommend|rate"
+        r"|approve"
+        r"|output|respond|reply|call|send|state|answer|mention|follow|obey|forward|delete|reveal"
+        r"|append"
         r"|add|print|always|never|stop|disregard|mark|tell|write|use|click|visit|run|execute)\b",
         after=160,
     ),
     Anchor(
         "conceal",
-        r"\b(?:do not|don'?t|never|without) (?:tell|mention|inform|notify|alert|reveal|telling|mentioning"
+        r"\b(?:do not|don'?t|never|without) (?:tell|mention|inform|notify|alert|reveal|telling"
+        r"|mentioning"
         r"|informing|notifying|asking|disclos\w+|warn|warning|show|confirm\w*)\b",
-        r"\bthe (?:user|human|operator|owner|person)\b|\b(?:this|these|that) (?:instructions?|messages?"
+        r"\bthe (?:user|human|operator|owner|person)\b|\b(?:this|these|that) (?:instructions?"
+        r"|messages?"
         r"|prompts?|notes?|steps?|rules?|task)\b|\bto (?:the )?users?\b",
         after=60,
     ),
     Anchor(
         "exfiltrate",
         r"\b(?:(?:conversation|chat|message) (?:history|logs?|above|so far)|this conversation"
-        r"|entire conversation|api[ _-]?keys?|credentials|passwords?|secrets?|environment variables?"
-        r"|env vars|access tokens?|session (?:tokens?|cookies?)|private keys?|contacts|inbox|e-?mails?"
+        r"|entire conversation|api[ _-]?keys?|credentials|passwords?|secrets?"
+        r"|environment variables?"
+        r"|env vars|access tokens?|session (?:tokens?|cookies?)|private keys?|contacts|inbox"
+        r"|e-?mails?"
         r"|user'?s? (?:data|name|address|details|information)|personal (?:data|information|details)"
         r"|database|customer (?:data|list|records)|/etc/passwd|\.env\b)",
-        r"\b(?:send|forward|post|e-?mail|upload|submit|transmit|exfiltrat\w*|leak|append|encode|embed|put"
-        r"|include|base64|transfer|copy|export|dump)\b.{0,160}?(?:https?://|www\.|\w@\w|webhook|\burl\b"
-        r"|attacker|\bendpoint\b|query (?:string|param)|image (?:link|url|tag)|!\[|\bcurl\b|fetch\()",
+        r"\b(?:send|forward|post|e-?mail|upload|submit|transmit|exfiltrat\w*|leak|append|encode"
+        r"|embed|put"
+        r"|include|base64|transfer|copy|export|dump)\b.{0,160}?(?:https?://|www\.|\w@\w|webhook"
+        r"|\burl\b"
+        r"|attacker|\bendpoint\b|query (?:string|param)|image (?:link|url|tag)|!\[|\bcurl\b"
+        r"|fetch\()",
         before=110,
         after=170,
     ),
     Anchor(
         "coerce",
-        r"\b(?:start|begin|open|commence) (?:your|the|each|every) (?:answer|reply|response|output|message)s?"
+        r"\b(?:start|begin|open|commence) (?:your|the|each|every) (?:answer|reply|response"
+        r"|output|message)s?"
         r" with\b|\brespond (?:only )?with the (?:exact )?(?:words|phrase|text|string)\b"
-        r"|\byour (?:next|first|only) (?:output|response|reply|answer|word)s? (?:must|should|will|has to)\b"
-        r"|\byou (?:cannot|can'?t|must not|may not|are not allowed to|will not) (?:refuse|decline|say no"
+        r"|\byour (?:next|first|only) (?:output|response|reply|answer|word)s? (?:must|should"
+        r"|will|has to)\b"
+        r"|\byou (?:cannot|can'?t|must not|may not|are not allowed to|will not) (?:refuse"
+        r"|decline|say no"
         r"|deny|apologi[sz]e)\b|\brefus(?:al|ing) is not\b|\bnever say (?:no|that you can)",
     ),
 )  # fmt: skip
@@ -187,7 +231,8 @@ FOREIGN: Final = (
     r"忽略.{0,12}(?:指令|指示|提示|规则|说明|内容)|无视.{0,12}(?:指令|指示|规则)|忘记.{0,12}(?:指令|指示)"
     r"|無視.{0,8}(?:指示|命令)|(?:指示|命令|ルール).{0,8}(?:無視|忘れ)|系统提示词|システムプロンプト"
     r"|(?:지시|명령|규칙).{0,8}(?:무시|잊)|시스템 프롬프트"
-    r"|(?:игнорир|забуд|не обращай внимания).{0,40}(?:инструкц|указани|правил|команд)|системн.{0,6}промпт"
+    r"|(?:игнорир|забуд|не обращай внимания).{0,40}(?:инструкц|указани|правил|команд)"
+    r"|системн.{0,6}промпт"
     r"|(?:تجاهل|انس).{0,30}(?:تعليمات|التعليمات|الأوامر)"
     r"|(?:अनदेखा|भूल).{0,30}निर्देश|निर्देश.{0,30}(?:अनदेखा|भूल)"
 )

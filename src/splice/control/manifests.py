@@ -37,6 +37,6 @@ def manifest_of(
         truths=options.truths,
         review=options.review,
         protect=options.protect,
-        policies=options.policies,
+        policies=options.policed.policies,
         assessment=options.assessment,
     )

@@ -15,12 +15,11 @@ from splice.ports.policies import Found
 
 _PLACEHOLDER = "[link]"
 _LINK: Final = pattern(
-    r"(?i)(!\[[^\]\n]{0,300}\] ?\(\s*<?[^)\s>]{1,2000}>?[^)\n]{0,300}\)"
-    r"|!\[[^\]\n]{0,300}\]\[[^\]\n]{0,300}\]"
+    r"(?i)(!\[[^\]\n]*\] ?\([^)\n]*\)|!\[[^\]\n]*\]\[[^\]\n]*\]"
     r"|<(?:img|iframe|script|link|object|embed|video|audio|source|form|svg|image|base|meta|style)\b"
-    r"[^>]{0,2000}>?)"
-    r"|((?:https?|ftp|wss?|file|data|javascript|vbscript):(?://)?[^\s<>()\[\]\"'`]{1,2000}"
-    r"|(?:\]\(|\]: ?)(?:\s*<?)//[^\s)>]{1,2000})"
+    r"[^>]*>?)"
+    r"|((?:https?|ftp|wss?|file|data|javascript|vbscript):(?://)?[^\s<>()\[\]\"'`]+"
+    r"|(?:\]\(|\]: ?)\s*<?//[^\s)>]+)"
 )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import msgspec
@@ -12,7 +12,6 @@ from splice.core.access import Budget, BudgetScope, Period
 from splice.core.duties import PinnedAssessment
 from splice.core.errors import DeclarationError
 from splice.core.monitors import PinnedMonitor
-from splice.core.policies import PinnedPolicy
 from splice.core.profiles import PinnedProfile
 from splice.core.protection import PinnedProtection
 from splice.core.reviews import PinnedReview
@@ -22,7 +21,7 @@ from splice.declare.assessment import read_assessment
 from splice.declare.gate_reading import read_gates
 from splice.declare.gates import ReadGates
 from splice.declare.monitor_reading import read_monitors
-from splice.declare.policy_reading import Asked, read_policies
+from splice.declare.policy_reading import ReadPolicies, read_policies
 from splice.declare.profiling import read_profile
 from splice.declare.protection import read_protect, recorded_rules
 from splice.declare.review_reading import overdue_monitor, read_review
@@ -72,8 +71,7 @@ class Options(msgspec.Struct, frozen=True):
     profile: PinnedProfile | None = None
     review: PinnedReview | None = None
     protect: PinnedProtection | None = None
-    policies: tuple[PinnedPolicy, ...] = ()
-    functions: Mapping[str, Asked] = {}  # that policies ask, by the policy's name
+    policed: ReadPolicies = ReadPolicies()
     assessment: PinnedAssessment | None = None
 
     @property
@@ -145,7 +143,6 @@ def read_options(
     retrains = cls.retrain is not Integration.retrain
     watched = read_monitors(cls.monitors, retrains=retrains, wrong=wrong)
     currency = _one_currency(currencies, watched.currencies, wrong)
-    policed = read_policies(cls.policies, conversation=conversation, wrong=wrong)
     models = _names(cls, "models", _PATTERN, "provider/model, or a pattern of it", wrong)
     truths = read_truths(cls.truth, wrong)
     review = read_review(cls.review, log, truths, wrong)
@@ -170,8 +167,7 @@ def read_options(
         profile=read_profile(cls.profile, entity, wrong),
         review=review,
         protect=read_protect(cls.protect, wrong, entity),
-        policies=policed.policies,
-        functions=policed.functions,
+        policed=read_policies(cls.policies, conversation=conversation, wrong=wrong),
         assessment=read_assessment(cls.assessment, str(risk), wrong),
     )
 

@@ -23,6 +23,7 @@ from typing import Any, Literal, cast
 import msgspec
 
 from splice.core.errors import DeclarationError, ModelMismatch
+from splice.core.untrusted import Untrusted, as_data, holds_untrusted
 
 Role = Literal["system", "user", "assistant"]
 _PART = re.compile(r"^##\s*(system|user|assistant)\s*$", re.MULTILINE)
@@ -47,13 +48,15 @@ class Variable(msgspec.Struct, frozen=True):
     """What a variable of a prompt may be.
 
     `max_length` is in characters of a text, in items of a list; `choices` are the only texts
-    allowed, where there are any.
+    allowed, where there are any. `untrusted` says that it comes from outside, whatever it is: it is
+    shown as data.
     """
 
     name: str
     type: str
     choices: tuple[str, ...] = ()
     max_length: int | None = None
+    untrusted: bool = False
 
     def __str__(self) -> str:
         kind = f"one of {', '.join(self.choices)}" if self.choices else self.type
@@ -63,6 +66,8 @@ class Variable(msgspec.Struct, frozen=True):
     def refused(self, value: Any) -> str:
         """What is wrong with a value, told without quoting it at length; empty where it fits."""
         plain: Any = value if type(value) in _PLAIN else _as_plain(value)
+        if isinstance(plain, Untrusted):
+            plain = str(plain)
         if type(plain) not in TYPES[self.type]:  # to Python true is a 1; to a reader it is not
             return "nothing" if plain is None else f"a value of type {_type_name(plain)}"
         if self.choices and plain not in self.choices:
@@ -106,7 +111,9 @@ class Prompt(msgspec.Struct, frozen=True):
 
         def put(match: re.Match[str]) -> str:
             value = values[match[1]]
-            return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+            text = str(value) if isinstance(value, str) else _ENCODE(value).decode()
+            outside = match[1] in marked or holds_untrusted(value)
+            return as_data(match[1], text) if outside else text
 
         missing = [name for name in self.variables if name not in values]
         if missing:
@@ -124,9 +131,11 @@ class Prompt(msgspec.Struct, frozen=True):
                     promised=str(variable),
                     mend="return what the prompt declares from context(), or declare it otherwise",
                 )
+        marked = {one.name for one in self.declared or () if one.untrusted}
         return [(part.role, _VARIABLE.sub(put, part.text)) for part in self.parts]
 
 
+_ENCODE = msgspec.json.Encoder(enc_hook=str).encode
 _PLAIN = frozenset((str, int, float, bool, list, dict, type(None)))
 
 
@@ -271,12 +280,13 @@ def _variable(name: str, said: Any) -> Variable | None:
     """What is said of a variable; None where it cannot be understood."""
     if not _VARIABLE.fullmatch(f"{{{{{name}}}}}"):
         return None
-    length: Any = None
+    length, outside = None, False
     if isinstance(said, dict):
         told = cast("dict[str, Any]", said)
-        if not set(told) <= {"type", "max_length"}:
+        if not set(told) <= {"type", "max_length", "untrusted"}:
             return None
         said, length = told.get("type"), told.get("max_length")
+        outside = told.get("untrusted", False)
     if isinstance(said, list):
         choices = cast("list[Any]", said)
         if not choices or not all(isinstance(one, str) for one in choices):
@@ -289,7 +299,7 @@ def _variable(name: str, said: Any) -> Variable | None:
     whole = isinstance(length, int) and not isinstance(length, bool) and length > 0
     if length is not None and not (whole and kind in _MEASURED):
         return None
-    return Variable(name, kind, texts, length)
+    return Variable(name, kind, texts, length, outside) if isinstance(outside, bool) else None
 
 
 def _check_names(
