@@ -215,3 +215,6 @@ class PinnedProfile(msgspec.Struct, frozen=True, omit_defaults=True):
     meaning: tuple[str, ...] = ()  # columns of texts that a sentence encoder reads
     entity: str = ""  # the field of the request that names who a call is about
     words: dict[str, tuple[str, ...]] = {}  # column to the words that its type declares
+    # Of texts that the ledger holds enciphered: then only words that a type declares are named.
+    hidden: bool = False
+    person: str = ""  # path in the request to whom a call is about, of which there is no column

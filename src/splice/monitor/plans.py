@@ -36,7 +36,11 @@ def plan_of(manifest: Manifest) -> PinnedProfile:
     """The plan of a manifest, with the words that its types declare."""
     words = dict(_declared(manifest.request_schema, ""))
     words |= dict(_declared(manifest.reply_schema, "reply."))
-    return msgspec.structs.replace(manifest.profile or PinnedProfile(), words=words)
+    plan = msgspec.structs.replace(manifest.profile or PinnedProfile(), words=words)
+    protect = manifest.protect
+    if protect is None or not protect.encrypt:
+        return plan
+    return msgspec.structs.replace(plan, hidden=True, person=protect.person)
 
 
 def _declared(schema: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, tuple[str, ...]]]:

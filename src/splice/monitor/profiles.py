@@ -31,6 +31,8 @@ MOST_SEGMENTS = 50
 MOST_COLUMNS = 300
 """Columns of an integration that one process makes profiles of: the first that it sees."""
 _MOST_VALUE = 60
+_LONG = 10**8
+"""From nine digits on a number may be that of a card, an account or a telephone."""
 _BASES = (BASE, PREDICTION, REPLY)
 
 encode = msgspec.msgpack.Encoder().encode
@@ -102,13 +104,15 @@ class Profiler:
         known = self._columns_of.setdefault((records[0].integration, records[0].release), set())
         columns: dict[str, Column] = {}
         for name, values in columns_of(rows).items():
+            if plan.hidden and not _harmless(name, values, plan):
+                continue
             if name in known or (len(known) < MOST_COLUMNS and _wanted(name, plan)):
                 columns[name] = values
                 known.add(name)
         entities = {one.entity for one in records if one.entity is not None}
 
         def private(name: str, values: Column) -> bool:
-            if name == plan.entity:
+            if name == plan.entity or (plan.hidden and name not in plan.words):
                 return True
             # A context may carry the entity under a name of its own.
             return bool(entities) and sum(value in entities for value in values[:32]) > 0
@@ -155,6 +159,17 @@ def _segment_value(value: Any) -> str:
         text = str(value)
         return text if len(text) <= _MOST_VALUE else OTHER
     return OTHER
+
+
+def _harmless(column: str, values: Column, plan: PinnedProfile) -> bool:
+    """Whether there may be a profile of a column whose values the ledger holds enciphered.
+
+    None of whom a call is about, and none of whole numbers so long that they name somebody: of
+    numbers a profile keeps some as they are.
+    """
+    if plan.person and _within(column, plan.person):
+        return False
+    return not any(type(one) is int and abs(one) >= _LONG for one in values)
 
 
 def _wanted(column: str, plan: PinnedProfile) -> bool:
