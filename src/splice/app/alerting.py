@@ -12,14 +12,16 @@ from splice.app.plugins import plugin
 from splice.app.references import training_of
 from splice.app.reviewing import open_behind
 from splice.app.settings import Settings
+from splice.app.validity import measure_of
 from splice.app.wiring import Services, Stores
 from splice.control.rollouts import Rollouts
 from splice.control.undoing import Undoing
-from splice.core.alerts import MONITOR, Alert
+from splice.core.alerts import MONITOR, Alert, Measured
 from splice.core.errors import SettingsError, SpliceError
 from splice.core.ids import derived_uuid7
-from splice.core.monitors import Action
+from splice.core.monitors import Action, PinnedMonitor
 from splice.core.pipeline import PipelineRun
+from splice.core.release import Release
 from splice.declare.retrain_reading import has_pipeline
 from splice.monitor import figures
 from splice.monitor.rounds import Do, Rounds, Route, Telling
@@ -90,7 +92,13 @@ def rounds_of(
         for name, channel in settings.alerts.items()
     )
     telling = Telling(routes, settings.monitors.repeat_hours * 3600)
-    measure = partial(figures.measure, sources)
+    validation = measure_of(stores)
+
+    def measure(asked: PinnedMonitor, release: Release, now_us: int) -> Measured:
+        if asked.kind == "validation":
+            return validation(asked, release, now_us)
+        return figures.measure(sources, asked, release, now_us)
+
     return Rounds(stores.alerts, stores.releases, measure, telling, deeds or {}, Ids().new)
 
 

@@ -7,7 +7,15 @@ from typing import Literal
 import msgspec
 
 MonitorKind = Literal[
-    "drift", "latency", "share", "cost", "accuracy", "outcome", "traffic", "reviews"
+    "drift",
+    "latency",
+    "share",
+    "cost",
+    "accuracy",
+    "outcome",
+    "traffic",
+    "reviews",
+    "validation",
 ]
 KINDS: tuple[MonitorKind, ...] = (
     "drift", "latency", "share", "cost", "accuracy", "outcome", "traffic", "reviews",

@@ -27,7 +27,7 @@ from splice.declare.protection import read_protect, recorded_rules
 from splice.declare.review_reading import overdue_monitor, read_review
 from splice.declare.spec import LLM, Cache, Cheapest, Conversation, Integration, Log, Risk, Spend
 from splice.declare.truth_reading import read_truths
-from splice.declare.validity_reading import with_truths
+from splice.declare.validity_reading import validity_monitors, with_truths
 
 Wrong = Callable[[str, str, str, str], None]
 """Notes a mistake: field, what came, what was expected, what to do."""
@@ -121,22 +121,7 @@ def read_options(
     exact_s = _seconds(cache.exact, "cache", "exact", wrong)
     semantic_s = _seconds(cache.semantic, "cache", "semantic", wrong)
     conversation = issubclass(cls, Conversation)
-    if semantic_s is not None and risk is Risk.HIGH:
-        wrong(
-            "cache",
-            "a semantic cache where risk is high",
-            "answers of its own to every question",
-            "keep the exact cache, or lower the risk if a wrong answer is harmless",
-        )
-    if semantic_s is not None and not conversation:
-        wrong(
-            "cache",
-            "a semantic cache of typed requests",
-            "a Conversation, or the exact cache",
-            "write cache = splice.Cache(exact=…)",
-        )
-    if not 0 < cache.cosine <= 1:
-        wrong("cache", f"cosine={cache.cosine!r}", "a number above 0, at most 1", "write 0.9")
+    _check_meanings(cache, risk, conversation=conversation, wrong=wrong)
     if log is not None and not 0 <= log.keep <= 1:
         wrong("log", f"keep={log.keep!r}", "a share from 0 to 1", "write keep=0.1 for a tenth")
     budgets, currencies = _budgets(cls, name, wrong)
@@ -146,6 +131,7 @@ def read_options(
     models = _names(cls, "models", _PATTERN, "provider/model, or a pattern of it", wrong)
     truths = read_truths(cls.truth, wrong)
     review = read_review(cls.review, log, truths, wrong)
+    gates = _gates(cls, risk, truths, wrong)
     return Options(
         conversation=conversation,
         exact_s=exact_s,
@@ -161,8 +147,8 @@ def read_options(
         coalesce=bool(cls.coalesce),
         aliases=_names(cls, "aliases", _ALIAS, "a name such as triage-fast", wrong),
         models=models,
-        gates=_gates(cls, risk, truths, wrong),
-        monitors=(*watched.monitors, *overdue_monitor(review, watched.monitors)),
+        gates=gates,
+        monitors=(*watched.monitors, *_implied(review, gates, watched.monitors)),
         truths=truths,
         profile=read_profile(cls.profile, entity, wrong),
         review=review,
@@ -170,6 +156,25 @@ def read_options(
         policed=read_policies(cls.policies, conversation=conversation, wrong=wrong),
         assessment=read_assessment(cls.assessment, str(risk), wrong),
     )
+
+
+def _check_meanings(cache: Cache, risk: Risk, *, conversation: bool, wrong: Wrong) -> None:
+    if cache.semantic is not None and risk is Risk.HIGH:
+        wrong(
+            "cache",
+            "a semantic cache where risk is high",
+            "answers of its own to every question",
+            "keep the exact cache, or lower the risk if a wrong answer is harmless",
+        )
+    if cache.semantic is not None and not conversation:
+        wrong(
+            "cache",
+            "a semantic cache of typed requests",
+            "a Conversation, or the exact cache",
+            "write cache = splice.Cache(exact=…)",
+        )
+    if not 0 < cache.cosine <= 1:
+        wrong("cache", f"cosine={cache.cosine!r}", "a number above 0, at most 1", "write 0.9")
 
 
 def _one_currency(budgets: Sequence[str], monitors: Sequence[str], wrong: Wrong) -> str:
@@ -185,6 +190,15 @@ def _gates(
 ) -> tuple[ReadGates, ...]:
     read = read_gates(cls.gates, high_risk=risk is Risk.HIGH, wrong=wrong)
     return with_truths(read, truths, wrong)
+
+
+def _implied(
+    review: PinnedReview | None,
+    gates: tuple[ReadGates, ...],
+    declared: tuple[PinnedMonitor, ...],
+) -> tuple[PinnedMonitor, ...]:
+    """Monitors that nobody need declare: without them, nobody would be told."""
+    return (*overdue_monitor(review, declared), *validity_monitors(gates))
 
 
 def _typed(cls: type[Integration], field: str, kind: type[Any], wrong: Wrong) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from splice.core.monitors import PinnedMonitor, Severity
 from splice.core.truths import PinnedTruth, Task
 from splice.core.units import seconds
 from splice.core.validation import EXPIRED, PinnedValidity
@@ -19,6 +20,10 @@ _DAYS = re.compile(r"\s*(\d+(?:\.\d+)?)\s*days?\s*")
 _WINDOWS = 4.0
 """Times as long as `every` is the window, where none is declared."""
 _MOST_ROWS = 1_000_000
+_DAY_S = 86_400.0
+_SOON_DAYS = 14.0
+_SOON_SHARE = 0.25
+"""Its end is near two weeks before it, or when a quarter of its time is left, if that is less."""
 
 
 def days_or(given: str | float, where: str) -> float:
@@ -79,6 +84,31 @@ def _renewed(fresh: Fresh, valid_s: float, expired: Any) -> PinnedValidity:
     return PinnedValidity(
         valid_s, expired, every_s, window_s, fresh.least, fresh.most, fresh.outcome,
         failed_ends=fresh.failed == "expire",
+    )  # fmt: skip
+
+
+def validity_monitors(gates: Sequence[ReadGates]) -> tuple[PinnedMonitor, ...]:
+    """What watches that validations hold: nobody need declare it."""
+    terms = [one.validity for one in gates if one.validity is not None]
+    shortest = min((one.valid_s for one in terms if one.valid_s), default=0.0)
+    found: list[PinnedMonitor] = []
+    if shortest:
+        soon = min(_SOON_DAYS, shortest / _DAY_S * _SOON_SHARE)
+        found.append(_monitor("validation ends soon", "left", "warning", below=soon))
+        found.append(_monitor("validation ended", "left", "critical", below=0.0))
+    if any(one.every_s for one in terms):
+        found.append(_monitor("validation failed", "failed", "critical", above=0.0))
+    return tuple(found)
+
+
+def _monitor(
+    name: str, figure: str, severity: Severity, below: float | None = None,
+    above: float | None = None,
+) -> PinnedMonitor:  # fmt: skip
+    return PinnedMonitor(
+        name=name, kind="validation", figure=figure, window_s=_DAY_S, every_s=60.0, for_s=0.0,
+        cooldown_s=0.0, least=0, severity=severity, then=("alert",), above=above, below=below,
+        sure=False,
     )  # fmt: skip
 
 

@@ -23,6 +23,8 @@ _TITLES = {
     ("traffic", "calls"): "number of calls",
     ("reviews", "overdue"): "number of reviews that are overdue",
     ("reviews", "open"): "number of reviews that wait",
+    ("validation", "left"): "time until a validation ends",
+    ("validation", "failed"): "number of gates that fresh calls did not pass",
     ("latency", "mean"): "mean latency",
 }
 
@@ -56,7 +58,9 @@ def value_text(asked: PinnedMonitor, value: float, unit: str = "") -> str:
         return f"{value * 100:.3g} %"
     if asked.kind == "cost":
         return f"{unit} {value:,.4g}".strip()
-    if asked.kind in ("traffic", "reviews"):
+    if asked.figure == "left" and asked.kind == "validation":
+        return f"{value:.3g} days"
+    if asked.kind in ("traffic", "reviews", "validation"):
         return f"{value:,.0f}"
     return f"{value:.4g}"
 
@@ -95,6 +99,8 @@ def part_text(asked: PinnedMonitor, part: Part) -> str:
 def finding_text(asked: PinnedMonitor, measured: Measured) -> str:
     """The finding in a sentence."""
     labels = asked.kind in ("accuracy", "outcome") or asked.figure == "unlabelled"
+    if asked.kind == "validation":
+        return _validation_text(asked, measured)
     over = f"{measured.count:,} {'labels' if labels else 'calls'}"
     window = window_text(measured)
     if measured.value is None:
@@ -114,6 +120,15 @@ def finding_text(asked: PinnedMonitor, measured: Measured) -> str:
         more = f"; and {len(bad) - 3} more" if len(bad) > 3 else ""
         said += f": {named}{more}"
     return said
+
+
+def _validation_text(asked: PinnedMonitor, measured: Measured) -> str:
+    if measured.value is None:
+        said = "nothing ends" if asked.figure == "left" else "none was validated on fresh calls"
+        return f"{title(asked)}: {said}"
+    said = f"{title(asked)} is {value_text(asked, measured.value)}{_beside(asked, measured)}"
+    told = "; ".join(f"{one.name}: {one_line(one.words)}" for one in measured.parts if one.words)
+    return f"{said}: {told}" if told else said
 
 
 def _beside(asked: PinnedMonitor, measured: Measured) -> str:
