@@ -9,7 +9,8 @@ import typer
 from rich.table import Table
 
 from splice.app.clock import now_us
-from splice.app.incidents import broken_copy, copy_evidence, incidents_of
+from splice.app.folders import broken
+from splice.app.incidents import copy_evidence, incidents_of
 from splice.app.settings import user_name
 from splice.cli.common import REFUSED, as_json, out, stores, talk
 from splice.cli.moments import moment_us
@@ -113,7 +114,7 @@ def show(incident_id: Id, json: Json = False) -> None:
         incident = incidents_of(opened).get(incident_id)
         freezes = opened.duties.freezes(incident.integration, lifted=True)
     freeze = next((one for one in freezes if one.id == incident.freeze), None)
-    wrong = broken_copy(Path(incident.evidence), incident.evidence_sha256)
+    wrong = broken(Path(incident.evidence), incident.evidence_sha256)
     if json:
         as_json({"incident": incident, "freeze": freeze, "copy_wrong": wrong})
     else:

@@ -17,6 +17,7 @@ from splice.cli import (
     calls,
     consume,
     dashboard,
+    documents,
     drift,
     duties,
     encryption,
@@ -86,6 +87,7 @@ app.command()(drift.drift)
 app.command()(report.report)
 app.command()(duties.risk)
 app.command()(duties.duties)
+app.command()(documents.evidence)
 app.command()(experiment.experiment)
 app.command()(value.value)
 app.command()(release.stop)
@@ -93,6 +95,7 @@ app.command()(release.start)
 app.add_typer(release.app, name="release", help="Numbered releases of integrations.")
 app.add_typer(retrain.app, name="retrain", help="Train a model anew, and release it.")
 app.add_typer(rollout.app, name="rollout", help="A challenger's share of the calls.")
+app.add_typer(documents.app, name="cards", help="Cards of models and integrations.")
 app.add_typer(incidents.app, name="incidents", help="Serious incidents: clocks and evidence.")
 app.add_typer(audit.app, name="audit", help="Who changed what, when and why.")
 calls.app.command("export")(call_export.export_)

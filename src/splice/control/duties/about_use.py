@@ -192,7 +192,7 @@ def truth_measured(known: Known) -> Answer:
             "declare truth = splice.Truth(…), and report outcomes", known.release_proof(),
         )  # fmt: skip
     told = {one.outcome: known.told(one.outcome) for one in truths}
-    silent = [name for name, days in told.items() if not days]
+    silent = [name for name, labels in told.items() if not labels]
     if silent:
         return gap(
             f"No outcome of the last 90 days is known of {', '.join(silent)}",
@@ -200,7 +200,8 @@ def truth_measured(known: Known) -> Answer:
         )  # fmt: skip
     page = f"/integrations/{known.integration}/accuracy"
     proof = Proof("figure", "accuracy", command=f"splice accuracy {known.integration}", page=page)
-    return done(f"Measured against {', '.join(told)} within the last 90 days", proof)
+    counted = ", ".join(f"{labels} outcomes of {name}" for name, labels in told.items())
+    return done(f"Measured against {counted} of the last 90 days", proof)
 
 
 def fallback_there(known: Known) -> Answer:

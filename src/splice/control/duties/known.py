@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import msgspec
 
 from splice.control.cards import Cards
+from splice.core import tallies
 from splice.core.alerts import Finding
 from splice.core.audit import AuditEvent
 from splice.core.duties import Attestation, Incident, PinnedAssessment
@@ -221,10 +222,10 @@ class Known:
         return tuple(sorted(real, key=lambda one: one.start_s))
 
     def told(self, outcome: str) -> int:
-        """How many buckets of the last 90 days have calls whose truth is known."""
+        """How many calls of the last 90 days have an outcome of that name."""
         end_s = self.now_us // 1_000_000 + DAY_S
         found = self.shelves.labels.tallied((self.integration, outcome), end_s - 91 * DAY_S, end_s)
-        return sum(1 for one in found if one.told)
+        return sum(tallies.read(one.told).count for one in found)
 
     # What proves a statement.
 
