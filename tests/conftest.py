@@ -182,6 +182,7 @@ PEERS = {  # by fixture: the name that scripts/services knows
     "registry_url": "registry",
     "asyncapi_parser": "asyncapi",
     "chromium_at": "browser",
+    "provider_script": "identity",
     "mlflow_url": "mlflow",
     "mlserver": "mlserver",
     "kserve_python": "kserve",
@@ -250,6 +251,12 @@ def asyncapi_parser() -> str:
 def chromium_at() -> ChromiumAt:
     """A headless Chromium, and the script that checks pages in it for accessibility."""
     return ChromiumAt(*peer("browser"))
+
+
+@pytest.fixture(scope="session")
+def provider_script() -> str:
+    """A script for Node that is a real OpenID provider: see scripts/peers.d/identity."""
+    return peer("identity")[0]
 
 
 @pytest.fixture(scope="session")

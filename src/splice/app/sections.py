@@ -223,8 +223,8 @@ class AccessSettings(Section, frozen=True):
     """Who may call."""
 
     keys: Literal["auto", "required", "open"] = "auto"
-    """`auto` asks for a key as soon as one exists, or the server listens on more than this machine;
-    `required` always does; `open` never does."""
+    """`auto` asks for a key as soon as one exists, a service is named in `[services.NAME]`, or the
+    server listens on more than this machine; `required` always does; `open` never does."""
 
     pepper_env: str = ""
     """Name of an environment variable with a secret that is mixed into the hashes of keys: whoever

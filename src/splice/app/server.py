@@ -16,6 +16,7 @@ from splice.app.application import App
 from splice.app.process import leave_with_parent, log_to_stderr, say, settle_memory
 from splice.app.serving import Serving, check_grpc
 from splice.app.settings import Settings, hand_to_workers, load, project_variable
+from splice.app.tls import check_tls, tls_options
 from splice.app.workers import clear_run_folder
 from splice.core.errors import SettingsError
 from splice.serve.http.lane import HttpSurface
@@ -53,6 +54,8 @@ def run(root: Path, overrides: Mapping[str, str]) -> None:
     for text in starter.applied:
         say(f"applied {text}")
     clear_run_folder(settings)
+    check_tls(settings)
+    scheme = "https" if settings.tls.cert else "http"
     host, port = listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
     workers = settings.server.workers
@@ -61,13 +64,13 @@ def run(root: Path, overrides: Mapping[str, str]) -> None:
         config = _config(settings, "splice.app.server:application", factory=True, workers=workers)
         if settings.oip.grpc_port is not None:
             say(f"gRPC on {shown}:{settings.oip.grpc_port}")
-        say(f"listening on http://{shown}:{port} with {workers} workers")
+        say(f"listening on {scheme}://{shown}:{port} with {workers} workers")
         from uvicorn.supervisors import Multiprocess  # only a server of several workers needs it
 
         Multiprocess(config, sockets=[listener]).run()
         return
     app = Serving(settings=settings, apply="never")
-    server = _Server(_config(settings, app.asgi()), app, f"http://{shown}:{port}")
+    server = _Server(_config(settings, app.asgi()), app, f"{scheme}://{shown}:{port}")
     server.run(sockets=[listener])
     if not server.started:
         sys.exit(1)
@@ -124,6 +127,7 @@ def _config(
         timeout_keep_alive=settings.server.keep_alive_seconds,
         timeout_graceful_shutdown=int(settings.server.drain_seconds) + 1,
         backlog=2048,
+        **tls_options(settings),
     )
 
 

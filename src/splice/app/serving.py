@@ -34,7 +34,17 @@ class Serving(App):
         if oip.grpc_port is None or self._grpc is not None:
             return
         # Here, for gRPC is an optional extra and takes a tenth of a second to import.
-        from splice.serve.oip.grpc_server import GrpcLimits, start_grpc
+        from splice.serve.oip.grpc_server import GrpcLimits, GrpcTls, start_grpc
+
+        tls, path = self.settings.tls, self.settings.path
+        secured = None
+        if tls.cert:
+            secured = GrpcTls(
+                path(tls.cert).read_bytes(),
+                path(tls.key or tls.cert).read_bytes(),
+                path(tls.client_ca).read_bytes() if tls.client_ca else None,
+                tls.clients == "required",
+            )
 
         limits = GrpcLimits(
             server.host,
@@ -42,6 +52,7 @@ class Serving(App):
             RowLimits(oip.max_rows, server.max_in_flight),
             server.max_body_bytes,
             shared=server.workers > 1,
+            tls=secured,
         )
         self._grpc = await start_grpc(self, limits)
 

@@ -16,6 +16,12 @@ from typing import Any, cast, get_origin
 
 import msgspec
 
+from splice.app.access_sections import (
+    IssuerSettings,
+    PeopleSettings,
+    ServiceSettings,
+    TlsSettings,
+)
 from splice.app.alert_sections import AlertSettings, MonitorSettings
 from splice.app.encryption_sections import EncryptionSettings
 from splice.app.event_sections import (
@@ -60,8 +66,11 @@ POOL_ENV = ("LD_LIBRARY_PATH", "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "PYTHONP
 _OVERRIDDEN = (
     "project", "server", "ledger", "models", "cost", "telemetry", "access", "meters", "cache",
     "gateway", "monitors", "registry", "tracking", "sagemaker", "oip", "kafka", "inbox",
-    "outbox", "console", "encryption",
+    "outbox", "console", "tls", "people", "encryption",
 )  # fmt: skip
+
+
+_LISTS = ("modules", "endpoint_keys", "hosts", "scopes", "algorithms")
 
 
 class Settings(Section, frozen=True):
@@ -76,6 +85,10 @@ class Settings(Section, frozen=True):
     features: FeatureSettings = FeatureSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     access: AccessSettings = AccessSettings()
+    tls: TlsSettings = TlsSettings()
+    people: PeopleSettings = PeopleSettings()
+    issuers: dict[str, IssuerSettings] = {}  # noqa: RUF012 - as above
+    services: dict[str, ServiceSettings] = {}  # noqa: RUF012 - as above
     meters: MeterSettings = MeterSettings()
     cache: CacheSettings = CacheSettings()
     gateway: GatewaySettings = GatewaySettings()
@@ -172,7 +185,8 @@ def _secret_names(settings: Settings) -> set[str]:
     """The environment variables to be read, as the settings name them: secrets, and of pools."""
     registry, tracking = settings.registry, settings.tracking
     names = {
-        settings.access.pepper_env, tracking.token_env,
+        settings.access.pepper_env, settings.audit.signing_key_env,
+        settings.people.client_secret_env, tracking.token_env,
         registry.token_env, registry.user_env, registry.password_env,
         *settings.models.endpoint_keys,
         *settings.kafka.secret_options.values(),
@@ -196,7 +210,7 @@ def _override(plain: dict[str, Any], env: Mapping[str, str]) -> None:
         for field in msgspec.structs.fields(kind):
             value: Any = env.get(f"SPLICE_{section.upper()}_{field.name.upper()}")
             if value is not None and get_origin(field.type) is not dict:
-                if field.name in ("modules", "endpoint_keys", "hosts"):
+                if field.name in _LISTS:
                     value = value.split(",")
                 fields = plain.setdefault(section, {})
                 if isinstance(fields, dict):  # else the typed reader says what is wrong with it

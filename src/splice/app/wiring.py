@@ -18,6 +18,7 @@ from splice.app.encrypting import Encryption
 from splice.app.gating import features_of, permits_of, validator_of
 from splice.app.hosts import close as close_hosts
 from splice.app.hosts import hosts_of
+from splice.app.identity import bearers_of, provider_of
 from splice.app.plugins import available, made, plugin
 from splice.app.providers import close as close_providers
 from splice.app.providers import providers as make_providers
@@ -58,6 +59,7 @@ from splice.ports.events import DeadLetterStore, EventStore, OutboxStore, QueueS
 from splice.ports.features import FeatureStore
 from splice.ports.figures import FigureStore
 from splice.ports.flags import Flags
+from splice.ports.identity import IdentityProvider
 from splice.ports.keys import KeyStore, Spending
 from splice.ports.labels import LabelStore
 from splice.ports.leases import LeaseStore
@@ -77,7 +79,7 @@ from splice.ports.validations import ValidationStore
 
 log = logging.getLogger("splice")
 
-_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 class Stores:
@@ -148,11 +150,16 @@ class Services(msgspec.Struct):
     outlets: Outlets
     flags: Flags | None = None
     permits: Permits | None = None
+    identity: IdentityProvider | None = None
 
     async def close(self) -> int:
         """Write what waits, then let go of everything. Returns how many records were lost."""
         await self.engine.rest()
         await self.outlets.close()
+        if self.engine.keyring.bearers is not None:
+            await self.engine.keyring.bearers.close()
+        if self.identity is not None:
+            await self.identity.close()
         if self.engine.purse is not None:
             await self.engine.purse.close()
         lost = self.recorder.stop()
@@ -227,7 +234,7 @@ def services(settings: Settings) -> Services:
         features=features,
         tracer=tracer,
         max_in_flight=settings.server.max_in_flight,
-        keyring=Keyring(mode=_key_mode(settings), pepper=pepper_of(settings), clock=meter.now_us),
+        keyring=_keyring(settings, meter.now_us),
         purse=_purse(settings, stores, meter),
         reuse=_reuse(settings),
         new_id=Ids().new,
@@ -257,6 +264,7 @@ def services(settings: Settings) -> Services:
         outlets=Outlets(settings, stores.queue, Ids().new),
         flags=flags,
         permits=permits_of(stores),
+        identity=provider_of(settings),
     )
 
 
@@ -298,8 +306,14 @@ def pepper_of(settings: Settings) -> bytes:
     return settings.secrets.get(variable, "").encode()
 
 
-def _key_mode(settings: Settings) -> Literal["open", "required", "auto"]:
-    if settings.access.keys == "auto" and settings.server.host not in _LOOPBACK:
+def _keyring(settings: Settings, clock: Callable[[], int]) -> Keyring:
+    bearers, pepper = bearers_of(settings, clock), pepper_of(settings)
+    return Keyring(mode=key_mode(settings), pepper=pepper, clock=clock, bearers=bearers)
+
+
+def key_mode(settings: Settings) -> Literal["open", "required", "auto"]:
+    """Whether a key is asked for: always, where more than this machine can reach the server."""
+    if settings.access.keys == "auto" and settings.server.host not in LOOPBACK:
         return "required"
     return settings.access.keys
 

@@ -12,8 +12,18 @@ from splice.app.clock import now_us
 from splice.app.settings import Settings, user_name
 from splice.cli.common import REFUSED, as_json, confirm, out, stores, talk
 from splice.control.keys import Issued, KeyRequest, Keys
-from splice.core.access import Budget, BudgetScope, Change, Grant, Key, Period, Role
-from splice.core.errors import InputMismatch
+from splice.core.access import (
+    Budget,
+    BudgetScope,
+    Change,
+    Grant,
+    Key,
+    Period,
+    Role,
+    grant_of,
+    grants_text,
+    without,
+)
 from splice.core.units import Money
 from splice.serve.http.desk import iso
 
@@ -194,7 +204,7 @@ def ungrant(
     with stores() as (settings, opened):
         keys = keys_of(settings, opened)
         found = keys.find(key)
-        stored = keys.grant(found, without(found.grants, role, integration), changing(why))
+        stored = keys.grant(found, without(found.grants, role, _list(integration)), changing(why))
     _tell_roles(stored, json)
 
 
@@ -203,48 +213,11 @@ def changing(why: str) -> Change:
     return Change(user_name(), now_us(), why)
 
 
-def grant_of(text: str) -> Grant:
-    """The role that `reviewer` or `reviewer@fraud-*` means.
-
-    Raises:
-        InputMismatch: There is no such role.
-    """
-    name, _, patterns = text.partition("@")
-    try:
-        role = Role(name.strip().lower())
-    except ValueError:
-        raise InputMismatch(
-            "role", got=repr(text[:80]), promised=f"one of {', '.join(Role)}, as viewer@fraud-*"
-        ) from None
-    return Grant(role, _list(patterns) or ("*",))
-
-
-def without(grants: tuple[Grant, ...], role: Role | None, integration: str) -> tuple[Grant, ...]:
-    """What is left when a role is taken away in some integrations; empty and None mean all."""
-    gone = _list(integration)
-    left: list[Grant] = []
-    for one in grants:
-        kept = () if not gone else tuple(name for name in one.integrations if name not in gone)
-        if role is not None and one.role is not role:
-            kept = one.integrations
-        if kept:
-            left.append(Grant(one.role, kept))
-    return tuple(left)
-
-
-def roles_text(grants: tuple[Grant, ...]) -> str:
-    """Roles in words: `viewer, reviewer@fraud-*`."""
-    return ", ".join(
-        one.role if one.integrations == ("*",) else f"{one.role}@{'+'.join(one.integrations)}"
-        for one in grants
-    )
-
-
 def _tell_roles(key: Key, json: bool) -> None:
     if json:
         as_json(key_of(key, now_us()))
         return
-    out.print(f"Key {key.id} ({key.name}): {roles_text(key.grants) or 'no role beside calling'}")
+    out.print(f"Key {key.id} ({key.name}): {grants_text(key.grants) or 'no role beside calling'}")
 
 
 def key_of(key: Key, now: int) -> dict[str, Any]:
@@ -312,7 +285,7 @@ def _lines(key: Key, budgets: tuple[Budget, ...] | list[Budget], currency: str) 
         "tenant": key.tenant,
         "may call": ", ".join(key.integrations),
         "may name": ", ".join(key.models) or "no model itself",
-        "roles": roles_text(key.grants),
+        "roles": grants_text(key.grants),
         "from": ", ".join(key.addresses) or "anywhere",
         "a minute": _limits(key),
         "budget": ", ".join(spends),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from http.cookies import CookieError, SimpleCookie
+from typing import Protocol
 from urllib.parse import parse_qs, urlsplit
 
 from starlette.requests import Request
 
 from splice.core.access import Principal
-from splice.core.errors import NotAllowed
+from splice.core.errors import NotAllowed, UnknownKey
 from splice.engine.keyring import Keyring
 from splice.serve.mcp.guard import check_host
 from splice.serve.tokens import token_of
@@ -45,20 +46,37 @@ def theme_of(request: Request) -> str:
     return theme if theme in _THEMES else "auto"
 
 
-async def principal_of(request: Request, keyring: Keyring, hosts: frozenset[str]) -> Principal:
+class Visitors(Protocol):
+    """People who signed in."""
+
+    async def visitor(self, request: Request) -> Principal | None:
+        """Who visits, by his session; None where he has none that counts."""
+        ...
+
+
+async def principal_of(
+    request: Request, keyring: Keyring, hosts: frozenset[str], people: Visitors | None = None
+) -> Principal:
     """Who asks: a key, a person who signed in, or anyone where nobody is asked who he is.
+
+    Where people sign in, nobody is let in who does not say who he is, on this machine either.
 
     `name` is what the audit log calls him. What he may do says `principal.may(permission,
     integration)`: ask it before every action, and raise `NotAllowed`.
 
     Raises:
-        UnknownKey: A key is asked for, and none that is good was shown.
+        UnknownKey: A key or a sign-in is asked for, and none that is good was shown.
         NotAllowed: Nobody is asked for a key, and the page was called by a foreign name.
     """
     headers = headers_of(request)
-    token = token_of(headers) or cookie(request, COOKIE)
-    principal = keyring.principal(token, address_of(request))
+    token = token_of(headers)
+    if people is not None and not token and (person := await people.visitor(request)):
+        return person
+    address = address_of(request)
+    principal = await keyring.asker(token or cookie(request, COOKIE), address)
     check_host(headers, principal, hosts, "console")
+    if people is not None and principal.anonymous:
+        raise UnknownKey("console", got="nobody who signed in", promised="somebody who did")
     return principal
 
 
@@ -110,12 +128,17 @@ def key_cookie(request: Request, base: str, token: str) -> str:
 
     No script can read it, and no other site's page makes the browser send it.
     """
-    secure = request.url.scheme == "https" or request.headers.get("x-forwarded-proto") == "https"
+    secure = is_secure(request)
     end = "" if token else "; Max-Age=0"
     return (
         f"{COOKIE}={token}; Path={base}; HttpOnly; SameSite=Strict{end}"
         f"{'; Secure' if secure else ''}"
     )
+
+
+def is_secure(request: Request) -> bool:
+    """Whether the browser came by TLS, to this server or to a proxy before it."""
+    return request.url.scheme == "https" or request.headers.get("x-forwarded-proto") == "https"
 
 
 def next_of(text: str, base: str) -> str:

@@ -8,7 +8,9 @@ from urllib.parse import urlencode
 
 import msgspec
 
+from splice.console.signing import SignInOptions
 from splice.console.span import Span
+from splice.control.apply import Control
 from splice.control.duties.known import Terms
 from splice.core.access import Permission, Principal
 from splice.engine.engine import Engine
@@ -16,12 +18,15 @@ from splice.ports.alerts import AlertStore
 from splice.ports.audit import AuditLog
 from splice.ports.checkpoints import CheckpointStore
 from splice.ports.duties import DutyStore
+from splice.ports.identity import IdentityProvider
 from splice.ports.labels import LabelStore
+from splice.ports.people import PeopleStore
 from splice.ports.reviews import ReviewStore
 from splice.ports.rollups import RollupStore
 from splice.ports.stores import ModelStore, OutcomeStore, RecordStore, ReleaseStore
 from splice.ports.studies import StudyStore
 from splice.ports.validations import ValidationStore
+from splice.serve.oversight import Overseer
 
 ROOT = "/console"
 
@@ -94,6 +99,11 @@ class Shelves(Protocol):
         """What people attested, and incidents."""
         ...
 
+    @property
+    def people(self) -> PeopleStore:
+        """Who signed in."""
+        ...
+
 
 class ConsoleDesk(Protocol):
     """The process whose calls are shown."""
@@ -113,6 +123,21 @@ class ConsoleDesk(Protocol):
         """Its ledger."""
         ...
 
+    @property
+    def overseer(self) -> Overseer:
+        """What people decide of calls."""
+        ...
+
+    @property
+    def control(self) -> Control:
+        """What is live, to be changed."""
+        ...
+
+    @property
+    def identity(self) -> IdentityProvider | None:
+        """Knows who people are; None where they do not sign in."""
+        ...
+
 
 class Options(msgspec.Struct, frozen=True):
     """How a console is served; see the settings `[console]`."""
@@ -122,6 +147,12 @@ class Options(msgspec.Struct, frozen=True):
     hosts: tuple[str, ...] = ()
     search_s: float = 0.12
     terms: Terms = Terms()
+    sign_in: SignInOptions | None = None
+
+    @property
+    def provider(self) -> str:
+        """What people sign in by, as they know it; empty where they do not."""
+        return "" if self.sign_in is None else self.sign_in.provider
 
 
 class Visit(msgspec.Struct, frozen=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +20,8 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from splice.console import access
+from splice.console.acting import Act, fields_of, origin_of
+from splice.console.actions import ACTIONS
 from splice.console.assets import Asset, Assets
 from splice.console.desk import ROOT, ConsoleDesk, Options, Visit
 from splice.console.live import Tail
@@ -26,9 +29,12 @@ from splice.console.making import BUNDLE, SPECS
 from splice.console.pages import PAGES
 from splice.console.rendering import environment
 from splice.console.room import Download, Figures, Page, Room
+from splice.console.signing import SignIn
+from splice.console.slowing import Slowing
 from splice.console.span import span_of
-from splice.core.access import ANYONE
-from splice.core.errors import NotAllowed, RequestError, SpliceError, UnknownKey
+from splice.core.access import ANYONE, Permission, Principal
+from splice.core.audit import acting
+from splice.core.errors import NotAllowed, RateLimited, RequestError, SpliceError, UnknownKey
 from splice.serve.http.problems import status_of
 
 log = logging.getLogger("splice.console")
@@ -74,6 +80,8 @@ class Site:
         self._beside = ThreadPoolExecutor(1, thread_name_prefix="console-beside")
         self._room = Room(desk, options, self._beside)
         self._tail = Tail(desk, self._threads)
+        self._slowing = Slowing()
+        self._signing = _signing(desk, options, self._hosts)
         self._app = self._routed()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -92,7 +100,8 @@ class Site:
         principal = ANYONE
         if known:
             keyring = self._desk.engine.keyring
-            principal = await access.principal_of(request, keyring, self._hosts)
+            principal = await access.principal_of(request, keyring, self._hosts, self._signing)
+            _has_a_role(principal)
         now_us = time.time_ns() // 1000
         query = dict(request.query_params)
         root: str = request.scope.get("root_path", "")
@@ -107,7 +116,8 @@ class Site:
             link=visit.link,
             plain=visit.plain,
             currency=self._options.currency,
-            required=self._desk.engine.keyring.required,
+            required=self._desk.engine.keyring.required or self._signing is not None,
+            provider=self._options.provider,
             **page.values,
         )
         return Response(text, status, _HEADERS, media_type="text/html")
@@ -133,6 +143,25 @@ class Site:
 
         return endpoint
 
+    def action(self, act: Act) -> Callable[[Request], Awaitable[Response]]:
+        """The endpoint of what a form does."""
+
+        async def endpoint(request: Request) -> Response:
+            access.check_action(request)
+            visit = await self._visit(request)
+            form = await fields_of(request)
+
+            def done() -> Response:
+                with acting(origin_of(request)):
+                    found = act(self._room, visit, request.path_params, form)
+                if isinstance(found, Page):
+                    return self._html(found, visit, 422)
+                return RedirectResponse(visit.base + found, 303, _HEADERS)
+
+            return await self._run(done)
+
+        return endpoint
+
     async def static(self, request: Request) -> Response:
         """A file of the console, for good; what has to be made first is under its bare name."""
         path: str = request.path_params["path"]
@@ -152,33 +181,69 @@ class Site:
         return asyncio.to_thread(self._assets.made, name)
 
     async def sign_in(self, request: Request) -> Response:
-        """The form for a key, and what it sends."""
+        """The form for a key, and what it sends; people go to the provider from here."""
         visit = await self._visit(request, known=False)
         wrong = ""
         after = access.next_of(request.query_params.get("next", ""), visit.base)
         if request.method == "POST":
             access.check_action(request)
             token = (await access.form_of(request)).get("key", "").strip()
-            try:
-                found = self._desk.engine.keyring.principal(token, access.address_of(request))
-            except UnknownKey as error:
-                wrong = f"{error.got}"
-            else:
-                if found.key is not None:
-                    cookie = access.key_cookie(request, visit.base, token)
-                    headers = {**_HEADERS, "set-cookie": cookie}
-                    return RedirectResponse(after, 303, headers)
-                wrong = "a key that is not known here"
+            wrong = self._wrong_key(token, access.address_of(request))
+            if not wrong:
+                cookie = access.key_cookie(request, visit.base, token)
+                return RedirectResponse(after, 303, {**_HEADERS, "set-cookie": cookie})
         values = {"wrong": wrong, "after": after}
         status = 401 if wrong else 200
         return self._html(Page("sign_in.html", "Sign in", values), visit, status)
 
+    def _wrong_key(self, token: str, address: str) -> str:
+        """What is wrong with a key that somebody shows; empty where it opens the console.
+
+        Raises:
+            RateLimited: He showed wrong ones before, and must wait.
+        """
+        self._slowing.check(address)
+        found, wrong = ANYONE, "a key that is not known here"
+        try:
+            found = self._desk.engine.keyring.principal(token, address)
+        except UnknownKey as error:
+            wrong = error.got
+        if found.key is None or not token:
+            self._slowing.failed(address)
+            log.warning("a sign-in with a key from %s was refused: %s", address, wrong)
+            return wrong
+        self._slowing.passed(address)
+        return "" if found.may_somewhere(Permission.SEE) else "a key that has no role here"
+
+    async def to_provider(self, request: Request) -> Response:
+        """Sends somebody to the identity provider."""
+        if self._signing is None:
+            raise HTTPException(404)
+        visit = await self._visit(request, known=False)
+        after = access.next_of(request.query_params.get("next", ""), visit.base)
+        target, cookie = await self._signing.begun(request, visit.base, after)
+        return RedirectResponse(target, 303, {**_HEADERS, "set-cookie": cookie})
+
+    async def from_provider(self, request: Request) -> Response:
+        """Lets in who comes back from there."""
+        if self._signing is None:
+            raise HTTPException(404)
+        visit = await self._visit(request, known=False)
+        finished = await self._signing.finished(request, visit.base)
+        answer = RedirectResponse(finished.after, 303, _HEADERS)
+        for cookie in (*finished.cookies, access.key_cookie(request, visit.base, "")):
+            answer.headers.append("set-cookie", cookie)
+        return answer
+
     async def sign_out(self, request: Request) -> Response:
-        """Ends the cookie."""
+        """Ends the session, here and in the browser."""
         access.check_action(request)
         visit = await self._visit(request, known=False)
-        headers = {**_HEADERS, "set-cookie": access.key_cookie(request, visit.base, "")}
-        return RedirectResponse(f"{visit.base}/sign-in", 303, headers)
+        answer = RedirectResponse(f"{visit.base}/sign-in", 303, _HEADERS)
+        answer.headers.append("set-cookie", access.key_cookie(request, visit.base, ""))
+        if self._signing is not None:
+            answer.headers.append("set-cookie", await self._signing.ended(request, visit.base))
+        return answer
 
     async def tail(self, request: Request) -> Response:
         """Calls as they come, by server-sent events."""
@@ -213,15 +278,44 @@ class Site:
             )  # fmt: skip
             status = 500
         values = {"error": error, "status": status}
-        return self._html(Page("wrong.html", "Something is wrong", values), visit, status)
+        answer = self._html(Page("wrong.html", "Something is wrong", values), visit, status)
+        if isinstance(error, RateLimited):
+            answer.headers["retry-after"] = str(math.ceil(error.retry_after))
+        return answer
 
     def _routed(self) -> Starlette:
         routes = [
             Route(f"{ROOT}/static/{{path}}", self.static),
             Route(f"{ROOT}/sign-in", self.sign_in, methods=["GET", "POST"]),
+            Route(f"{ROOT}/sign-in/start", self.to_provider),
+            Route(f"{ROOT}/sign-in/back", self.from_provider),
             Route(f"{ROOT}/sign-out", self.sign_out, methods=["POST"]),
             Route(f"{ROOT}/live/events", self.tail),
             *(Route(ROOT + path, self.page(make)) for path, make in PAGES.items()),
+            *(Route(ROOT + p, self.action(act), methods=["POST"]) for p, act in ACTIONS.items()),
         ]
         wrong = dict.fromkeys((SpliceError, HTTPException, Exception), self.wrong)
         return Starlette(routes=routes, exception_handlers=wrong)
+
+
+def _signing(desk: ConsoleDesk, options: Options, hosts: frozenset[str]) -> SignIn | None:
+    if desk.identity is None or options.sign_in is None:
+        return None
+    return SignIn(desk.identity, desk.shelves.people, options.sign_in, hosts)
+
+
+def _has_a_role(principal: Principal) -> None:
+    """Passes whoever may see something here.
+
+    Raises:
+        NotAllowed: He has no role in any integration.
+    """
+    if principal.may_somewhere(Permission.SEE):
+        return
+    key = principal.key
+    who = principal.caller.partition(":")[2] if key is None else key.name
+    verb = "people" if key is None else "keys"
+    raise NotAllowed(
+        "console", got=f"{who}, who has no role here", promised="a viewer, or more",
+        mend=f"have it granted: splice {verb} grant {who} --role viewer",
+    )  # fmt: skip

@@ -5,15 +5,19 @@ from __future__ import annotations
 import fnmatch
 import hmac
 import ipaddress
+import re
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 import msgspec
 
+from splice.core.errors import InputMismatch
+
 NEVER_US = 253_402_300_799_000_000
 """The last second of the year 9999, in Unix microseconds: the end of what has none."""
 
 _SECOND = 1_000_000
+_PATTERN = re.compile(r"[\w*?.:@/\[\]!-]{1,160}", re.ASCII)
 _DAY = 86_400 * _SECOND
 
 
@@ -103,6 +107,48 @@ class Grant(msgspec.Struct, frozen=True, gc=False):
     integrations: tuple[str, ...] = ("*",)
 
 
+def grant_of(text: str) -> Grant:
+    """The role that `reviewer`, or `reviewer@fraud-*,credit`, means.
+
+    Raises:
+        InputMismatch: There is no such role, or what follows it is no name.
+    """
+    name, at, patterns = text.partition("@")
+    named = tuple(one.strip() for one in patterns.split(",") if one.strip())
+    if (at and not named) or not all(map(_PATTERN.fullmatch, named)):
+        raise InputMismatch(
+            "role", got=repr(text[:80]), promised="names or patterns, as viewer@fraud-*"
+        )
+    try:
+        return Grant(Role(name.strip().lower()), named or ("*",))
+    except ValueError:
+        raise InputMismatch(
+            "role", got=repr(text[:80]), promised=f"one of {', '.join(Role)}"
+        ) from None
+
+
+def grants_text(grants: tuple[Grant, ...]) -> str:
+    """Roles as people write them: `viewer, reviewer@fraud-*`."""
+    return ", ".join(
+        one.role if one.integrations == ("*",) else f"{one.role}@{','.join(one.integrations)}"
+        for one in grants
+    )
+
+
+def without(
+    grants: tuple[Grant, ...], role: Role | None, integrations: tuple[str, ...]
+) -> tuple[Grant, ...]:
+    """What is left when a role is taken away in some integrations; None and empty mean all."""
+    left: list[Grant] = []
+    for one in grants:
+        kept = tuple(name for name in one.integrations if integrations and name not in integrations)
+        if role is not None and one.role is not role:
+            kept = one.integrations
+        if kept:
+            left.append(Grant(one.role, kept))
+    return tuple(left)
+
+
 class Key(msgspec.Struct, frozen=True, omit_defaults=True):
     """An API key as the ledger holds it: never the secret, only its HMAC.
 
@@ -172,6 +218,24 @@ class Change(msgspec.Struct, frozen=True):
     by: str
     at_us: int
     why: str = ""
+
+
+class Peer(str):
+    """The IP address of whoever asks, with the names in the certificate that his end showed.
+
+    The names are those that a trusted authority wrote: `cn:billing`, `dns:billing.corp`,
+    `uri:spiffe://corp/billing`, `email:…`, `ip:…`. Everywhere else it is a plain address.
+    """
+
+    __slots__ = ("names",)
+
+    names: tuple[str, ...]
+
+    def __new__(cls, address: str, names: tuple[str, ...]) -> Peer:
+        """An address with names."""
+        made = super().__new__(cls, address)
+        made.names = names
+        return made
 
 
 class Principal(msgspec.Struct, frozen=True, gc=False):

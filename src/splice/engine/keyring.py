@@ -13,8 +13,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Literal, TypeAlias
 
-from splice.core.access import ANYONE, Key, Permission, Principal, key_digest
+from splice.core.access import ANYONE, Key, Peer, Permission, Principal, key_digest
 from splice.core.errors import NotAllowed, UnknownKey
+from splice.engine.bearers import Bearers
 
 Mode: TypeAlias = Literal["open", "required", "auto"]
 """`required` always asks for a key, `open` never does, `auto` as soon as a key was ever made."""
@@ -50,6 +51,8 @@ class Keyring:
         pepper: Secret that the digests in the ledger were made with; may be empty.
         clock: Unix microseconds. Give it one that never runs backwards (`Meter.now_us`): a clock
             that was set back must not revive a key.
+        bearers: Services that show a signed token or a client certificate instead of a key. Where
+            there are some, a key is asked for in mode `auto`, too.
     """
 
     def __init__(
@@ -58,8 +61,10 @@ class Keyring:
         mode: Mode = "auto",
         pepper: bytes = b"",
         clock: Callable[[], int] = lambda: time.time_ns() // 1000,
+        bearers: Bearers | None = None,
     ) -> None:
         self.mode = mode
+        self.bearers = bearers
         self._pepper = pepper
         self._clock = clock
         self._keys: dict[str, Key] = {}
@@ -85,7 +90,8 @@ class Keyring:
             self._principals = {key.id: _principal(key, before.get(key.id)) for key in keys}
             self._keys = new
             self._known = {}
-        self._required = self.mode == "required" or (self.mode == "auto" and bool(new))
+        known = bool(new) or self.bearers is not None
+        self._required = self.mode == "required" or (self.mode == "auto" and known)
 
     def principal(self, token: str, address: str) -> Principal:
         """Who asks, by the key he shows (empty where he shows none) and his IP address.
@@ -95,8 +101,8 @@ class Keyring:
         Raises:
             UnknownKey: There is no key, or it is not one that opens this door now.
         """
-        if len(token) > _LONGEST:
-            return self._nobody(token)
+        if not token or len(token) > _LONGEST:
+            return self._bearer(token, address)
         # A digest, so that no secret is kept; surrogates, which have no bytes, are in no token.
         digest = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
         known = self._known.get(digest)
@@ -113,6 +119,25 @@ class Keyring:
         ):
             return self._checked(known, address)
         return known.principal
+
+    async def asker(self, token: str, address: str) -> Principal:
+        """The same where a signed token may be new, and its issuer must be asked for its keys.
+
+        Raises:
+            UnknownKey: As of `principal`.
+            IdentityAway: The issuer cannot be reached.
+        """
+        if is_signed(token) and self.bearers is not None:
+            try:
+                await self.bearers.meet(token)
+            except UnknownKey:
+                if self._required:
+                    raise
+        return self.principal(token, address)
+
+    def must_meet(self, token: str) -> bool:
+        """Whether a token is a signed one that `asker` has to look at first."""
+        return is_signed(token) and self.bearers is not None and self.bearers.known(token) is None
 
     def may_read(self, principal: Principal, integration: str, caller: str) -> bool:
         """Whether somebody may read what a caller asked of an integration.
@@ -172,6 +197,16 @@ class Keyring:
             mend="ask whoever gave it to you for another",
         )  # fmt: skip
 
+    def _bearer(self, token: str, address: str) -> Principal:
+        """Whom a signed token, or else a client certificate, stands for."""
+        if self.bearers is None:
+            return self._nobody(token)
+        if token:
+            found = self.bearers.known(token)
+        else:
+            found = self.bearers.shown(address.names) if isinstance(address, Peer) else None
+        return self._nobody(token) if found is None else found
+
     def _nobody(self, token: str) -> Principal:
         if not self._required:
             return ANYONE
@@ -181,6 +216,11 @@ class Keyring:
             promised="an API key of this gateway",
             mend="send it as Authorization: Bearer sk-splice-…, or as x-api-key",
         )
+
+
+def is_signed(token: str) -> bool:
+    """Whether a token is not one of our keys, but may be a signed one (JWT)."""
+    return len(token) > _LONGEST
 
 
 def may_call(principal: Principal, integration: str) -> None:

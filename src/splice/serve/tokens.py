@@ -1,10 +1,10 @@
-"""The API key of a request, wherever its client puts it."""
+"""The API key or signed token of a request, wherever its client puts it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-_MOST = 512
+_MOST = 16 * 1024  # signed tokens are longer than keys
 
 
 def token_of(headers: Mapping[bytes, bytes]) -> str:

@@ -15,7 +15,7 @@ from splice.adapters.ledgers.tables import api_keys, budgets, calls, counters, k
 from splice.core.access import Budget, BudgetScope, Change, Grant, Key, Period
 from splice.ports.keys import Access, Spending
 
-_CALLER = "key:"
+_CALLER, _SERVICE = "key:", "service:"
 _LISTS = ("integrations", "models", "addresses")
 _FIXED = ("id", "created_us", "by", "revoked_us")  # what a change leaves as it is
 _WORDS = msgspec.json.Decoder(tuple[str, ...])
@@ -139,7 +139,8 @@ class SqlKeys:
             amount = int(row.cost)
             total += amount
             by_integration[integrations[row.kind]] += amount
-            if row.caller.startswith(_CALLER):
+            if row.caller.startswith((_CALLER, _SERVICE)):
+                # What stands for the key of a service is called as its caller is.
                 key_id = row.caller.removeprefix(_CALLER)
                 by_key[key_id] += amount
                 if team := teams.get(key_id):

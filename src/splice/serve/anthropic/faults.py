@@ -12,6 +12,7 @@ import math
 import msgspec
 
 from splice.core import errors
+from splice.core.identity_errors import IdentityAway
 from splice.core.policy_errors import PolicyUnavailable
 from splice.serve.anthropic.events import event
 from splice.serve.wire import WireAnswer
@@ -38,6 +39,7 @@ _KINDS: dict[type[errors.SpliceError], tuple[int, str]] = {
     errors.NotRecorded: (503, "api_error"),
     errors.MeterAway: (503, "api_error"),
     PolicyUnavailable: (503, "api_error"),
+    IdentityAway: (503, "api_error"),
     errors.RefusedError: (403, "permission_error"),
     errors.ExhaustedError: (503, "api_error"),
     errors.RouteTimeout: (504, "timeout_error"),

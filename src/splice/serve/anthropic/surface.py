@@ -47,7 +47,7 @@ class AnthropicSurface:
         try:
             if self._desk.draining:
                 raise Draining("server", got="a new call while shutting down")
-            principal = self._desk.engine.keyring.principal(_token(call.headers), call.address)
+            principal = await self._desk.engine.keyring.asker(_token(call.headers), call.address)
             if call.path == _MESSAGES and call.method == "POST":
                 return await self._message(call, call_id, principal, headers)
             if call.path == _COUNT and call.method == "POST":

@@ -14,6 +14,7 @@ from typing import Any, cast
 import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from splice.serve.http.certificates import with_names
 from splice.serve.http.problems import PROBLEM_JSON, ProblemDetails
 
 MAX_HEAD = 64 * 1024
@@ -56,6 +57,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: Any) -> None:
         """A client connected: its first request is due."""
         super().connection_made(transport)
+        self.client = with_names(self.client, transport)
         self._in_head, self._since = True, self.loop.time()
         self._watch = self.loop.call_later(self._max_seconds, self._look)
 

@@ -18,6 +18,7 @@ from splice.core.access import ANYONE, Principal
 from splice.core.call import Call, Reason, Trace
 from splice.core.errors import Draining, RateLimited, SpliceError, UnknownKey, UnsupportedMediaType
 from splice.engine.faults import faults
+from splice.engine.keyring import is_signed
 from splice.engine.line import Line
 from splice.serve.http.body import BodyReader, ClientGone, Limits
 from splice.serve.http.desk import Desk, answer_of
@@ -161,7 +162,7 @@ class HttpSurface:
                 await self._desk.start()
             engine = self._desk.engine
             address = scope["client"][0] if scope.get("client") else ""
-            principal = engine.keyring.principal(token_of(headers), address)
+            principal = await engine.keyring.asker(token_of(headers), address)
             engine.line(name)
             content_type = headers.get(b"content-type", b"application/json")
             if content_type != b"application/json":
@@ -220,15 +221,19 @@ class HttpSurface:
     ) -> Reply:
         """The reply to a plain call of whoever holds a key."""
         try:
-            principal = self._desk.engine.keyring.principal(token, address)
+            ring = self._desk.engine.keyring
+            if is_signed(token):
+                principal = await ring.asker(token, address)
+            else:
+                principal = ring.principal(token, address)
         except SpliceError as error:
             return _problem_reply(error, "")
         return await self.answer(name, body, line=line, principal=principal)
 
-    def simple_line(self, name: str) -> Line | None:
+    def simple_line(self, name: str, token: str = "") -> Line | None:
         """The live line of an integration if a call of it needs no task of its own."""
         desk = self._desk
-        if not desk.started or desk.draining:
+        if not desk.started or desk.draining or desk.engine.keyring.must_meet(token):
             return None
         line = desk.engine.lines.get(name)
         return line if line is not None and line.simple else None
@@ -253,7 +258,7 @@ class HttpSurface:
         headers: dict[bytes, bytes] = dict(scope["headers"])
         address = scope["client"][0] if scope.get("client") else ""
         try:
-            principal = self._desk.engine.keyring.principal(token_of(headers), address)
+            principal = await self._desk.engine.keyring.asker(token_of(headers), address)
         except SpliceError as error:
             reply = _problem_reply(error, "")
             start = {"type": "http.response.start", "status": reply.status}

@@ -171,7 +171,7 @@ class QuickProtocol(BoundedProtocol):
             self._run(self._answer_wire(surface, head.surface, call))
             return
         self._busy = True
-        line = surface.simple_line(head.name)
+        line = surface.simple_line(head.name, head.token)
         answering = self._answer(surface, head, body, line)
         if line is None:
             self._run(answering)

@@ -95,7 +95,7 @@ class McpSurface:
                 await _refuse_method(send)
                 return
             address = scope["client"][0] if scope.get("client") else ""
-            principal = self._desk.engine.keyring.principal(token_of(headers), address)
+            principal = await self._desk.engine.keyring.asker(token_of(headers), address)
             check_host(headers, principal, self._hosts)
             serving = await self._served()
             body = await self._reader.read("mcp", headers, receive, self._body_bytes)

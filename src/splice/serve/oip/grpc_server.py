@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import grpc
 import grpc.aio
 import msgspec
 
@@ -9,6 +10,18 @@ from splice.core.errors import SettingsError
 from splice.serve.oip.calls import ReadyDesk
 from splice.serve.oip.grpc_service import GrpcService
 from splice.serve.oip.inference import RowLimits
+
+
+class GrpcTls(msgspec.Struct, frozen=True):
+    """The server's certificate, and whose client certificates count."""
+
+    cert: bytes
+    key: bytes
+    client_ca: bytes | None = None
+    required: bool = False
+
+    def __repr__(self) -> str:
+        return "GrpcTls(…)"
 
 
 class GrpcLimits(msgspec.Struct, frozen=True):
@@ -22,6 +35,7 @@ class GrpcLimits(msgspec.Struct, frozen=True):
     rows: RowLimits
     body_bytes: int
     shared: bool = False
+    tls: GrpcTls | None = None
 
 
 class GrpcServer:
@@ -59,7 +73,7 @@ async def start_grpc(desk: ReadyDesk, limits: GrpcLimits) -> GrpcServer:
     server.add_generic_rpc_handlers((GrpcService(desk, limits.rows).handler(),))
     host = f"[{limits.host}]" if ":" in limits.host else limits.host
     try:
-        port = server.add_insecure_port(f"{host}:{limits.port}")
+        port = _listen(server, f"{host}:{limits.port}", limits.tls)
     except RuntimeError:
         raise SettingsError(
             f"oip.grpc_port {host}:{limits.port}",
@@ -69,3 +83,14 @@ async def start_grpc(desk: ReadyDesk, limits: GrpcLimits) -> GrpcServer:
         ) from None
     await server.start()
     return GrpcServer(server, f"{host}:{port}")
+
+
+def _listen(server: grpc.aio.Server, at: str, tls: GrpcTls | None) -> int:
+    if tls is None:
+        return server.add_insecure_port(at)
+    # Asked for and not required, a certificate of a foreign authority would end the connection
+    # here, where over HTTP it would, too: nobody shows one by accident.
+    credentials = grpc.ssl_server_credentials(
+        [(tls.key, tls.cert)], tls.client_ca, require_client_auth=tls.required
+    )
+    return server.add_secure_port(at, credentials)

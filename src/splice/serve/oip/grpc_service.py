@@ -12,7 +12,7 @@ from urllib.parse import unquote
 import grpc
 import grpc.aio
 
-from splice.core.access import Principal
+from splice.core.access import Peer, Principal
 from splice.core.errors import InputMismatch, MalformedBody, SpliceError
 from splice.engine.faults import faults
 from splice.engine.line import Line
@@ -87,7 +87,7 @@ class GrpcService:
         async def answer(raw: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> bytes:
             try:
                 headers = _headers(context)
-                principal = self._principal(method, headers, context)
+                principal = await self._principal(method, headers, context)
                 ended = await run(_read(request_class, raw, method), headers, principal)
                 if not isinstance(ended, Failure):
                     return cast("bytes", ended.SerializeToString())
@@ -101,13 +101,15 @@ class GrpcService:
 
         return answer
 
-    def _principal(
+    async def _principal(
         self, method: str, headers: _Headers, context: grpc.aio.ServicerContext[Any, Any]
     ) -> Principal:
         if method in _OPEN:
             return Principal()
         address = _address(context.peer())
-        return self._desk.engine.keyring.principal(token_of(headers), address)
+        if names := _names(context):
+            address = Peer(address, names)
+        return await self._desk.engine.keyring.asker(token_of(headers), address)
 
     async def _server_live(self, _: _Message, __: _Headers, ___: Principal) -> _Message:
         return self._replies["ServerLive"](live=True)
@@ -210,6 +212,22 @@ def _headers(context: grpc.aio.ServicerContext[Any, Any]) -> _Headers:
         raw = value if isinstance(value, bytes) else value.encode("utf-8", "surrogateescape")
         found[name.encode()] = raw
     return found
+
+
+_NAMES = {
+    "x509_common_name": "cn", "peer_dns": "dns", "peer_uri": "uri", "peer_email": "email",
+    "peer_ip": "ip",
+}  # fmt: skip
+
+
+def _names(context: grpc.aio.ServicerContext[Any, Any]) -> tuple[str, ...]:
+    """The names in the certificate of the client; none where it showed none."""
+    shown = context.auth_context()
+    return tuple(
+        f"{kind}:{name.decode('utf-8', 'replace')}"
+        for which, kind in _NAMES.items()
+        for name in shown.get(which, ())
+    )
 
 
 def _address(peer: str) -> str:

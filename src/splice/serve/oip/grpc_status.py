@@ -5,6 +5,7 @@ from __future__ import annotations
 import grpc
 
 from splice.core import errors
+from splice.core.identity_errors import IdentityAway
 from splice.core.policy_errors import PolicyUnavailable
 from splice.serve.oip.calls import Failure
 
@@ -26,6 +27,7 @@ STATUS: dict[type[errors.SpliceError], grpc.StatusCode] = {
     errors.NotRecorded: _Code.UNAVAILABLE,
     errors.MeterAway: _Code.UNAVAILABLE,
     PolicyUnavailable: _Code.UNAVAILABLE,
+    IdentityAway: _Code.UNAVAILABLE,
     errors.RefusedError: _Code.PERMISSION_DENIED,
     errors.ExhaustedError: _Code.UNAVAILABLE,
     errors.RouteError: _Code.UNAVAILABLE,

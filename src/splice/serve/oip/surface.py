@@ -81,7 +81,7 @@ class OipSurface:
             if call.method != "GET":
                 return nowhere(call.method, path, "GET")
             return _live() if path == _LIVE else self._ready()
-        principal = self._desk.engine.keyring.principal(token_of(call.headers), call.address)
+        principal = await self._desk.engine.keyring.asker(token_of(call.headers), call.address)
         if meant := _meant(path):
             return await self._model(meant, call, principal)
         if path == _INDEX:

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from splice.core import errors
+from splice.core.identity_errors import IdentityAway
 from splice.core.policy_errors import PolicyUnavailable
 from splice.engine.faults import faults
 from splice.serve.openai.reading import is_missing
@@ -54,6 +55,7 @@ _KINDS: dict[type[errors.SpliceError], _Kind] = {
     errors.NotRecorded: _Kind(503, _SERVER),
     errors.MeterAway: _Kind(503, _SERVER),
     PolicyUnavailable: _Kind(503, _SERVER),
+    IdentityAway: _Kind(503, _SERVER),
     errors.RefusedError: _Kind(403, "permission_error"),
     errors.ExhaustedError: _Kind(503, _SERVER),
     errors.RouteTimeout: _Kind(504, _SERVER),

@@ -49,7 +49,7 @@ class OpenAISurface:
         """The answer to one request; whatever goes wrong is an answer in OpenAI's shape."""
         headers: list[Header] = []
         try:
-            principal = self._desk.engine.keyring.principal(_token(call.headers), call.address)
+            principal = await self._desk.engine.keyring.asker(_token(call.headers), call.address)
             path = call.path
             if path in _ASKED:
                 if call.method != "POST":

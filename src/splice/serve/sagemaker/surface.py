@@ -71,7 +71,7 @@ class SageMakerSurface:
 
     async def _invoked(self, call: WireCall) -> WireAnswer:
         headers, engine = call.headers, self._desk.engine
-        principal = engine.keyring.principal(token_of(headers), call.address)
+        principal = await engine.keyring.asker(token_of(headers), call.address)
         attributes = headers.get(b"x-amzn-sagemaker-custom-attributes", b"").decode("latin-1")
         line = self._line(attributes, principal)
         key = headers.get(b"idempotency-key")
