@@ -10,7 +10,7 @@ import msgspec
 from splice.app.encoding import encoder_of
 from splice.app.plugins import made
 from splice.app.settings import Settings
-from splice.core.errors import SettingsError, SpliceError
+from splice.core.errors import SettingsError
 from splice.core.policies import PinnedPolicy
 from splice.ports.masking import Masker
 from splice.ports.policies import Detector, Detectors, Found
@@ -84,12 +84,3 @@ class ByMasking:
             SpliceError: It could not look.
         """
         return msgspec.json.decode(self._masker.mask(msgspec.json.encode(text)), type=str)
-
-
-def mistake_of(detectors: Detectors, pinned: PinnedPolicy) -> SpliceError | None:
-    """Why the detector of a policy cannot be had here; None where it can."""
-    try:
-        detectors(pinned)
-    except SpliceError as error:
-        return error
-    return None

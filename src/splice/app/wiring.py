@@ -20,6 +20,7 @@ from splice.app.hosts import close as close_hosts
 from splice.app.hosts import hosts_of
 from splice.app.identity import bearers_of, provider_of
 from splice.app.plugins import available, made, plugin
+from splice.app.policing import detectors_of
 from splice.app.providers import close as close_providers
 from splice.app.providers import providers as make_providers
 from splice.app.publishing import Outlets
@@ -199,6 +200,7 @@ def _control(settings: Settings, stores: Stores, registry: Registry) -> Control:
         settings.cost.currency,
         masker_of(settings),
         validator_of(settings, stores),
+        detectors_of(settings, masker_of(settings)),
     )
 
 
@@ -253,6 +255,7 @@ def services(settings: Settings) -> Services:
             masker_of(settings),
             hosts,
             flags,
+            detectors_of(settings, masker_of(settings)),
         ),
         engine=engine,
         recorder=recorder,

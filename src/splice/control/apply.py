@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from splice.control.manifests import manifest_of
+from splice.control.policing import missing_detector
 from splice.control.registry import Registration, Registry, split_ref
 from splice.control.rollout_plans import pinned_holdout, pinned_rollout
 from splice.control.validate import Validator
@@ -31,6 +32,7 @@ from splice.declare.discover import Found
 from splice.declare.routes import TimedRoute
 from splice.declare.spec import LLM, Model, Rule
 from splice.ports.masking import Masker
+from splice.ports.policies import Detectors
 from splice.ports.stores import LiveChange, ReleaseStore
 
 
@@ -59,6 +61,7 @@ class Control:
         currency: Of the account; budgets are checked against it.
         masker: Makes a masker of rules, to learn whether it can be made.
         validator: Runs gates, where they are declared.
+        detectors: Makes what policies ask, to learn whether it can be made.
     """
 
     def __init__(
@@ -69,7 +72,9 @@ class Control:
         currency: str = "",
         masker: Callable[[tuple[str, ...]], Masker] | None = None,
         validator: Validator | None = None,
+        detectors: Detectors | None = None,
     ) -> None:
+        self._detectors = detectors
         self._validator = validator
         self._currency = currency
         self._masker = masker
@@ -130,6 +135,12 @@ class Control:
                 raise _at(
                     found, named, got=error.got, promised=error.promised, mend=error.mend
                 ) from None
+        if missing := missing_detector(found, self._detectors):
+            pinned, error = missing
+            raise _at(
+                found, "policies", got=f"{pinned.name}: {error.got}", promised=error.promised,
+                mend=error.mend,
+            )  # fmt: skip
         for other in self._releases.live():
             if other.integration == found.declaration.name:
                 continue

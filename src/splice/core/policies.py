@@ -73,3 +73,11 @@ def policy_told(run: PolicyRun) -> str:
     times = f", {run.count} times" if run.count > 1 else ""
     did = "sent to review" if run.did == "review" else run.did
     return f"{did} {run.at}: {run.found}{times}".strip()
+
+
+def policies_text(policies: tuple[PinnedPolicy, ...]) -> str:
+    """Policies in words: "no_secret refuses at output (4f1c09ab77de); …"."""
+    does = {"refuse": "refuses", "flag": "flags", "redact": "redacts", "review": "sends to review"}
+    return "; ".join(
+        f"{one.name} {does[one.then]} at {', '.join(one.at)} ({one.version})" for one in policies
+    )

@@ -9,6 +9,7 @@ import msgspec
 
 from splice.core.figures import figure_text
 from splice.core.monitors import PinnedMonitor
+from splice.core.policies import policies_text
 from splice.core.profiles import PinnedProfile
 from splice.core.release import (
     Bundle,
@@ -54,6 +55,7 @@ def manifest_diff(before: Manifest, after: Manifest) -> list[Change]:
             ("guards", _guards_text(before.rollout), _guards_text(after.rollout)),
             ("holdout", _holdout_text(before.holdout), _holdout_text(after.holdout)),
             ("profile", _profile_text(before.profile), _profile_text(after.profile)),
+            ("policies", policies_text(before.policies), policies_text(after.policies)),
             ("monitors", _monitors_text(before.monitors), _monitors_text(after.monitors)),
             ("assessment", assessment_text(before.assessment), assessment_text(after.assessment)),
         )

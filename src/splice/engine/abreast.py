@@ -43,6 +43,7 @@ def fits(line: Line) -> bool:
         and line.split is None
         and line.shadow is None
         and line.seal is None
+        and line.guard is None
         and isinstance(line.steps[0].predictor, Batched)
     )
 

@@ -18,6 +18,7 @@ from splice.declare.options import CONVERSATION_RETRIES, Patience
 from splice.declare.reading import Declaration
 from splice.declare.routes import TimedRoute
 from splice.declare.spec import LLM, Model, Rule
+from splice.engine.guarding import guard_of, no_detectors
 from splice.engine.line import Arm, Line, Shadowing, Step, line_of
 from splice.engine.observe import POOL_PROCESSES, POOL_RESTARTS, Metrics
 from splice.engine.routing.balanced import Balanced
@@ -33,6 +34,7 @@ from splice.engine.veiling import Veiling
 from splice.ports.flags import Flags
 from splice.ports.hosts import HostedModel, PoolTally, RemoteRuntime
 from splice.ports.masking import Masker
+from splice.ports.policies import Detectors
 from splice.ports.predictor import Predictor
 from splice.ports.runtimes import ModelRuntime
 from splice.ports.stores import ModelStore
@@ -98,7 +100,9 @@ class Compiler:
         masker: Callable[[tuple[str, ...]], Masker] = _no_masker,
         hosts: Hosts | None = None,
         flags: Flags | None = None,
+        detectors: Detectors = no_detectors,
     ) -> None:
+        self._detectors = detectors
         self._models = models
         self._runtimes = runtimes
         self._providers = providers
@@ -146,6 +150,8 @@ class Compiler:
             release, declaration, steps, seal=seal, direct=direct, split=split, shadow=shadow
         )
         line.veil = veiling.veil
+        line.guard = guard_of(declaration, self._detectors)
+        line.simple = line.simple and (line.guard is None or line.guard.immediate)
         return line
 
     def _split(

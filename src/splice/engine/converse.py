@@ -17,11 +17,14 @@ from splice.core.chat import Asked, Dialect, WireReply, user_of
 from splice.core.errors import (
     NotRecorded,
     ProviderRejected,
+    RefusedError,
     RequestError,
     RouteError,
     SpliceError,
     Stopped,
 )
+from splice.core.policy_errors import PolicyRefused, PolicyUnavailable
+from splice.engine import guard_chat
 from splice.engine.admit import not_kept
 from splice.engine.attempts import begun, exhausted, reason_of, to_try, whole, whole_record
 from splice.engine.floor import Floor
@@ -133,7 +136,8 @@ class Conversations(Floor):
         self.in_flight += 1
         spoken: Spoken | None = None
         try:
-            spoken = await self._reused(speech) or await self._spoken(speech, steps)
+            spoken = await self._let_in(speech)
+            spoken = spoken or await self._reused(speech) or await self._spoken(speech, steps)
             if line.shadow is not None and not named.model and spoken.error is None:
                 self.shadows.repeat_conversation(speech)
             return spoken
@@ -173,6 +177,15 @@ class Conversations(Floor):
                 most = max(most, room)
         reservation = await self.reserve(line, call, dearest, most)
         return Speech(line, call, asked, tokens, reservation)
+
+    async def _let_in(self, speech: Speech) -> Spoken | None:
+        """The end of a call that a policy does not let in; None where it goes on."""
+        if speech.asking is not None:
+            try:
+                speech.asked = await guard_chat.let_in(speech.asking, speech.asked)
+            except RefusedError as error:
+                return await self._ended(speech, Status.REFUSED, Reason.POLICY, error)
+        return None
 
     async def _reused(self, speech: Speech) -> Spoken | None:
         """What is kept of the same question, or what a simultaneous one is being answered."""
@@ -222,13 +235,18 @@ class Conversations(Floor):
         """The first route that answers."""
         line = speech.line
         live = speech.asked.stream and not line.durable
+        live = live and (line.guard is None or line.guard.streams)
         rejected: RequestError | None = None
         for step, relayed, until in to_try(speech, steps):
             try:
                 if not live:
                     reply = await whole(speech, step, relayed, until)
+                    if speech.asking is not None:
+                        reply = await guard_chat.let_out(speech.asking, reply)
                     return await self.said(speech, reply, reason_of(speech))
                 opened, tried = await begun(speech, step, relayed, until)
+            except (PolicyRefused, PolicyUnavailable) as error:
+                return await self._ended(speech, Status.REFUSED, Reason.POLICY, error)
             except RequestError as error:
                 rejected = rejected or error
                 if isinstance(error, ProviderRejected) and not error.elsewhere:
@@ -254,6 +272,11 @@ class Conversations(Floor):
         steps = line.steps if line.split is None else line.split.named(variant).steps
         if line.direct is not None and asked.model.count("/") and asked.model != line.name:
             steps = (line.direct(asked.model.removeprefix(f"{line.name}/")),)
+        if speech.asking is not None:
+            try:
+                speech.asked = await guard_chat.let_in(speech.asking, speech.asked)
+            except RefusedError as error:
+                return speech.record(Status.REFUSED, Reason.POLICY, None, error)
         return await whole_record(speech, steps)
 
     async def said(self, speech: Speech, reply: WireReply, reason: Reason) -> Spoken:

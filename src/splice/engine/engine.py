@@ -16,9 +16,11 @@ from splice.core.errors import (
     ExhaustedError,
     GatherError,
     NotRecorded,
+    RefusedError,
     SpliceError,
 )
 from splice.declare.chats import ChatRequest
+from splice.engine import guard_typed
 from splice.engine.admit import entity_of, not_kept
 from splice.engine.converse import Conversations, Spoken
 from splice.engine.decide import decide
@@ -165,11 +167,17 @@ class Engine(Conversations):
             context = line.request.fields(request)
         else:
             run.gathered = look.gathered
+            look.untrusted = line.guard is not None and bool(line.guard.at("context"))
             try:
                 context = await gather(line, line.context, request, look)
                 run.context = recorded(line, context)
             except GatherError as error:
                 return run.failed(error, Reason.CONTEXT_FAILED)
+        try:
+            if run.asking is not None:
+                context = await guard_typed.let_in(run, run.asking, context)
+        except RefusedError as error:
+            return run.refused(error)
 
         question = Question(call.id, context, started + line.deadline_s, call.trace)
         steps = line.steps if picked is None else picked.arm.steps
@@ -182,7 +190,14 @@ class Engine(Conversations):
         run.route, run.version = step.route.label, step.route.version
 
         try:
-            reply = decide(line, request, prediction, context)
+            if run.asking is None:
+                reply = decide(line, request, prediction, context)
+            else:
+                seen = await guard_typed.let_through(run, run.asking, prediction)
+                reply = decide(line, request, prediction, context)
+                reply = await guard_typed.let_out(run, run.asking, reply, seen)
+        except RefusedError as error:
+            return run.refused(error)
         except DecisionError as error:
             return run.failed(error, Reason.DECISION_FAILED)
         reason = Reason.FIRST if step is steps[0] else Reason.FALLBACK

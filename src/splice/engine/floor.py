@@ -214,6 +214,8 @@ class Floor:
     def told(self, *records: Record) -> None:
         """Count and trace calls that ended; several, if they did in the same way and time."""
         self.metrics.called(records[0], len(records))
+        for run in records[0].policies:
+            self.metrics.add(observe.POLICIES, (records[0].integration, run.policy, run.did))
         if self._tracer is not None:
             for record in records:
                 self._tracer.finished(record)

@@ -11,6 +11,7 @@ import msgspec
 
 from splice.core.call import Gathered
 from splice.core.errors import GatherError, StoreError
+from splice.core.untrusted import Untrusted
 from splice.engine.faults import faults
 from splice.engine.line import Ask, Line
 from splice.ports.features import FeatureStore
@@ -21,7 +22,7 @@ _encode = msgspec.json.Encoder(enc_hook=str).encode
 class Look:
     """What `context()` asks. In a replay the recorded answers are given again."""
 
-    __slots__ = ("_asked_us", "_features", "_recorded", "gathered")
+    __slots__ = ("_asked_us", "_features", "_recorded", "gathered", "untrusted")
 
     def __init__(
         self,
@@ -33,6 +34,7 @@ class Look:
         self._features = features
         self._recorded = recorded
         self.gathered: list[Gathered] = []
+        self.untrusted = False  # whether texts that are looked up come from outside
 
     def now_us(self) -> int:
         """When the call was asked, in Unix microseconds; the same again in a replay."""
@@ -47,7 +49,7 @@ class Look:
         for one in self._recorded or ():
             if one.view == view and one.entity == entity:
                 self.gathered.append(one)
-                return dict(one.values)
+                return self._given(one.values)
         if self._features is None:
             raise StoreError(
                 f"features.{view}",
@@ -57,7 +59,15 @@ class Look:
             )
         found = await self._features.read(view, entity)
         self.gathered.append(Gathered(view, entity, found.values, found.source, found.age_s))
-        return dict(found.values)
+        return self._given(found.values)
+
+    def _given(self, values: dict[str, Any]) -> dict[str, Any]:
+        if not self.untrusted:
+            return dict(values)
+        return {
+            name: Untrusted(value) if isinstance(value, str) else value
+            for name, value in values.items()
+        }
 
 
 class _Late(Exception):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
-from splice.core.errors import SpliceError
+from splice.core.errors import RefusedError, SpliceError
 from splice.core.policies import RESULTS, PinnedPolicy, PolicyResult, PolicyRun, Station
 from splice.core.policy_errors import PolicyRefused, PolicyUnavailable
 from splice.engine.faults import faults
@@ -12,12 +13,18 @@ from splice.engine.guard_asking import Patience
 from splice.engine.guard_tools import Tools
 from splice.ports.policies import Detector, Found
 
+T = TypeVar("T")
+
 _PLACES: dict[str, str] = {
     "input": "the request",
     "context": "what was gathered for the call",
     "results": "what a tool gave back",
     "output": "the answer",
 }
+
+
+_BITS: dict[str, int] = {"input": 1, "context": 2, "results": 4, "output": 8}
+_EVERYWHERE = sum(_BITS.values())
 
 
 class Check:
@@ -99,7 +106,9 @@ class Guard:
             at: tuple(one for one in checks if at in one.pinned.at)
             for at in ("input", "context", "results", "output")
         }
-        self._passed = tuple(one.passed for one in (*checks, *tools))
+        every = (*checks, *tools)
+        self.passed = tuple(one.passed for one in every)
+        self._bits = tuple(sum(_BITS[at] for at in one.pinned.at) for one in every)
         self.immediate = all(one.immediate for one in checks)
         """Whether all of them answer within microseconds, without waiting for anybody."""
         self.streams = not any(
@@ -112,14 +121,17 @@ class Guard:
         """Those that stand there."""
         return self._at[station]
 
-    def runs(self, found: dict[str, PolicyRun], stopped: str) -> tuple[PolicyRun, ...]:
-        """What a record says: of all, or of those up to the one that ended the call."""
-        if not found:
-            return self._passed
-        runs = [found.get(one.policy, one) for one in self._passed]
-        if not stopped:
-            return tuple(runs)
-        return tuple(one for one in runs if one.did != "passed")
+    def runs(
+        self, found: dict[str, PolicyRun], visited: int, stopped: str
+    ) -> tuple[PolicyRun, ...]:
+        """What a record says: of those that were asked, up to the one that ended the call."""
+        runs: list[PolicyRun] = []
+        for one, bits in zip(self.passed, self._bits, strict=True):
+            if one.policy in found:
+                runs.append(found[one.policy])
+            elif bits & visited and not stopped:
+                runs.append(one)
+        return tuple(runs)
 
 
 class Asking:
@@ -129,17 +141,21 @@ class Asking:
         guard: The policies.
     """
 
-    __slots__ = ("_found", "_stopped", "guard")
+    __slots__ = ("_found", "_stopped", "_visited", "guard", "untrusted")
 
     def __init__(self, guard: Guard) -> None:
         self.guard = guard
         self._found: dict[str, PolicyRun] = {}
         self._stopped = ""
+        self._visited = 0
+        self.untrusted = False  # whether something from outside came into the call
 
     @property
     def runs(self) -> tuple[PolicyRun, ...]:
         """What the record says of them."""
-        return self.guard.runs(self._found, self._stopped)
+        if not self._found and self._visited == _EVERYWHERE:
+            return self.guard.passed
+        return self.guard.runs(self._found, self._visited, self._stopped)
 
     async def look(self, at: Station, texts: Sequence[str]) -> bool:
         """Asks every policy that stands there; whether one of them wants something taken out.
@@ -149,6 +165,7 @@ class Asking:
             PolicyUnavailable: One of them cannot be asked.
         """
         checks = self.guard.at(at)
+        self._visited |= _BITS[at]
         if not checks or not texts:
             return False
         text = texts[0] if len(texts) == 1 else "\n".join(texts)
@@ -216,14 +233,29 @@ class Asking:
                     raise self._down(check, at, error) from error
         return text
 
-    def tools(self, declared: Sequence[str], used: Sequence[str], *, untrusted: bool) -> None:
+    def surely(self, at: Station, change: Callable[[], T]) -> T:
+        """What a change of texts gives.
+
+        Raises:
+            PolicyUnavailable: It broke: then what was to be taken out is still in there.
+        """
+        try:
+            return change()
+        except RefusedError:
+            raise
+        except Exception as error:
+            check = next(one for one in self.guard.at(at) or self.guard.checks)
+            raise self._down(check, at, error) from error
+
+    def tools(self, declared: Sequence[str], used: Sequence[str]) -> None:
         """Asks about tools: those that a request brings, and those that a model calls.
 
         Raises:
             PolicyRefused: One of them is not allowed.
         """
+        self._visited |= _BITS["output" if used else "input"]
         for one in self.guard.tools:
-            stray = one.stray(declared, used, untrusted=untrusted)
+            stray = one.stray(declared, used, untrusted=self.untrusted)
             if not stray:
                 continue
             at: Station = "output" if used else "input"

@@ -44,12 +44,10 @@ class Held:
 
     Args:
         asking: The policies, all of which answer at once.
-        untrusted: Whether something untrusted stands in the conversation.
     """
 
-    def __init__(self, asking: Asking, *, untrusted: bool) -> None:
+    def __init__(self, asking: Asking) -> None:
         self._asking = asking
-        self._untrusted = untrusted
         self._checks = asking.guard.at("output")
         self._parts: dict[str, _Part] = {}
         self._waiting: deque[tuple[bytes, tuple[tuple[_Part, int], ...]]] = deque()
@@ -65,7 +63,7 @@ class Held:
         for event in _events(block):
             names = list(called_names(event))
             if names and self._asking.guard.tools:
-                self._asking.tools((), names, untrusted=self._untrusted)
+                self._asking.tools((), names)
             if self._checks:
                 self._read(event, came)
         ends = tuple((part, part.total) for part in came.values())

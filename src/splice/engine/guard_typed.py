@@ -7,65 +7,84 @@ from typing import Any
 
 import msgspec
 
-from splice.core.call import Gathered, Prediction
+from splice.core.call import Prediction
+from splice.core.chat import Asked, Dialect
 from splice.core.errors import DecisionError, InputMismatch, MalformedBody
-from splice.declare.codec import Codec
+from splice.core.untrusted import holds_untrusted
+from splice.engine import guard_chat
+from splice.engine.gather import recorded
 from splice.engine.guard import Asking
 from splice.engine.guard_texts import mapped, strings, untrusted
 from splice.engine.routing.prompted import output_plain
+from splice.engine.run import Run
 
 _decode = msgspec.json.decode
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 
 
-async def before(
-    asking: Asking, body: bytes, gathered: list[Gathered], context: Mapping[str, Any]
-) -> Mapping[str, Any]:
+async def let_in(run: Run, asking: Asking, context: Mapping[str, Any]) -> Mapping[str, Any]:
     """What the routes may see: the context, or the same with things taken out.
 
     Raises:
         RefusedError: A policy says no, or cannot be asked.
     """
-    guard = asking.guard
-    redacts: set[str] = set()
-    if guard.at("input") and await asking.look("input", list(strings(_decode(body)))):
-        redacts.add("input")
-    if guard.at("context"):
-        texts = untrusted(context)
-        for one in gathered:
-            texts += strings(msgspec.to_builtins(one.values, enc_hook=str))
-        if await asking.look("context", texts):
-            redacts.add("context")
+    if run.line.declaration.options.conversation:  # asked in the native shape
+        fields = {name: value for name, value in context.items() if value is not None}
+        asked = await guard_chat.let_in(asking, Asked(Dialect.CHAT, "", False, fields, 0))
+        clean: Mapping[str, Any] = asked.fields
+        if clean is fields:
+            return context
+        clean = {
+            name: _decode(value) if isinstance(value, msgspec.Raw) else value
+            for name, value in clean.items()
+        }
+    else:
+        clean = await _let_in(run, asking, context)
+    if clean is not context:
+        run.context = recorded(run.line, clean)
+    return clean
+
+
+async def _let_in(run: Run, asking: Asking, context: Mapping[str, Any]) -> Mapping[str, Any]:
+    asking.untrusted = bool(run.gathered) or holds_untrusted(dict(context))
+    texts = list(strings(_decode(run.call.body))) if asking.guard.at("input") else []
+    redacts = await asking.look("input", texts)
+    outside = list[str]()
+    if asking.guard.at("context"):
+        outside = untrusted(context)
+        for one in run.gathered:
+            outside += strings(msgspec.to_builtins(one.values, enc_hook=str))
+    redacts = await asking.look("context", outside) or redacts
     if not redacts:
         return context
 
     def change(text: str) -> str:
-        for at in ("input", "context"):
-            if at in redacts:
-                text = asking.redacted(at, text)
-        return text
+        return asking.redacted("context", asking.redacted("input", text))
 
     # What came of types of the user's own becomes plain: only so can it be looked into.
     plain: Any = msgspec.to_builtins(dict(context), enc_hook=str)
-    return mapped(plain, change)
+    return asking.surely("input", lambda: mapped(plain, change))
 
 
-async def of_prediction(asking: Asking, prediction: Prediction) -> list[str]:
-    """The texts of what a model said, that no policy objects to.
+async def let_through(run: Run, asking: Asking, prediction: Prediction) -> set[str]:
+    """The texts of what a model said, once no policy objects to them.
 
     Raises:
         RefusedError: A policy says no, or cannot be asked.
     """
     value = prediction.value
-    if value is None or isinstance(value, (int, float)) or not asking.guard.at("output"):
-        return []
-    texts = [value] if isinstance(value, str) else list(strings(output_plain(value)))
+    if run.line.declaration.options.conversation:
+        await guard_chat.said_by_model(asking, output_plain(value))
+        return set()
+    texts = list[str]()
+    if asking.guard.at("output") and value is not None and not isinstance(value, (int, float)):
+        texts = [value] if isinstance(value, str) else list(strings(output_plain(value)))
     await asking.look("output", texts)
-    return texts
+    return set(texts)
 
 
-async def of_reply(asking: Asking, reply: bytes, seen: list[str], codec: Codec) -> bytes:
-    """The reply as it may go out. `seen` are texts that were looked at already.
+async def let_out(run: Run, asking: Asking, reply: bytes, seen: set[str]) -> bytes:
+    """The reply as it may go out; `seen` are texts that were looked at already.
 
     Raises:
         RefusedError: A policy says no, or cannot be asked.
@@ -74,27 +93,25 @@ async def of_reply(asking: Asking, reply: bytes, seen: list[str], codec: Codec) 
     if not asking.guard.at("output"):
         return reply
     plain = _decode(reply)
-    known = set(seen)
-    await asking.look("output", [one for one in strings(plain) if one not in known])
+    if not run.line.declaration.options.conversation:
+        await asking.look("output", [one for one in strings(plain) if one not in seen])
     if not asking.redacts:
         return reply
-    clean = _encode(mapped(plain, lambda text: asking.redacted("output", text)))
-    if clean == reply:
-        return reply
+
+    def change(text: str) -> str:
+        return asking.redacted("output", text)
+
+    if run.prediction is not None:
+        said: Any = _decode(run.prediction)
+        run.prediction = asking.surely("output", lambda: _encode(mapped(said, change)))
+    clean = asking.surely("output", lambda: _encode(mapped(plain, change)))
     try:
-        codec.decode(clean, "reply")
+        run.line.reply.decode(clean, "reply")
     except (InputMismatch, MalformedBody):
         raise DecisionError(
-            "reply",
+            f"{run.line.name}.reply",
             got="a reply that is not of its type without what a policy took out",
             promised="the declared reply type",
             mend='let the policy refuse: then="refuse"',
         ) from None
     return clean
-
-
-def clean_prediction(asking: Asking, prediction: bytes) -> bytes:
-    """A prediction as it is recorded, without what policies take out."""
-    if not asking.redacts:
-        return prediction
-    return _encode(mapped(_decode(prediction), lambda text: asking.redacted("output", text)))

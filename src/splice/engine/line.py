@@ -12,6 +12,7 @@ from splice.core.release import PinnedRoute, Release
 from splice.declare.codec import Codec
 from splice.declare.reading import Declaration
 from splice.declare.spec import Risk
+from splice.engine.guard import Guard
 from splice.engine.routing.masked import Veil
 from splice.engine.seal import Seal
 from splice.ports.predictor import Predictor
@@ -112,6 +113,7 @@ class Line(msgspec.Struct):
     split: Picks | None = None  # None where every call gets `steps`
     shadow: Shadowing | None = None
     veil: Veil | None = None  # None where nothing is masked for providers
+    guard: Guard | None = None  # None where there are no policies
 
     @property
     def closed(self) -> str:

@@ -12,6 +12,8 @@ import msgspec
 from splice.core.call import Call, Reason, Record, Status
 from splice.core.chat import Dialect, WireReply, WireRequest
 from splice.core.errors import NotRecorded, RouteError, RouteTimeout, SpliceError, Stopped
+from splice.core.policy_errors import PolicyRefused, PolicyUnavailable
+from splice.engine.guard_stream import Held
 from splice.engine.line import Line, Step
 from splice.engine.routing.balanced import Deployment
 from splice.engine.routing.relayed import Relayed
@@ -128,7 +130,7 @@ class LiveStream:
         self._head: bytes | None = opened.head or None
         self._began = tried.began
         self._deployment: Deployment | None = tried.deployment
-        self._over = False
+        self._over = self._drained = False
         self._written = self._bytes = 0
         self._look_at = _LOOK_BYTES
         self._room = self._tokens_reserved() if speech.reservation else None
@@ -139,6 +141,7 @@ class LiveStream:
         if self._deployment is not None:
             self._deployment.in_flight += 1
         self._late: SpliceError | None = None
+        self._held = None if speech.asking is None else Held(speech.asking)
         left = speech.started + speech.line.deadline_s - time.monotonic()
         self._watch = asyncio.get_running_loop().call_later(max(0, left) + _LATE_S, self._give_up)
 
@@ -163,7 +166,7 @@ class LiveStream:
         Raises:
             SpliceError: It broke off, or its budget is spent; what came before stands.
         """
-        if self._head is not None:
+        if self._head is not None and self._held is None:
             head, self._head = self._head, None
             return head
         if self._over:
@@ -171,7 +174,7 @@ class LiveStream:
                 raise self._late
             return None
         try:
-            block = None if self._opened.ended else await self._stream.next()
+            block = await self._taken()
             if self._late is not None:
                 raise self._late
             if block is not None:
@@ -189,9 +192,30 @@ class LiveStream:
             if error is self._late:
                 raise
             self._stream.hang_up()
-            await self._conclude(self._broke_off(error, Reason.OVER_BUDGET))
+            policy = isinstance(error, (PolicyRefused, PolicyUnavailable))
+            reason = Reason.POLICY if policy else Reason.OVER_BUDGET
+            await self._conclude(self._broke_off(error, reason))
             raise
         await self._conclude(self._ended())
+        return None
+
+    async def _taken(self) -> bytes | None:
+        """The next events that may go out; None after the end.
+
+        Raises:
+            SpliceError: It broke off, or a policy does not let it go on.
+        """
+        held = self._held
+        if held is None:
+            return None if self._opened.ended else await self._stream.next()
+        while not self._drained:
+            block, self._head = self._head, None
+            if block is None and not self._opened.ended:
+                block = await self._stream.next()
+            self._drained = block is None
+            free = held.rest() if block is None else held.feed(block)
+            if free:
+                return free
         return None
 
     async def _conclude(self, ending: Coroutine[Any, Any, None]) -> None:
@@ -248,7 +272,10 @@ class LiveStream:
         ended = (error.code, str(error))
         speech.broken(self._step, self._began, ended, reply, self._opened.first_token)
         await engine.settle(speech)
-        record = speech.record(Status.FAILED, reason, reply.body, error)
+        status, said = Status.FAILED, reply.body
+        if reason is Reason.POLICY:  # what a policy ended may be what must not be kept
+            status, said = Status.REFUSED, None
+        record = speech.record(status, reason, said, error)
         await engine.finish(speech.line, speech.call, record)
         if speech.turn is not None:
             speech.turn.fail(error)

@@ -113,6 +113,13 @@ REFUSED = Metric(
     ("integration", "code"),
     unit="{request}",
 )
+POLICIES = Metric(
+    "splice_policy_total",
+    "counter",
+    "Policies that were asked about a call, by what they did.",
+    ("integration", "policy", "action"),
+    unit="{call}",
+)
 OUTCOMES = Metric(
     "splice_outcomes_total",
     "counter",
@@ -204,7 +211,7 @@ RELEASE = Metric("splice_release", "gauge", "Number of the live release.", ("int
 
 METRICS = (
     CALLS, CALL_DURATION, ATTEMPTS, ATTEMPT_DURATION, FIRST_TOKEN, COST, TOKENS, CACHED_TOKENS,
-    ATTEMPT_TOKENS, REFUSED, OUTCOMES, SHADOWS, EVENTS, EVENT_DELAY, EVENTS_IN_FLIGHT,
+    ATTEMPT_TOKENS, REFUSED, POLICIES, OUTCOMES, SHADOWS, EVENTS, EVENT_DELAY, EVENTS_IN_FLIGHT,
     OUTBOX_WAITING, IN_FLIGHT, LEDGER_WAITING, LEDGER_SPOOLED, LEDGER_ERRORS, POOL_PROCESSES,
     POOL_RESTARTS, ALERTS, REVIEWS, REVIEWS_OVERDUE, REVIEWS_OLDEST, RELEASE,
 )  # fmt: skip

@@ -10,6 +10,7 @@ import msgspec
 
 from splice.core.call import Attempt, Call, Gathered, Problem, Reason, Record, Status
 from splice.core.errors import SpliceError
+from splice.engine.guard import Asking
 from splice.engine.infer import total_cost
 from splice.engine.line import Line, Picked
 from splice.engine.routing.prompted import output_plain
@@ -43,8 +44,8 @@ class Run:
     """What is known of a call so far; becomes its record."""
 
     __slots__ = (
-        "attempts", "call", "context", "entity", "gathered", "line", "notes", "prediction",
-        "route", "started", "variant", "version",
+        "asking", "attempts", "call", "context", "entity", "gathered", "line", "notes",
+        "prediction", "route", "started", "variant", "version",
     )  # fmt: skip
 
     def __init__(
@@ -58,6 +59,7 @@ class Run:
         self.line, self.call, self.entity, self.started = line, call, entity, started
         self.variant = "" if picked is None else picked.arm.name
         self.notes: tuple[str, ...] = (picked.note,) if picked is not None and picked.note else ()
+        self.asking = None if line.guard is None else Asking(line.guard)
         self.gathered: list[Gathered] = []
         self.attempts: list[Attempt] = []
         self.context: bytes | None = None
@@ -94,12 +96,20 @@ class Run:
             problem=problem,
             trace=call.trace,
             notes=self.notes,
+            policies=() if self.asking is None else self.asking.runs,
         )
 
     def kept(self, kept: Kept) -> Answered:
         """The call is answered by what was kept of an earlier one."""
         self.route, self.version, self.prediction = kept.route, kept.version, kept.prediction
+        self.asking = None  # the policies were asked when it was answered first
         return Answered(self.record(Status.ANSWERED, Reason.CACHED, kept.reply))
+
+    def refused(self, error: SpliceError) -> Answered:
+        """A policy ended the call. What a model had said is not kept: it may be what it says."""
+        self.prediction = None
+        problem = Problem(error.code, error.where, error.detail)
+        return Answered(self.record(Status.REFUSED, Reason.POLICY, None, problem), error)
 
     def failed(self, error: SpliceError, reason: Reason) -> Answered:
         """The call ended without a reply."""

@@ -9,6 +9,7 @@ import msgspec
 from splice.core.call import Attempt, Call, Problem, Reason, Record, Status, Usage
 from splice.core.chat import Asked, WireReply
 from splice.core.errors import RouteError, SpliceError
+from splice.engine.guard import Asking
 from splice.engine.infer import ANSWERED, total_cost
 from splice.engine.line import Line, Picked, Step
 from splice.engine.reuse import Question
@@ -36,7 +37,7 @@ class Speech:
     """
 
     __slots__ = (
-        "asked", "attempts", "call", "input_tokens", "line", "model", "notes", "question",
+        "asked", "asking", "attempts", "call", "input_tokens", "line", "model", "notes", "question",
         "reservation", "started", "step", "turn", "variant",
     )  # fmt: skip
 
@@ -52,6 +53,7 @@ class Speech:
         self.notes: list[str] = [reservation.note] if reservation.note else []
         self.model = ""  # where the caller named one himself
         self.question: Question | None = None  # as it is looked up in caches; None where in none
+        self.asking = None if line.guard is None else Asking(line.guard)
         self.turn: Turn | None = None  # the duty to ask for others who wait for the same
         self.variant = ""
 
@@ -177,4 +179,5 @@ class Speech:
             problem=problem,
             trace=call.trace,
             notes=tuple(notes),
+            policies=() if self.asking is None else self.asking.runs,
         )
