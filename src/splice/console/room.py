@@ -11,6 +11,7 @@ import msgspec
 from splice.console.desk import ConsoleDesk, Options, Shelves, Visit
 from splice.console.history import History
 from splice.console.kept import Kept
+from splice.control.apply import Control
 from splice.core.access import Permission, Principal
 from splice.core.errors import UnknownIntegration
 from splice.core.profiles import DriftReport
@@ -19,6 +20,7 @@ from splice.core.release import Manifest, Release
 from splice.core.studies import Worth
 from splice.engine.engine import Engine
 from splice.ports.rollups import RollupStore
+from splice.serve.oversight import Overseer
 
 _DRIFT_S, _QUALITY_S = 300.0, 60.0
 """How long a figure of the portfolio is good: profiles change by the hour, outcomes any time."""
@@ -102,6 +104,16 @@ class Room:
     def shelves(self) -> Shelves:
         """The ledger."""
         return self._desk.shelves
+
+    @property
+    def overseer(self) -> Overseer:
+        """What people decide of calls."""
+        return self._desk.overseer
+
+    @property
+    def control(self) -> Control:
+        """What is live, to be changed."""
+        return self._desk.control
 
     @property
     def rollups(self) -> RollupStore:

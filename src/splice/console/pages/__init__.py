@@ -16,6 +16,7 @@ from splice.console.pages import (
     live,
     portfolio,
     releases,
+    reviews,
 )
 from splice.console.room import Download, Figures, Page, Room
 
@@ -32,6 +33,9 @@ PAGES: dict[str, Make] = {
     "/live": live.live,
     "/alerts": alerts.alerts,
     "/alerts/{alert_id}": alerts.alert,
+    "/reviews": reviews.reviews,
+    "/reviews/{review_id}": reviews.review,
+    "/reviews/{review_id}/why": reviews.why,
     "/integrations/{name}": integration.integration,
     "/integrations/{name}/figures.json": integration.figures,
     "/integrations/{name}/drift": drift.drift,

@@ -17,6 +17,7 @@ from splice.core.call import Reason, Record, Status
 from splice.core.errors import InputMismatch, UnknownCall
 from splice.monitor.export import MEDIA_TYPES, Form, Source, export
 from splice.monitor.export_columns import Columns, columns_of
+from splice.ports.reviews import ReviewFilter
 from splice.ports.stores import CallFilter, RecordStore
 
 MOST_EXPORTED = 10_000
@@ -67,7 +68,8 @@ def call(room: Room, visit: Visit, named: Mapping[str, str]) -> Page:
         )  # fmt: skip
     outcomes = room.shelves.outcomes.outcomes_of(record)
     release = room.shelves.releases.release(record.integration, record.release)
-    shown = {"story": story_of(record, outcomes, release)}
+    reviews = room.shelves.reviews.reviews(ReviewFilter(call_id=record.call_id))
+    shown = {"story": story_of(record, outcomes, release), "reviews": reviews}
     return Page("call.html", f"Call {record.call_id[:8]}", shown)
 
 

@@ -71,6 +71,7 @@ def integration(room: Room, visit: Visit, named: Mapping[str, str]) -> Page:
         "changes": room.history.of(member.name, visit.span.since_us, visit.span.until_us)[::-1],
         "objective": _objective(member.manifest),
         "points": traffic.series(room.rollups, wanted, _ROWS),
+        "numbers": [one.number for one in room.shelves.releases.releases(member.name)][:_ROWS],
         "figures": visit.link(f"/integrations/{member.name}/figures.json"),
     }  # fmt: skip
     return Page("integration.html", member.name, shown)

@@ -113,7 +113,7 @@
     const key = event.key;
     if (waiting === "g") {
       waiting = "";
-      const path = { p: "", c: "/calls", l: "/live", a: "/alerts" }[key];
+      const path = { p: "", c: "/calls", l: "/live", a: "/alerts", r: "/reviews" }[key];
       if (path !== undefined) {
         event.preventDefault();
         go(path);
@@ -129,6 +129,7 @@
       "-": () => widen(-1),
       "+": () => widen(1),
       t: nextTheme,
+      n: () => { const next = document.getElementById("next"); if (next) next.click(); },
       "?": () => { if (list) list.showModal(); },
     };
     if (actions[key]) {
