@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from splice.app.alerting import chores_of_monitors
 from splice.app.archiving import chores_of_archive
+from splice.app.auditing import chores_of_audit
 from splice.app.chores import Chore
 from splice.app.incidents import chores_of_incidents
 from splice.app.labelling import chores_of_labels
@@ -21,6 +22,7 @@ def chores_of(services: Services) -> list[Chore]:
         *chores_of_archive(
             services.settings, services.stores.archives, services.stores.duties.freezes
         ),
+        *chores_of_audit(services),
         *chores_of_incidents(services),
         *chores_of_encryption(services),
         *chores_of_labels(services),

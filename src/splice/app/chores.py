@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import time
 import uuid
 from collections.abc import Callable, Sequence
@@ -12,11 +13,13 @@ from concurrent.futures import ThreadPoolExecutor
 import msgspec
 
 from splice.app.clock import now_us
+from splice.core.audit import Origin, acting
 from splice.core.errors import StoreError
 from splice.ports.leases import LeaseStore
 
 log = logging.getLogger("splice.chores")
 
+_HOST = socket.gethostname()
 _LEASE_S = 60.0
 _LEAST_S = 0.2
 _REST = 4.0
@@ -93,7 +96,8 @@ class Chores:
         lease_us = round(max(_LEASE_S, 2 * chore.every_s) * 1e6)
         if not self._leases.take_lease(self._lease(chore), self._holder, now, lease_us):
             return False
-        return chore.do(now)
+        with acting(Origin("chore", host=_HOST, command=chore.name)):
+            return chore.do(now)
 
     @staticmethod
     def _lease(chore: Chore) -> str:

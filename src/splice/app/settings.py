@@ -23,6 +23,7 @@ from splice.app.access_sections import (
     TlsSettings,
 )
 from splice.app.alert_sections import AlertSettings, MonitorSettings
+from splice.app.audit_sections import AuditSettings
 from splice.app.encryption_sections import EncryptionSettings
 from splice.app.event_sections import (
     ConsumeSettings,
@@ -67,6 +68,7 @@ _OVERRIDDEN = (
     "project", "server", "ledger", "models", "cost", "telemetry", "access", "meters", "cache",
     "gateway", "monitors", "registry", "tracking", "sagemaker", "oip", "kafka", "inbox",
     "outbox", "console", "tls", "people", "encryption",
+    "audit",
 )  # fmt: skip
 
 
@@ -93,6 +95,7 @@ class Settings(Section, frozen=True):
     cache: CacheSettings = CacheSettings()
     gateway: GatewaySettings = GatewaySettings()
     masking: MaskingSettings = MaskingSettings()
+    audit: AuditSettings = AuditSettings()
     console: ConsoleSettings = ConsoleSettings()
     pools: dict[str, PoolSettings] = {}  # noqa: RUF012 - as above
     registry: RegistrySettings = RegistrySettings()

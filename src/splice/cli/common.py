@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from rich.text import Text
 
 from splice.app import wiring
 from splice.app.settings import Settings, SettingsError, find_root, load
+from splice.core.audit import Origin, acting
 from splice.core.errors import DeclarationError, NotPromoted, RequestError, SpliceError, StoreError
 
 DONE, REFUSED, USAGE, UNREACHABLE = 0, 1, 2, 3
@@ -34,6 +36,7 @@ class Project:
     """The folder that `--project` or the working folder names."""
 
     folder: Path = Path()
+    command: str = "splice"  # the words of the command, without its arguments
 
     @classmethod
     def settings(cls) -> Settings:
@@ -65,9 +68,15 @@ def stores() -> Generator[tuple[Settings, wiring.Stores]]:
     settings = Project.settings()
     opened = wiring.Stores(settings)
     try:
-        yield settings, opened
+        with acting(origin()):
+            yield settings, opened
     finally:
         opened.close()
+
+
+def origin() -> Origin:
+    """From where a command acts, for the audit log: its words, never its arguments."""
+    return Origin("cli", host=socket.gethostname(), command=Project.command)
 
 
 def as_json(value: Any) -> None:

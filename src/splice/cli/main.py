@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 import splice
 from splice.cli import (
     accuracy,
     audit,
+    audit_proofs,
     batch,
     budgets,
     call_export,
@@ -46,8 +48,26 @@ from splice.cli import (
 from splice.cli.common import EXIT_CODES, Project, fail
 from splice.core.errors import SpliceError
 
+
+class Commands(TyperGroup):
+    """The tree of commands; notes which one was given, for the audit log."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[Any, Any, list[str]]:
+        """The next command in the arguments."""  # Typer's own types are private
+        name, command, rest = super().resolve_command(ctx, args)
+        words, inner = ["splice", str(name)], command
+        for word in rest:
+            inner = getattr(inner, "commands", {}).get(word)
+            if inner is None:
+                break
+            words.append(word)
+        Project.command = " ".join(words)
+        return name, command, rest
+
+
 app = typer.Typer(
     name="splice",
+    cls=Commands,
     help="Carry an AI capability from a pilot into the systems you run, and keep it there.",
     epilog=EXIT_CODES,
     no_args_is_help=True,
@@ -97,7 +117,10 @@ app.add_typer(retrain.app, name="retrain", help="Train a model anew, and release
 app.add_typer(rollout.app, name="rollout", help="A challenger's share of the calls.")
 app.add_typer(documents.app, name="cards", help="Cards of models and integrations.")
 app.add_typer(incidents.app, name="incidents", help="Serious incidents: clocks and evidence.")
-app.add_typer(audit.app, name="audit", help="Who changed what, when and why.")
+audit.app.command()(audit_proofs.prove)
+audit.app.command("check-proof")(audit_proofs.check_proof)
+audit.app.command("export")(audit_proofs.export_)
+app.add_typer(audit.app, name="audit", help="Who changed what, from where and why; and proof.")
 calls.app.command("export")(call_export.export_)
 app.add_typer(calls.app, name="calls", help="Recorded calls.")
 events.app.command()(event_publish.publish)

@@ -31,25 +31,25 @@ class Follower:
 
     Args:
         kind: `call` or `event`.
-        view: The tree.
+        kept: The hashes of all leaves, as the tree has them.
         heads: Signed heads, by size of this tree.
     """
 
-    def __init__(self, kind: str, view: TreeView, heads: Iterable[Note]) -> None:
+    def __init__(self, kind: str, kept: Iterator[bytes], heads: Iterable[Note]) -> None:
         self._kind = kind
-        self._view = view
+        self._leaves = kept
         self._heads = _Heads(kind, heads)
         self._kept, self._found = Growing(), Growing()
         self._suspect: Broken | None = None
         self._since: str = ""  # the first after the last head that holds
         self._last: str = ""
+        self._number = 0
         self.agreed = 0
         self.covered = 0
 
     def follow(self, leaves: Iterable[Leaf]) -> Broken | None:
         """Look at all of them, which are in the order of the tree, from its first leaf."""
-        kept = leaves_of(self._view)
-        broken = self._settle()
+        kept, broken = self._leaves, self._settle()
         for leaf in leaves:
             if broken is not None:
                 return broken
@@ -80,7 +80,8 @@ class Follower:
             if self._kept.root() == root:
                 if self._suspect is not None:
                     return msgspec.structs.replace(self._suspect, head=note.head.number)
-                self.agreed += 1
+                self.agreed += note.head.number != self._number
+                self._number = note.head.number
                 self.covered = self._kept.size
                 self._since = ""
             elif self._suspect is not None and self._found.root() == root:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-from splice.control.following import Follower, Leaf, broken_tile
+from splice.control.following import Follower, Leaf, broken_tile, leaves_of
 from splice.control.signing import is_signed
-from splice.core.audit import FIRST
+from splice.core.audit import FIRST, AuditEvent
+from splice.core.call import Record
 from splice.core.errors import StoreError
 from splice.core.heads import NO_NOTE, Note, PublicKey
 from splice.core.inspection import Broken, Inspection
-from splice.core.leaves import CallLeaf
+from splice.core.leaves import leaf_of
 from splice.core.merkle import leaf_hash
 from splice.ports.audit import AuditLog
 from splice.ports.checkpoints import CALLS, EVENTS, CheckpointStore, StoredCall, TreeView
@@ -22,8 +23,9 @@ _STEP = 4096
 HeadSource = Callable[[], Iterable[Note]]
 """Heads in the order of their numbers, from one place, as often as it is asked."""
 
-Archived = Callable[[Sequence[str]], dict[str, CallLeaf]]
-"""Those of the calls that are in files of the archive, by id. Raises StoreError."""
+Archived = Callable[[Sequence[str]], dict[str, Record]]
+"""Those of the calls that are in files of the archive, by id, with their seals. Raises StoreError.
+"""
 
 
 class Verifier:
@@ -44,7 +46,7 @@ class Verifier:
         audit: AuditLog,
         archived: Archived,
         key: PublicKey | None,
-        sources: dict[str, HeadSource],
+        sources: Mapping[str, HeadSource],
     ) -> None:
         self._store = store
         self._audit = audit
@@ -70,33 +72,11 @@ class Verifier:
         return seen
 
     def _heads(self, seen: Inspection) -> Broken | None:
-        """Each place by itself: signed, numbered, chained, never going back."""
         for place, source in self._sources.items():
-            before: Note | None = None
-            for note in source():
-                how = self._wrong(note, before)
-                if how:
-                    number = note.head.number
-                    return Broken("head", str(number), f"of {place} {how}", number)
-                before = note
+            broken = broken_head(source(), place, self._key)
+            if broken is not None:
+                return broken
         return None
-
-    def _wrong(self, note: Note, before: Note | None) -> str:
-        head = note.head
-        if self._key is not None and not is_signed(note, self._key):
-            return "is not signed by the key that was given, or was changed"
-        if before is None:
-            return "names a head before it" if head.number == 1 and head.previous != NO_NOTE else ""
-        last = before.head
-        if head.number <= last.number:
-            return f"comes after head {last.number}"
-        if head.number == last.number + 1 and head.previous != before.sha256:
-            return f"does not follow head {last.number}: one of them was changed or replaced"
-        if (head.calls, head.events, head.at_us) < (last.calls, last.events, last.at_us) and (
-            head.calls < last.calls or head.events < last.events or head.at_us < last.at_us
-        ):
-            return f"goes back behind head {last.number}"
-        return ""
 
     def _merged(self, name: str) -> Iterator[Note]:
         def size(note: Note) -> int:
@@ -106,17 +86,23 @@ class Verifier:
 
     def _events(self, seen: Inspection) -> Broken | None:
         with self._store.tree(EVENTS) as view:
-            follower = Follower("event", view, self._merged(EVENTS))
-            chain = _Chain(self._audit)
-            broken = follower.follow(chain.leaves(view.size))
+            follower = Follower("event", leaves_of(view), self._merged(EVENTS))
+            chain = Chain()
+            broken = follower.follow(chain.leaves(self._all_events(), view.size))
             seen.events = chain.count
             # What the chain says is more exact where no head was signed yet.
             broken = chain.broken if chain.is_before(broken) else broken
             return broken or broken_tile("event", view)
 
+    def _all_events(self) -> Iterator[AuditEvent]:
+        number = 0
+        while page := self._audit.events(since=number, limit=_PAGE):
+            yield from page
+            number = page[-1].number
+
     def _calls(self, seen: Inspection) -> Broken | None:
         with self._store.tree(CALLS) as view:
-            follower = Follower("call", view, self._merged(CALLS))
+            follower = Follower("call", leaves_of(view), self._merged(CALLS))
             broken = follower.follow(self._call_leaves(view, seen))
             seen.heads, seen.covered = follower.agreed, follower.covered
             if broken is None and next(iter(self._store.leaves(view.size, 1 << 62)), None):
@@ -132,7 +118,7 @@ class Verifier:
             expected += len(some.ids)
             here = self._store.stored(some.ids)
             gone = [one for one in some.ids if one not in here]
-            files: dict[str, CallLeaf] = {}
+            files: dict[str, Record] = {}
             lost = ""
             if gone:
                 try:
@@ -145,11 +131,13 @@ class Verifier:
 
     @staticmethod
     def _leaf(
-        call_id: str, here: StoredCall | None, file: CallLeaf | None, lost: str, seen: Inspection
+        call_id: str, here: StoredCall | None, file: Record | None, lost: str, seen: Inspection
     ) -> Leaf:
         if here is None:
             seen.archived += file is not None
-            return Leaf(call_id, None if file is None else file.hashed(), "" if file else lost)
+            return Leaf(
+                call_id, None if file is None else leaf_of(file).hashed(), "" if file else lost
+            )
         if here.leaf is None:
             return Leaf(call_id, None, f"cannot be read: {here.problem}")
         seen.dropped += here.dropped
@@ -163,35 +151,56 @@ class Verifier:
         return Broken("call", found[0], "is in no tree and does not wait for one: it was put in")
 
 
-class _Chain:
-    """The chain of events as it is read: each names the hash of the one before."""
+def broken_head(heads: Iterable[Note], place: str, key: PublicKey | None) -> Broken | None:
+    """The first head of one place that is not signed, numbered, chained, or goes back."""
+    before: Note | None = None
+    for note in heads:
+        if how := _wrong(note, before, key):
+            return Broken("head", str(note.head.number), f"of {place} {how}", note.head.number)
+        before = note
+    return None
 
-    def __init__(self, audit: AuditLog) -> None:
-        self._audit = audit
+
+def _wrong(note: Note, before: Note | None, key: PublicKey | None) -> str:
+    head = note.head
+    if key is not None and not is_signed(note, key):
+        return "is not signed by the key that was given, or was changed"
+    if before is None:
+        return "names a head before it" if head.number == 1 and head.previous != NO_NOTE else ""
+    last = before.head
+    if head.number <= last.number:
+        return f"comes after head {last.number}"
+    if head.number == last.number + 1 and head.previous != before.sha256:
+        return f"does not follow head {last.number}: one of them was changed or replaced"
+    if head.calls < last.calls or head.events < last.events or head.at_us < last.at_us:
+        return f"goes back behind head {last.number}"
+    return ""
+
+
+class Chain:
+    """The chain of events as they are read: each names the hash of the one before."""
+
+    def __init__(self) -> None:
         self.count = 0
         self.broken: Broken | None = None
 
-    def leaves(self, size: int) -> Iterator[Leaf]:
-        """A leaf for each event that the tree has; those after it are looked at, too."""
+    def leaves(self, events: Iterable[AuditEvent], size: int) -> Iterator[Leaf]:
+        """A leaf for each event that a tree of that size has; those after it are looked at, too."""
         number, previous = 0, FIRST
-        while page := self._audit.events(since=number, limit=_PAGE):
-            for event in page:
-                while number + 1 < event.number:
-                    number += 1
-                    self._note(number, f"is missing: the next is event {event.number}")
-                    if number <= size:
-                        yield Leaf(str(number), None)
-                    else:
-                        number = event.number - 1
-                number = event.number
-                if event.hashed() != event.sha256:
-                    self._note(number, f"({event.action} of {event.subject}) was changed")
-                elif event.previous != previous:
-                    self._note(number, "does not follow the one before, which was changed")
-                previous = event.sha256
-                self.count += 1
-                if number <= size:
-                    yield Leaf(str(number), leaf_hash(event.canonical()))
+        for event in events:
+            if number + 1 < event.number:
+                self._note(number + 1, f"is missing: the next is event {event.number}")
+            for missing in range(number + 1, min(event.number, size + 1)):
+                yield Leaf(str(missing), None)
+            number = event.number
+            if event.hashed() != event.sha256:
+                self._note(number, f"({event.action} of {event.subject}) was changed")
+            elif event.previous != previous:
+                self._note(number, "does not follow the one before, which was changed")
+            previous = event.sha256
+            self.count += 1
+            if number <= size:
+                yield Leaf(str(number), leaf_hash(event.canonical()))
 
     def is_before(self, other: Broken | None) -> bool:
         """Whether the chain found something, and the other found nothing earlier."""

@@ -83,6 +83,14 @@ class ArchiveFiles(Protocol):
         """A call that is in a file of the list, or None."""
         ...
 
+    def sealed(self, call_ids: Sequence[str]) -> dict[str, Record]:
+        """Those of the calls that are in files of the list, whole, with the seals that prove them.
+
+        Raises:
+            StoreError: A file is gone, or cannot be read.
+        """
+        ...
+
     def find(self, wanted: CallFilter) -> list[Record]:
         """Calls that are in files of the list, newest first, without payloads."""
         ...

@@ -4,7 +4,24 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+import msgspec
+
 from splice.core.audit import AuditEvent
+
+
+class EventFilter(msgspec.Struct, frozen=True):
+    """Which events are wanted, newest first; what is None or empty does not restrict.
+
+    `subject` finds the events of `credit` and of every `credit@…`. `action` is one, or all that
+    begin with it where it ends with a dot (`release.`). `before` is the number above the newest.
+    """
+
+    subject: str = ""
+    by: str = ""
+    action: str = ""
+    surface: str = ""
+    before: int | None = None
+    limit: int = 100
 
 
 class AuditLog(Protocol):
@@ -38,4 +55,12 @@ class AuditLog(Protocol):
 
         `credit` finds the events of `credit` and of every `credit@…`.
         """
+        ...
+
+    def find(self, wanted: EventFilter) -> list[AuditEvent]:
+        """Events, newest first."""
+        ...
+
+    def event(self, number: int) -> AuditEvent | None:
+        """One of them."""
         ...

@@ -8,6 +8,7 @@ from typing import Protocol
 
 import msgspec
 
+from splice.core.call import Record
 from splice.core.heads import Head, Note
 from splice.core.leaves import CallLeaf
 from splice.core.merkle import Subtree
@@ -83,6 +84,10 @@ class CheckpointStore(Protocol):
 
     def stored(self, call_ids: Sequence[str]) -> dict[str, StoredCall]:
         """Those of the calls that are in the ledger, by id."""
+        ...
+
+    def sealed(self, call_ids: Sequence[str]) -> dict[str, Record]:
+        """Those of the calls that are in the ledger, whole and with their seals, by id."""
         ...
 
     def strangers(self, limit: int) -> list[str]:

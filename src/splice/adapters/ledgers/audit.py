@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any, cast
 
 import msgspec
-from sqlalchemy import Connection, Row, insert, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, insert, or_, select
 
 from splice.adapters.ledgers.database import Database
 from splice.adapters.ledgers.tables import audit_events, without_nul
 from splice.core.audit import FIRST, AuditEvent, Origin, origin
+from splice.ports.audit import EventFilter
 
 
 class SqlAudit:
@@ -44,13 +45,43 @@ class SqlAudit:
         """Events with a number above `since`, oldest first; of one subject or of all."""
         query = select(audit_events).where(audit_events.c.number > since)
         if subject is not None:
-            named = audit_events.c.subject
-            query = query.where(
-                or_(named == subject, named.startswith(f"{subject}@", autoescape=True))
-            )
+            query = query.where(_of(subject))
         with self._database.read() as connection:
             rows = connection.execute(query.order_by(audit_events.c.number).limit(limit))
             return [event_of(row) for row in rows]
+
+    def find(self, wanted: EventFilter) -> list[AuditEvent]:
+        """Events, newest first."""
+        c = audit_events.c
+        query = select(audit_events)
+        if wanted.subject:
+            query = query.where(_of(wanted.subject))
+        if wanted.by:
+            query = query.where(c.by == wanted.by)
+        if wanted.action.endswith("."):
+            query = query.where(c.action.startswith(wanted.action, autoescape=True))
+        elif wanted.action:
+            query = query.where(c.action == wanted.action)
+        if wanted.surface:  # it is the first word of the JSON
+            named = f'{{"surface":"{wanted.surface}"'
+            query = query.where(c.origin.startswith(named, autoescape=True))
+        if wanted.before is not None:
+            query = query.where(c.number < wanted.before)
+        with self._database.read() as connection:
+            rows = connection.execute(query.order_by(c.number.desc()).limit(wanted.limit))
+            return [event_of(row) for row in rows]
+
+    def event(self, number: int) -> AuditEvent | None:
+        """One of them."""
+        query = select(audit_events).where(audit_events.c.number == number)
+        with self._database.read() as connection:
+            row = connection.execute(query).one_or_none()
+        return None if row is None else event_of(row)
+
+
+def _of(subject: str) -> ColumnElement[bool]:
+    named = audit_events.c.subject
+    return or_(named == subject, named.startswith(f"{subject}@", autoescape=True))
 
 
 def append_event(

@@ -13,6 +13,7 @@ from splice.adapters.ledgers.records import SqlRecords
 from splice.adapters.ledgers.sequencing import AT_ONCE, Sequencer
 from splice.adapters.ledgers.tables import calls
 from splice.adapters.ledgers.trees import Tree
+from splice.core.call import Record
 from splice.core.errors import StoreError
 from splice.core.heads import Head, Note, notes
 from splice.core.ids import id_bytes, id_text
@@ -37,6 +38,7 @@ INSERT INTO tree_heads (number, at_us, calls, events, note)
 VALUES (:number, :at_us, :calls, :events, :note)
 """
 _PAGE = 16  # rows of `tree_calls` in one statement
+_WHOLE = 256  # calls that are in memory with all their texts
 _DAY_MS = 86_400_000
 
 
@@ -113,13 +115,18 @@ class SqlCheckpoints:
     def stored(self, call_ids: Sequence[str]) -> dict[str, StoredCall]:
         """Those of the calls that are in the ledger."""
         found: dict[str, StoredCall] = {}
-        for start in range(0, len(call_ids), AT_ONCE):
-            wanted = call_ids[start : start + AT_ONCE]
-            query = select(calls).where(calls.c.id.in_(wanted))
-            with self._database.read() as connection:
-                rows = connection.execute(query).all()
-            found.update(self._stored(rows))
+        for start in range(0, len(call_ids), _WHOLE):
+            found.update(self._stored(self._rows(call_ids[start : start + _WHOLE])))
         return found
+
+    def sealed(self, call_ids: Sequence[str]) -> dict[str, Record]:
+        """Those of the calls that are in the ledger, whole and with their seals."""
+        records = self._records.whole(self._rows(call_ids), sealed=True)
+        return {record.call_id: record for record in records}
+
+    def _rows(self, call_ids: Sequence[str]) -> Sequence[Row[Any]]:
+        with self._database.read() as connection:
+            return connection.execute(select(calls).where(calls.c.id.in_(call_ids))).all()
 
     def strangers(self, limit: int) -> list[str]:
         """Calls of the ledger that are no leaf and do not wait."""
