@@ -35,6 +35,14 @@ class ModelSettings(Section, frozen=True):
     """Whether pickled models may be registered and run. Whoever can write such a file can run code
     here: they run in worker pools only, and every registration is an audit event."""
 
+    public_key: str = ""
+    """PEM file of the key that signatures of model files are checked with (`splice models sign`
+    makes them). Needs splice-ai[signing]."""
+
+    require_signature: bool = False
+    """Whether a model is loaded only with a signature that holds. The library that checks it takes
+    two or three seconds to load, once in each process."""
+
 
 class PoolSettings(Section, frozen=True):
     """Worker processes of one model: `[pools.NAME]` with the name of the model."""

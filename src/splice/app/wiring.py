@@ -25,6 +25,7 @@ from splice.app.providers import close as close_providers
 from splice.app.providers import providers as make_providers
 from splice.app.publishing import Outlets
 from splice.app.settings import Settings
+from splice.app.signatures import loaded_models
 from splice.control.apply import Control
 from splice.control.locked_events import (
     LockedDeadLetters,
@@ -248,7 +249,7 @@ def services(settings: Settings) -> Services:
         control=_control(settings, stores, registry),
         registry=registry,
         compiler=Compiler(
-            stores.models,
+            loaded_models(settings, stores.models),
             runtimes,
             providers,
             _machine(settings),

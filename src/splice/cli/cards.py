@@ -10,6 +10,7 @@ import typer
 from splice.app import wiring
 from splice.app.clock import now_us
 from splice.app.settings import user_name
+from splice.app.signatures import verifier_of
 from splice.cli.common import REFUSED, as_json, out, stores, talk
 from splice.control.cards import Cards, changed
 from splice.control.registry import split_ref
@@ -152,9 +153,13 @@ def _pairs(given: list[str], where: str) -> dict[str, str]:
 def verify(
     name: Annotated[str | None, typer.Argument(help="Only of this name.")] = None,
 ) -> None:
-    """Hash every stored artifact again, and name those that were changed or lost."""
-    with stores() as (_, opened):
+    """Hash every stored artifact again, and name those that were changed or lost.
+
+    With `models.public_key`, their signatures are checked, too.
+    """
+    with stores() as (settings, opened):
         versions = opened.models.models(name)
+        signed = verifier_of(settings, opened.models)
         broken: list[str] = []
         for version in versions:
             try:
@@ -162,7 +167,12 @@ def verify(
             except ModelUnavailable as error:
                 broken.append(version.label)
                 out.print(f"{version.label}  {error}")
+                continue
+            if signed is not None and (why := signed(version)):
+                broken.append(version.label)
+                out.print(f"{version.label}  {why}")
     if broken:
         talk.print(f"{len(broken)} of {len(versions)} versions are not what was registered.")
         raise typer.Exit(REFUSED)
-    out.print(f"{len(versions)} versions, each as it was registered.")
+    more = "" if signed is None else ", with a signature that holds"
+    out.print(f"{len(versions)} versions, each as it was registered{more}.")

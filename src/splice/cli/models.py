@@ -14,7 +14,7 @@ from splice.app.clock import now_us
 from splice.app.promoting import admit_champion
 from splice.app.registering import Registrar, by_hand, revision_of, sha256_of
 from splice.app.settings import Settings, user_name
-from splice.cli import cards, promotions, registries
+from splice.cli import cards, promotions, registries, signing
 from splice.cli.common import as_json, out, stores, talk
 from splice.control.cards import card_of
 from splice.control.parity import TOLERANCE
@@ -221,6 +221,7 @@ app.command()(cards.show)
 app.command()(cards.card)
 app.command()(cards.tag)
 app.command()(cards.verify)
+app.command()(signing.sign)
 app.command()(registries.pull)
 app.command()(registries.push)
 app.command()(registries.sync)

@@ -18,7 +18,10 @@ from splice.control.duties.pack import Evidence, Mapping, Statement
 from splice.core.evidence import Proof
 
 _STATES = {"done": "proven", "gap": "GAP", "none": "nothing to prove"}
-_SHOWN = {"shown": "shown", "partly": "partly", "gap": "GAP", "organisation": "organisation's own"}
+_SHOWN = {
+    "shown": "shown", "partly": "partly", "gap": "GAP", "none": "nothing to prove",
+    "organisation": "organisation's own",
+}  # fmt: skip
 
 
 def evidence_report(found: Evidence, made_us: int, files: tuple[tuple[str, str], ...]) -> Report:
@@ -104,7 +107,11 @@ def _articles(found: Evidence) -> list[Section]:
         )
         columns = (Column("Point"), Column("What is asked", wide=True),
                    Column("What there is", wide=True), Column("Proof", wide=True))  # fmt: skip
-        sections.append(Section(f"{mine[0].article}", lead, (Table("Statements", columns, rows),)))
+        sections.append(
+            Section(
+                f"{mine[0].article} {mine[0].title}", lead, (Table("Statements", columns, rows),)
+            )
+        )
     return sections
 
 
@@ -124,6 +131,7 @@ def _framework(found: Mapping) -> Section:
         counted[one.state] += 1
     lead = (
         f"{counted['shown']} shown, {counted['partly']} partly, {counted['gap']} gaps, "
+        f"{counted['none']} with nothing to prove, "
         f"{counted['organisation']} are the organisation's own to show. {found.scope}"
     )
     columns = (Column("Control"), Column("In our words", wide=True), Column("State"),

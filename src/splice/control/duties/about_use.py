@@ -274,6 +274,24 @@ def affected_told(known: Known) -> Answer:
 
 
 def checkpoints_signed(known: Known) -> Answer:
-    """Signed heads over calls and audit events."""
-    del known
-    return gap("There is no signed checkpoint", "splice audit head")
+    """Signed heads over calls and audit events, not older than two days."""
+    newest = known.shelves.checkpoints.newest_head()
+    if newest is None:
+        return gap(
+            "There is no signed head of calls and audit events",
+            "splice audit init makes a key; splice serve signs from then on",
+        )
+    head = newest.head
+    proof = Proof(
+        "checkpoint", f"head {head.number} of {head.origin}", newest.sha256,
+        "splice audit verify", "", head.at_us,
+    )  # fmt: skip
+    said = (
+        f"Head {head.number} of {day_of(head.at_us)} is over {head.calls} calls and {head.events} "
+        f"audit events, signed by {newest.name}"
+    )
+    if head.at_us < known.now_us - 2 * DAY_US and known.shelves.checkpoints.waiting():
+        return gap(
+            f"{said}; it is older than two days, and calls came since", "splice serve", proof
+        )
+    return done(said, proof)

@@ -9,9 +9,9 @@ import msgspec
 from splice.core.evidence import Checklist, Line, Proof
 from splice.core.law import Framework
 
-Shown = Literal["shown", "partly", "gap", "organisation"]
-"""Of a control: all that is mapped to it is proven, some of it, none of it; or nothing is mapped,
-for an organisation shows it and no software can."""
+Shown = Literal["shown", "partly", "gap", "none", "organisation"]
+"""Of a control: all that is mapped to it is proven, some of it, none of it; there is nothing to
+prove; or nothing is mapped, for an organisation shows it and no software can."""
 
 SCHEMA = "evidence.schema.json"
 VERSION = 1
@@ -23,6 +23,7 @@ class Statement(msgspec.Struct, frozen=True):
     id: str
     duty: str
     article: str
+    title: str  # of the duty
     point: str
     text: str
     state: Literal["done", "gap", "none"]
@@ -93,8 +94,8 @@ def statements_of(found: Checklist) -> tuple[Statement, ...]:
     """The items that bind, as statements."""
     return tuple(
         Statement(
-            line.key, chapter.key, chapter.article, line.point, line.text, line.state, line.said,
-            line.proofs, line.todo, line.by_person, line.day, line.source,
+            line.key, chapter.key, chapter.article, chapter.title, line.point, line.text,
+            line.state, line.said, line.proofs, line.todo, line.by_person, line.day, line.source,
         )
         for chapter in found.chapters
         if chapter.binds
@@ -120,8 +121,8 @@ def mapping_of(frame: Framework, lines: dict[str, Line]) -> Mapping:
         state: Shown = "organisation"
         if control.items:
             state = "shown" if not gaps else "gap" if len(gaps) == len(told) else "partly"
-        if control.items and not known:
-            state = "gap"
+        if control.items and not told:
+            state = "none" if known else "gap"
         controls.append(
             Mapped(control.id, control.text, state, tuple(one.key for one in known), gaps)
         )
