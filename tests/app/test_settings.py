@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from splice.app import access_sections, alert_sections, event_sections, model_sections, sections
+from splice.app import sections
 from splice.app.providers import providers
 from splice.app.settings import Section, Settings, find_root, load
 from splice.core.errors import SettingsError
@@ -83,8 +83,8 @@ def test_a_bad_variable_is_named_and_not_the_file(tmp_path: Path, value: str) ->
 
 def test_every_setting_has_a_default_and_a_reason(tmp_path: Path) -> None:
     made = settings(tmp_path)
-    files = (sections, access_sections, model_sections, event_sections, alert_sections)
-    source = "".join(Path(one.__file__).read_text() for one in files)
+    files = sorted(Path(sections.__file__).parent.glob("*sections.py"))
+    source = "".join(file.read_text("utf-8") for file in files)
 
     for section in msgspec.structs.fields(Settings):
         part = getattr(made, section.name)
