@@ -1,4 +1,4 @@
-"""Watch: what is live changes in the ledger; every worker follows within half a second."""
+"""Watch: what is live changes in the ledger; every worker follows within a second."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from splice.ports.keys import Access
 
 log = logging.getLogger("splice.releases")
 
-POLL_SECONDS = 0.5
+POLL_SECONDS = 0.25
 _AGAIN_SECONDS = 5.0
 """How often a route whose model was not there is tried again: the file may be back."""
 

@@ -214,7 +214,7 @@ class ReleaseStore(Protocol):
         ...
 
     def live(self) -> list[Live]:
-        """What is live now, of all integrations. Cheap: it is asked twice a second."""
+        """What is live now, of all integrations. Cheap: it is asked four times a second."""
         ...
 
 
@@ -290,7 +290,7 @@ class ModelStore(Protocol):
         ...
 
     def withdrawn(self) -> dict[str, str]:
-        """SHA-256 of every withdrawn version, with why. Cheap: it is asked twice a second."""
+        """SHA-256 of every withdrawn version, with why. Cheap: it is asked four times a second."""
         ...
 
     def file(self, sha256: str) -> Path:
