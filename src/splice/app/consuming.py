@@ -19,6 +19,7 @@ from splice.app.buses import KAFKA, QUEUE, Buses, checked_target, schema_source
 from splice.app.event_sections import ConsumeSettings
 from splice.app.plugins import plugin
 from splice.app.process import leave_with_parent, log_to_stderr, say, settle_memory
+from splice.app.residing import Residing
 from splice.app.sending import sender_plan
 from splice.app.settings import Settings, load
 from splice.app.workers import SHARE_SECONDS, share
@@ -110,6 +111,9 @@ class Consuming:
 
     def _consumer(self, name: str, one: ConsumeSettings) -> Consumer:
         settings, services = self._app.settings, self._services
+        line = services.engine.lines.get(name)
+        if line is not None:
+            Residing(settings).check_streams(name, line.declaration.options.protect)
         group = one.group or f"splice-{name}"
         source, topics = self._source(name, one, group)
         exchange: Exchange | None = None

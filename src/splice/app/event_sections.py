@@ -15,6 +15,9 @@ class KafkaSettings(Section, frozen=True):
     servers: str = ""
     """`host:port`, several with commas between them; empty where there is none."""
 
+    region: str = ""
+    """Where the cluster is: an integration that declares regions uses it only if it is in one."""
+
     options: dict[str, str | int | float | bool] = {}  # noqa: RUF012 - a Struct copies it
     """Options of librdkafka by their own names, as `"security.protocol" = "SASL_SSL"`."""
 
@@ -140,6 +143,9 @@ class WebhookSettings(Section, frozen=True):
 
     timeout_seconds: Annotated[float, Meta(gt=0, le=30)] = 15.0
     """How long a receiver may take to answer."""
+
+    region: str = ""
+    """Where they are: an integration that declares regions sends there only if it is in one."""
 
 
 class RelaySettings(Section, frozen=True):

@@ -57,7 +57,7 @@ def _balanced(name: str, provider: ProviderSettings, settings: Settings) -> Bala
     key = settings.secrets.get(provider.api_key_env)
     if not provider.deployments:
         one = _provider(name, provider, settings, provider.base_url, key)
-        return Balanced(name, [Deployment(name, one, breaking=breaking)])
+        return Balanced(name, [Deployment(name, one, breaking=breaking, region=provider.region)])
     deployments = [
         Deployment(
             f"{name}[{i}]",
@@ -70,6 +70,7 @@ def _balanced(name: str, provider: ProviderSettings, settings: Settings) -> Bala
             ),
             place.weight,
             breaking,
+            place.region or provider.region,
         )
         for i, place in enumerate(provider.deployments)
     ]

@@ -132,6 +132,9 @@ class DeploymentSettings(Section, frozen=True):
     weight: Annotated[float, Meta(gt=0, le=1000)] = 1.0
     """Its share of the calls, against the weights of the others."""
 
+    region: str = ""
+    """Where it is: `eu`, `eu-central-1`. The provider's own if left out."""
+
 
 class ProviderSettings(Section, frozen=True):
     """One place that runs language models: `[providers.NAME]`."""
@@ -144,6 +147,10 @@ class ProviderSettings(Section, frozen=True):
 
     base_url: str = ""
     """Where the API is: `https://host/v1`. A known vendor's own address if left out."""
+
+    region: str = ""
+    """Where it is: `eu`, `eu-central-1`. An integration that declares regions asks it only if it
+    is known to be in one of them."""
 
     deployments: tuple[DeploymentSettings, ...] = ()
     """Several places that share the calls; one that fails is left alone for a while."""

@@ -24,6 +24,7 @@ from splice.app.policing import detectors_of
 from splice.app.providers import close as close_providers
 from splice.app.providers import providers as make_providers
 from splice.app.publishing import Outlets
+from splice.app.residing import Resident, Residing
 from splice.app.settings import Settings
 from splice.app.signatures import loaded_models
 from splice.control.apply import Control
@@ -194,7 +195,7 @@ def control_of(settings: Settings, stores: Stores) -> Control:
 
 
 def _control(settings: Settings, stores: Stores, registry: Registry) -> Control:
-    return Control(
+    control = Resident(
         stores.releases,
         registry,
         _aliases(settings),
@@ -203,6 +204,8 @@ def _control(settings: Settings, stores: Stores, registry: Registry) -> Control:
         validator_of(settings, stores),
         detectors_of(settings, masker_of(settings)),
     )
+    control.residing = Residing(settings)
+    return control
 
 
 def _aliases(settings: Settings) -> dict[str, dict[str, str]]:

@@ -11,6 +11,7 @@ from splice.core.call import Reason, Record, Status
 from splice.core.chat import WireReply
 from splice.core.errors import ExhaustedError, RequestError, RouteCrashed, RouteError
 from splice.engine.faults import faults
+from splice.engine.fencing import Outside
 from splice.engine.infer import share_of
 from splice.engine.line import Step
 from splice.engine.live import Opened
@@ -33,6 +34,9 @@ def to_try(speech: Speech, steps: Sequence[Step]) -> Iterator[tuple[Step, Relaye
     ordered = in_order(speech.line, steps, speech.input_tokens)
     for position, step in enumerate(ordered):
         relayed = step.predictor
+        if isinstance(relayed, Outside):
+            speech.unavailable(step, relayed.error.code, str(relayed.error))
+            continue
         if not isinstance(relayed, Relayed) or step.unavailable or step.withdrawn:
             speech.unavailable(step, "model_unavailable", step.withdrawn or step.unavailable)
             continue

@@ -18,6 +18,7 @@ from splice.declare.options import CONVERSATION_RETRIES, Patience
 from splice.declare.reading import Declaration
 from splice.declare.routes import TimedRoute
 from splice.declare.spec import LLM, Model, Rule
+from splice.engine.fencing import Fencing
 from splice.engine.guarding import guard_of, no_detectors
 from splice.engine.line import Arm, Line, Shadowing, Step, line_of
 from splice.engine.observe import POOL_PROCESSES, POOL_RESTARTS, Metrics
@@ -123,7 +124,12 @@ class Compiler:
         pairs = zip(release.manifest.routes, declaration.routes, strict=True)
         withdrawn = self._models.withdrawn()
         veiling = Veiling(release.manifest.protect, self._masker, self._machine.local_providers)
-        steps = tuple(veiling.over(self._step(pinned, timed, withdrawn)) for pinned, timed in pairs)
+        fencing = Fencing(release.manifest.protect, self._machine.local_providers)
+
+        def kept(step: Step) -> Step:
+            return veiling.over(fencing.over(step))
+
+        steps = tuple(kept(self._step(pinned, timed, withdrawn)) for pinned, timed in pairs)
         log = declaration.options.recorded
         seal = None
         if log is not None:
@@ -131,14 +137,14 @@ class Compiler:
             seal = Seal(log, masker, declaration.options.protect)
         direct = None
         if declaration.options.models:
-            direct = veiling.direct(partial(self._direct, declaration.deadline_s))
+            direct = veiling.direct(fencing.direct(partial(self._direct, declaration.deadline_s)))
         rollout = release.manifest.rollout
 
         def ready(pinned: PinnedRoute, *, aside: bool = False) -> Step:
             step = self._variant_step(
                 pinned, declaration=declaration, withdrawn=withdrawn, aside=aside
             )
-            return veiling.over(step)
+            return kept(step)
 
         held = _held(release.manifest.holdout, ready)
         split = self._split(rollout, steps, ready, held)
@@ -317,7 +323,7 @@ class Compiler:
         if pinned.format == "pickle":
             pool, pinned = self._pickled(pinned, pool)
         model: HostedModel
-        rate, breaker = self._machine.nano_per_second, None
+        rate, breaker, region = self._machine.nano_per_second, None, ""
         if pinned.format == "remote":
             endpoint = _endpoint(file, pinned.label)
             remote = self._hosts.remotes.get(endpoint.protocol)
@@ -330,7 +336,7 @@ class Compiler:
             version = self._models.resolve(pinned.model, str(pinned.model_version))
             signature = None if version is None else version.signature
             model, rate = remote.connect(endpoint, pinned.features, signature), None
-            breaker = Breaker(ENDPOINT_BREAKING)
+            breaker, region = Breaker(ENDPOINT_BREAKING), endpoint.region
         elif pool is not None:
             model = pool(file, pinned)
         else:
@@ -341,6 +347,7 @@ class Compiler:
             max_batch=self._machine.max_batch,
             nano_per_second=rate,
             breaker=breaker,
+            region=region,
         )
 
     def _pickled(self, pinned: PinnedRoute, pool: MakePool | None) -> tuple[MakePool, PinnedRoute]:

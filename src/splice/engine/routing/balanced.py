@@ -8,6 +8,7 @@ from random import Random
 from typing import TypeAlias
 
 from splice.core.errors import ProviderLimited
+from splice.core.residence import within
 from splice.engine.routing.breaker import Breaker, Breaking
 from splice.ports.providers import Provider
 
@@ -21,15 +22,21 @@ Front: TypeAlias = "Callable[[Provider], Provider]"
 class Deployment(Breaker):
     """One place where a provider's models run, with what its last calls have shown."""
 
-    __slots__ = ("in_flight", "name", "provider", "told_until", "weight")
+    __slots__ = ("in_flight", "name", "provider", "region", "told_until", "weight")
 
     def __init__(
-        self, name: str, provider: Provider, weight: float = 1.0, breaking: Breaking | None = None
+        self,
+        name: str,
+        provider: Provider,
+        weight: float = 1.0,
+        breaking: Breaking | None = None,
+        region: str = "",
     ) -> None:
         super().__init__(breaking)
         self.name = name
         self.provider = provider
         self.weight = weight
+        self.region = region
         self.in_flight = 0
         self.told_until = 0.0
 
@@ -63,13 +70,24 @@ class Balanced:
         For challengers and shadows: their failures must not take the champion from its callers.
         """
         fresh = [
-            Deployment(one.name, one.provider, one.weight, one.breaking) for one in self.deployments
+            Deployment(one.name, one.provider, one.weight, one.breaking, one.region)
+            for one in self.deployments
         ]
         return Balanced(self.name, fresh, front=self._front)
 
     def behind(self, front: Front) -> Balanced:
         """The same deployments, with what they have shown, behind something that asks them."""
         return Balanced(self.name, self.deployments, front=front)
+
+    def within(self, regions: Sequence[str]) -> Balanced | None:
+        """The deployments in these regions, with what they have shown; None where there is none."""
+        kept = [one for one in self.deployments if within(one.region, regions)]
+        return Balanced(self.name, kept, front=self._front) if kept else None
+
+    @property
+    def regions(self) -> str:
+        """Where its deployments are, as far as it is known."""
+        return ", ".join(dict.fromkeys(one.region for one in self.deployments if one.region))
 
     def asked_through(self, one: Deployment) -> Provider:
         """A deployment's provider, or what stands before it."""

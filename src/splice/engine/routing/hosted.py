@@ -43,12 +43,14 @@ class Hosted:
         max_batch: int = 64,
         nano_per_second: float | None = None,
         breaker: Breaker | None = None,
+        region: str = "",
     ) -> None:
         self.model = model
         self._label = label
         self._max_batch = max_batch
         self._nano_per_second = nano_per_second
         self._breaker = breaker
+        self.region = region
         self._waiting: list[_Waiting] = []
         self._scheduled = False
         self._running: set[asyncio.Task[None]] = set()

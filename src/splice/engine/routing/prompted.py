@@ -11,6 +11,7 @@ import msgspec
 from splice.core.call import Prediction, Trace
 from splice.core.errors import BadAnswer, InputMismatch, MalformedBody, RouteTimeout
 from splice.core.release import PinnedRoute
+from splice.core.residence import outside
 from splice.declare.codec import Codec
 from splice.declare.options import Patience
 from splice.declare.prompts import Prompt
@@ -62,6 +63,14 @@ class Prompted:
         self._veil: Veil | None = None
         self._schema = output.schema()
         self._prompt_tokens = sum(len(part.text) for part in prompt.parts) // BYTES_A_TOKEN
+
+    def keep_within(self, regions: Sequence[str]) -> str:
+        """From now on ask deployments in these regions only; says why not where there is none."""
+        kept = self._balanced.within(regions)
+        if kept is None:
+            return outside(self._balanced.regions, regions)
+        self._balanced = kept
+        return ""
 
     def put_behind(self, veil: Veil) -> None:
         """From now on its provider sees placeholders in the place of what a context holds.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
@@ -14,6 +14,7 @@ from splice.core.call import Prediction
 from splice.core.chat import Asked, Dialect, WireReply, WireRequest
 from splice.core.errors import BadAnswer, ModelMismatch, RequestError
 from splice.core.release import PinnedRoute
+from splice.core.residence import outside
 from splice.declare.options import Patience
 from splice.declare.prompts import Prompt
 from splice.engine.routing.balanced import Balanced
@@ -66,6 +67,14 @@ class Relayed:
         said = [route.params[name] for name in _BOUNDS if isinstance(route.params.get(name), int)]
         self._unsaid: int = said[0] if said else UNSAID_OUTPUT_TOKENS
         self._took: deque[float] = deque(maxlen=_REMEMBERED)
+
+    def keep_within(self, regions: Sequence[str]) -> str:
+        """From now on ask deployments in these regions only; says why not where there is none."""
+        kept = self.balanced.within(regions)
+        if kept is None:
+            return outside(self.balanced.regions, regions)
+        self.balanced = kept
+        return ""
 
     def put_behind(self, veil: Veil) -> None:
         """From now on its provider sees placeholders in the place of what the caller says.
