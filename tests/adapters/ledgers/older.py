@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from sqlalchemy import create_engine, inspect, text
+from sqlalchemy import Connection, create_engine, inspect, text
 
 from splice.adapters.ledgers import migrations
 
@@ -32,6 +32,22 @@ BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END
 """
 
 
+def close(connection: Connection) -> None:
+    """What may be opened for retention and erasure refuses every change again."""
+    postgres = connection.dialect.name == "postgresql"
+    for table, verb in (("calls", "UPDATE"), ("blocks", "UPDATE"), ("outcomes", "DELETE")):
+        trigger = f"{table}_no_{verb.lower()}"
+        does = (
+            "FOR EACH ROW EXECUTE FUNCTION splice_refuse()"
+            if postgres
+            else f"BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END"
+        )
+        connection.execute(text(f"DROP TRIGGER {trigger}" + (f" ON {table}" if postgres else "")))
+        connection.execute(text(f"CREATE TRIGGER {trigger} BEFORE {verb} ON {table} {does}"))
+    if postgres:
+        connection.execute(text("DROP FUNCTION splice_refuse_unless_open()"))
+
+
 def go_back(url: str, to: str) -> None:
     """Make a ledger what it was when that migration was the newest."""
     folder = Path(next(iter(migrations.__path__))) / "versions"
@@ -48,6 +64,8 @@ def go_back(url: str, to: str) -> None:
                 for table in ("calls", "blocks"):
                     connection.execute(text(f"DROP TRIGGER {table}_no_delete"))
                     connection.execute(text(PLAIN.format(table=table)))
+            if number == "0013":
+                close(connection)
             for kind, name in MADE_BY.findall(file.read_text("utf-8")):
                 if kind == "TABLE" and name in there:
                     connection.execute(text(f"DROP TABLE {name}"))

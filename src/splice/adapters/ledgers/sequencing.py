@@ -9,6 +9,7 @@ on by call id. The order is that of this queue; `tree_calls` keeps which call is
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, select
@@ -74,7 +75,7 @@ class Sequencer:
         try:
             if blocks:
                 self._add_calls(blocks, found)
-                return True if not whole else more
+                return not whole or more or bool(self._older())
             return self._add_history(limit) or more
         except _Taken:
             return True
@@ -144,9 +145,7 @@ class Sequencer:
             self._grow(connection, found)
 
     def _add_history(self, limit: int) -> bool:
-        database = self._database
-        with database.read() as connection:
-            history = database.rows(connection, self._history, {}, "vu")
+        database, history = self._database, self._older()
         if not history:
             return False
         below, after = history[0]
@@ -164,6 +163,11 @@ class Sequencer:
             ids = [id_bytes(record.call_id) for record in records]
             self._grow(connection, _Leaves(ids, [leaf_of(record).hashed() for record in records]))
         return "to" in params
+
+    def _older(self) -> Sequence[Sequence[Any]]:
+        """How far calls from before are leaves: block and id; nothing where all are."""
+        with self._database.read() as connection:
+            return self._database.rows(connection, self._history, {}, "vu")
 
     def _grow(self, connection: Connection, found: _Leaves) -> None:
         if not found.ids:
