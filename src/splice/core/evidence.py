@@ -16,7 +16,7 @@ State = Literal["done", "gap", "none"]
 """`none`: what is asked about is not there, so that nothing has to be proven."""
 
 
-class Proof(msgspec.Struct, frozen=True, omit_defaults=True):
+class Proof(msgspec.Struct, frozen=True):
     """One thing that proves a statement: a record, an event, a test; and how it is looked up.
 
     `digest` is the SHA-256 of the record as it was seen. `command` shows it; `page` is its path in
@@ -40,7 +40,7 @@ class Answer(msgspec.Struct, frozen=True):
     todo: str = ""
 
 
-class Line(msgspec.Struct, frozen=True, omit_defaults=True):
+class Line(msgspec.Struct, frozen=True):
     """One item of a checklist. `by_person` where a person attests it; `ask` is what he is asked.
 
     `day` is from when it binds, with the key of its source; both are empty where no date is known.
