@@ -157,8 +157,8 @@ def test_an_older_release_answers_again_from_the_console(tmp_path: Path) -> None
 class Gate:
     """A way to a database that can be shut, as when the database is away."""
 
-    def __init__(self, host: str, port: int) -> None:
-        self._to = (host, port)
+    def __init__(self, to: str) -> None:
+        self._to = to  # a socket of this machine
         self._open = True
         self._pairs: list[socket.socket] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -172,7 +172,8 @@ class Gate:
                 if not self._open:
                     near.close()
                     continue
-                far = socket.create_connection(self._to)
+                far = socket.socket(socket.AF_UNIX)
+                far.connect(self._to)
                 self._pairs += [near, far]
                 for one, other in ((near, far), (far, near)):
                     threading.Thread(target=self._carry, args=(one, other), daemon=True).start()
@@ -206,8 +207,8 @@ def gate(postgres_database: str) -> Iterator[tuple[Gate, str]]:
     from sqlalchemy.engine import make_url
 
     url = make_url(postgres_database)
-    made = Gate(url.host or "127.0.0.1", url.port or 5432)
-    there = url.set(host="127.0.0.1", port=made.port)
+    made = Gate(f"{url.query['host']}/.s.PGSQL.5432")
+    there = url.set(host="127.0.0.1", port=made.port).difference_update_query(["host"])
     yield made, there.render_as_string(hide_password=False)
     made.close()
 
