@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 UV     := VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv
 JOB    ?= serve
 
-.PHONY: help setup demo test check bench docs format services clean
+.PHONY: help setup demo test check audit bench docs format services clean
 
 help: ## Say what each target does
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -30,11 +30,15 @@ demo: setup ## The main job on real data and real models; KEEP=1 leaves it servi
 test: setup ## All tests; lists what was skipped and why
 	scripts/test $(TESTS)
 
-check: setup ## Lint, format, types, imports
+check: setup ## Lint (security too), format, types, imports, known vulnerabilities
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
+	$(BIN)/python scripts/audit --tell
+
+audit: setup ## Known vulnerabilities of the dependencies; fails where that cannot be told
+	$(BIN)/python scripts/audit
 
 bench: setup ## Measure us and our neighbours: make bench JOB=serve
 	$(BIN)/python benchmarks/run.py $(JOB)

@@ -129,7 +129,8 @@ def test_the_document_can_be_read_and_names_the_gaps(pack: Path) -> None:
 
     for part in ("credit-decision: evidence", "Risk tier", "Annex III 5(b)",
                  "Art. 12 Record keeping", "NIST AI RMF 1.0", "ISO/IEC 42001:2023",
-                 "SR 26-2", "not legal advice", "The standards that were applied are listed"):  # fmt: skip
+                 "SR 26-2", "not legal advice",
+                 "The standards that were applied are listed"):  # fmt: skip
         assert part in flat, part
     markdown = (pack / "evidence.md").read_text("utf-8")
     assert "Late payers \\| \\<b\\>few" in markdown
