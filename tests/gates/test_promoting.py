@@ -15,7 +15,13 @@ import splice
 from splice.app import watch
 from splice.app.gating import permits_of
 from splice.core.audit import first_broken
-from splice.core.errors import ModelUnavailable, NotPromoted, Overtaken, UnknownModel
+from splice.core.errors import (
+    ModelUnavailable,
+    NotPromoted,
+    Overtaken,
+    UnknownIntegration,
+    UnknownModel,
+)
 from splice.core.release import Release
 from splice.core.validation import Approval, Validation
 from splice.declare.discover import reopen
@@ -360,8 +366,24 @@ def forge(bank: Bank, version: int) -> None:
         db.execute("UPDATE model_aliases SET version = ?", [version])
 
 
+def tell(bank: Bank, number: int) -> None:
+    """Who forged a release tells the audit log of it, too: there it stays to be seen."""
+    release = bank.stores.releases.release("credit-decision", number)
+    assert release is not None
+    bank.stores.audit.add_event(
+        "release.live", "credit-decision", by="eve", now_us=bank.tick(),
+        details={"release": number, "before": 1, "manifest": release.stored},
+    )  # fmt: skip
+
+
+def unchain(db: sqlite3.Connection) -> None:
+    """Who may write to the database may take its triggers away."""
+    for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+        db.execute(f"DROP TRIGGER {name}")
+
+
 @pytest.mark.parametrize("risk", ["HIGH", "LIMITED"])
-async def test_a_version_written_into_the_database_does_not_run_where_risk_is_high(
+async def test_a_release_written_into_the_database_does_not_answer(
     make: Callable[..., Bank], risk: str
 ) -> None:
     bank = make(risk=risk, more="approver=True")
@@ -369,13 +391,54 @@ async def test_a_version_written_into_the_database_does_not_run_where_risk_is_hi
     bank.add(bad())
     forge(bank, 2)
 
+    with pytest.raises(UnknownIntegration):
+        await answered(bank)
+
+
+async def test_a_release_written_into_the_database_leaves_the_one_that_answers(
+    make: Callable[..., Bank], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "POLL_SECONDS", 0.02)
+    bank = make(risk="HIGH")
+    approved(bank)
+    bank.add(bad())
+    async with splice.App(project=bank.folder, apply="never") as app:
+        forge(bank, 2)
+        while not app.degraded():
+            await watch.asyncio.sleep(0.02)
+
+        record = (await app.ask("credit-decision", REQUEST)).record
+
+        assert record.version.split(" ")[0] == "credit@1"
+        assert any("the audit log knows of no such release" in one for one in app.degraded())
+
+
+async def test_a_release_changed_in_the_database_does_not_answer(
+    make: Callable[..., Bank],
+) -> None:
+    bank = make(risk="HIGH")
+    approved(bank)
+    with ledger(bank) as db:
+        unchain(db)
+        db.execute("UPDATE releases SET manifest = replace(manifest, '\"high\"', '\"low\"')")
+
+    with pytest.raises(UnknownIntegration):
+        await answered(bank)
+
+
+async def test_a_version_that_slipped_in_does_not_run_where_risk_is_high(
+    make: Callable[..., Bank],
+) -> None:
+    bank = make(risk="HIGH")
+    approved(bank)
+    bank.add(bad())
+    forge(bank, 2)
+    tell(bank, 2)
+
     version, why = await answered(bank)
 
-    if risk == "LIMITED":
-        assert version == "credit@2"
-    else:
-        assert version == "scorecard"
-        assert "credit@2 passed no validation for credit-decision" in why
+    assert version == "scorecard"
+    assert "credit@2 passed no validation for credit-decision" in why
 
 
 async def test_a_validation_without_consent_does_not_let_it_run(make: Callable[..., Bank]) -> None:
@@ -386,6 +449,7 @@ async def test_a_validation_without_consent_does_not_let_it_run(make: Callable[.
     own = Approval("credit-decision", "credit", 2, version.sha256, validation.digest, "ada", 1)
     bank.stores.validations.add_approval(own)  # by who registered it
     forge(bank, 2)
+    tell(bank, 2)
 
     version_that_runs, why = await answered(bank)
 

@@ -166,6 +166,8 @@ class Watcher:
         release = releases.release(live.integration, live.number)
         if release is None:
             raise LookupError(f"the ledger has no release {live.number}")
+        if self._services.permits is not None:
+            self._services.permits.admitted(release)  # before any of its code is loaded
         manifest = release.manifest
         declaration = self.declaration(manifest.bundle, manifest.entry)
         return self._services.compiler.compile(release, declaration)

@@ -14,7 +14,7 @@ from splice.app.clock import now_us
 from splice.app.promoting import admit_champion
 from splice.app.registering import Registrar, by_hand, revision_of, sha256_of
 from splice.app.settings import Settings, user_name
-from splice.cli import cards, promotions, registries, signing
+from splice.cli import cards, promotions, registries, signing, validity
 from splice.cli.common import as_json, out, stores, talk
 from splice.control.cards import card_of
 from splice.control.parity import TOLERANCE
@@ -226,3 +226,4 @@ app.command()(registries.pull)
 app.command()(registries.push)
 app.command()(registries.sync)
 promotions.add_to(app)
+validity.add_to(app)

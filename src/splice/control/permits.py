@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from splice.control.validity import Validities
+from splice.control.validity import Validities, unknown_release
+from splice.core.errors import NotPromoted
 from splice.core.release import PinnedRoute, Release
 from splice.core.validation import Permit
 from splice.declare.gates import gates_for
@@ -30,7 +31,18 @@ class Permits:
         self, validations: ValidationStore, audit: AuditLog, now_us: Callable[[], int]
     ) -> None:
         self._validities = Validities(validations, audit)
+        self._audit = audit
         self._now_us = now_us
+
+    def admitted(self, release: Release) -> None:
+        """Passes a release that came in by the way that releases come in.
+
+        Raises:
+            NotPromoted: It was written into the ledger by somebody, or changed there.
+            StoreError: The ledger cannot be read.
+        """
+        if why := unknown_release(release, self._audit):
+            raise NotPromoted(release.integration, got=why)
 
     def __call__(self, route: PinnedRoute, release: Release, declaration: Declaration) -> Permit:
         """Why the version may not run; empty where it may.

@@ -153,6 +153,47 @@ def _covers(validation: Validation, must: tuple[Gate, ...], digest: str) -> bool
     return all(any(f"{one} ".startswith(f"{title(gate)} ") for one in named) for gate in must)
 
 
+def unknown_release(release: Release, audit: AuditLog) -> str:
+    """Why a release may not be loaded that the audit log does not know; empty where it does.
+
+    Every release that went live is told there with the digest of its manifest. In a ledger of
+    before there was that log, or that digest, there is nothing to compare with.
+
+    Raises:
+        StoreError: The ledger cannot be read.
+    """
+    name, any_of_it = release.integration, False
+    wrong = ""
+    for event in told_of(audit, name):
+        if event.subject != name or "release" not in event.details or "before" not in event.details:
+            continue
+        any_of_it = True
+        if event.details["release"] != release.number:
+            continue
+        digest = event.details.get("manifest")
+        if digest in (None, release.stored):
+            return ""
+        wrong = f"it was changed in the ledger: {digest[:12]} was applied"
+    if not any_of_it:
+        return ""
+    wrong = wrong or "the audit log knows of no such release"
+    return f"release {release.number} of {name} is not loaded: {wrong}. splice audit verify"
+
+
+def told_of(audit: AuditLog, subject: str) -> Iterator[AuditEvent]:
+    """Events of a subject, oldest first. One that was changed by itself says nothing.
+
+    Whether the whole chain holds is for `splice audit verify` to say.
+    """
+    since = 0
+    while True:
+        some = audit.events(subject=subject, since=since, limit=_PAGE)
+        yield from (one for one in some if first_broken([one], one.previous) is None)
+        if len(some) < _PAGE:
+            return
+        since = some[-1].number
+
+
 class _Told:
     """What the audit log says of a version, read when it is asked for."""
 
@@ -180,15 +221,5 @@ class _Told:
     @property
     def _events(self) -> list[AuditEvent]:
         if self._known is None:
-            self._known = list(self._read())
+            self._known = list(told_of(self._audit, self._label))
         return self._known
-
-    def _read(self) -> Iterator[AuditEvent]:
-        since = 0
-        while True:
-            some = self._audit.events(subject=self._label, since=since, limit=_PAGE)
-            # One that was changed says nothing. Whether the chain holds is `splice audit verify`'s.
-            yield from (one for one in some if first_broken([one], one.previous) is None)
-            if len(some) < _PAGE:
-                return
-            since = some[-1].number

@@ -200,13 +200,17 @@ class Manifest(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Release(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A numbered manifest, with who made it, when and why."""
+    """A numbered manifest, with who made it, when and why.
+
+    `stored` is the digest of the manifest as the ledger has it; empty where it is not from there.
+    """
 
     number: int
     manifest: Manifest
     created_us: int
     by: str
     why: str = ""
+    stored: str = ""
 
     @property
     def integration(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import msgspec
@@ -206,9 +207,11 @@ class SqlReleases:
             _store_head(connection, live)
         _store_event(connection, live, "go_live", {"by": by, "why": why, "at_us": now_us})
         before = 0 if head is None else head.number
+        named = (releases.c.integration == integration, releases.c.number == number)
+        digest = connection.execute(select(releases.c.digest).where(*named)).scalar_one()
         append_event(
             self._database, connection, change.action, integration, by=by, now_us=now_us, why=why,
-            details={"release": number, "before": before, **change.details},
+            details={"release": number, "before": before, "manifest": digest, **change.details},
         )  # fmt: skip
         return live
 
@@ -218,17 +221,18 @@ def _add(connection: Connection, manifest: Manifest, *, by: str, why: str, now_u
     name = manifest.integration
     newest = select(func.max(releases.c.number)).where(releases.c.integration == name)
     number = (connection.execute(newest).scalar() or 0) + 1
+    digest = manifest.digest
     values = {
         "integration": name,
         "number": number,
         "manifest": msgspec.json.encode(manifest).decode(),
-        "digest": manifest.digest,
+        "digest": digest,
         "created_us": now_us,
         "by": by,
         "why": why,
     }
     connection.execute(insert(releases).values(values))
-    return Release(number=number, manifest=manifest, created_us=now_us, by=by, why=why)
+    return Release(number, manifest, now_us, by, why, digest)
 
 
 def _head(connection: Connection, integration: str) -> Live | None:
@@ -262,7 +266,10 @@ def _live(row: Row[Any]) -> Live:  # a row of `heads`
 
 def _release(row: Row[Any]) -> Release:  # a row of `releases`
     manifest = msgspec.json.decode(row.manifest, type=Manifest)
-    return Release(row.number, manifest, row.created_us, row.by, row.why)
+    # Of the text, not of what this version of the product reads in it: that may know more fields.
+    sorted_text = msgspec.json.encode(msgspec.json.decode(row.manifest), order="sorted")
+    digest = hashlib.sha256(sorted_text).hexdigest()
+    return Release(row.number, manifest, row.created_us, row.by, row.why, digest)
 
 
 def _bundle(body: bytes) -> Bundle | None:

@@ -58,7 +58,8 @@ class ReleaseStoreContract:
         assert (first.number, other.number, second.number) == (1, 1, 2)
         assert releases.releases("credit") == [second, first]
         assert releases.release("credit", 1) == first
-        assert second == Release(2, manifest(purpose="Two."), NOW_US + 1, "anna", "test")
+        pinned = manifest(purpose="Two.")
+        assert second == Release(2, pinned, NOW_US + 1, "anna", "test", pinned.digest)
 
     def test_what_is_not_there_is_none(self, releases: ReleaseStore) -> None:
         assert releases.release("credit", 1) is None
