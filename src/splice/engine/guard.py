@@ -181,6 +181,10 @@ class Asking:
             redacts = (found is not None and self._judge(check, at, found)) or redacts
         return redacts
 
+    def visit(self, at: Station) -> None:
+        """Somebody asks the policies that stand there one by one."""
+        self._visited |= _BITS[at]
+
     def ask(self, check: Check, at: Station, text: str) -> bool:
         """Asks one that answers at once; as `look`."""
         try:

@@ -48,6 +48,7 @@ class Held:
 
     def __init__(self, asking: Asking) -> None:
         self._asking = asking
+        asking.visit("output")
         self._checks = asking.guard.at("output")
         self._parts: dict[str, _Part] = {}
         self._waiting: deque[tuple[bytes, tuple[tuple[_Part, int], ...]]] = deque()

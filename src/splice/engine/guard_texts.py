@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, cast
 
@@ -35,12 +36,13 @@ ANSWER_SKIPS = _NO_TEXT | _ECHOED
 _FREE = frozenset({"input", "arguments", "parameters", "properties", "input_schema"})
 """Below these names stands what somebody made up, whatever it calls its fields."""
 
+_NAME = re.compile(r"\w{1,40}")
 _NONE: frozenset[str] = frozenset()
 _FILE = 256  # characters of a `data:` address, from which on it is a file
 
 
 def strings(value: Any, skipped: frozenset[str] = _NONE) -> Iterator[str]:
-    """Every text in a JSON value; names of fields too, where none are skipped."""
+    """Every text in a JSON value; names of fields too, where they could hold one."""
     waiting: list[tuple[Any, frozenset[str]]] = [(value, skipped)]
     while waiting:
         one, skips = waiting.pop()
@@ -51,7 +53,7 @@ def strings(value: Any, skipped: frozenset[str] = _NONE) -> Iterator[str]:
             for key, inner in reversed(cast("dict[str, Any]", one).items()):
                 if key not in skips:
                     waiting.append((inner, _NONE if key in _FREE else skips))
-                    if not skips:
+                    if not skips and not _NAME.fullmatch(key):
                         waiting.append((key, skips))
         elif isinstance(one, (list, tuple)):
             waiting += [(inner, skips) for inner in reversed(cast("list[Any]", one))]
