@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from splice.app.archiving import files_of
 from splice.app.chores import Chore
 from splice.app.encrypting import Encryption, in_variable
 from splice.app.settings import Settings
 from splice.app.wiring import Services, Stores
 from splice.control.erasure import Eraser, Shelves, tend
-from splice.control.retention import Retention
+from splice.control.retention import Archive, Retention
 from splice.core.archives import Archived
 from splice.core.units import seconds
 
@@ -41,9 +42,8 @@ def retention_of(settings: Settings, stores: Stores) -> Retention:
     def remove(file: Archived) -> None:
         (folder / file.file).unlink(missing_ok=True)
 
-    return Retention(
-        stores.encryption.protections, stores.subjects, stores.duties, stores.archives, remove
-    )
+    archive = Archive(stores.archives, lambda: files_of(settings, stores.archives), remove)
+    return Retention(stores.encryption.protections, stores.subjects, stores.duties, archive)
 
 
 class Tending:

@@ -124,10 +124,17 @@ class SubjectStore(Protocol):
         """How far the texts of integrations were dropped: at the most one of each."""
         ...
 
-    def expire_file(self, file: Archived, now_us: int) -> bool:
-        """Take a file off the list of the archive, with an audit event; says whether it was there.
+    def expirable_files(self, integration: str, before_us: int) -> list[Archived]:
+        """Files of the archive with texts, all of whose calls were asked before.
 
-        Not while calls that are in it are still being deleted from the ledger.
+        None of which calls are still being deleted from the ledger.
+        """
+        ...
+
+    def replace_file(self, old: Archived, new: Archived, now_us: int) -> bool:
+        """List a file without texts in the place of one, with an audit event in the transaction.
+
+        False where another has done it.
         """
         ...
 

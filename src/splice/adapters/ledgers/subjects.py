@@ -23,8 +23,13 @@ from splice.core.erasure import Erasure, Expiry
 _AT_ONCE = 400
 _BODIES = "SELECT number FROM queued_bodies WHERE {found}"
 _LETTERS = "SELECT id FROM dead_letters WHERE value IS NOT NULL AND {found}"
+_FILES = """
+SELECT day, integration, part, file, calls, bytes, sha256, first_us, last_us FROM archives
+WHERE integration = :integration AND last_us < :before AND state = 'removed'
+ORDER BY day, part
+"""
 _FILE = """
-DELETE FROM archives
+UPDATE archives SET part = :new, file = :file, bytes = :bytes, sha256 = :sha256, state = 'expired'
 WHERE day = :day AND integration = :integration AND part = :part AND state = 'removed'
 """
 _CLEANED = ("outcomes", "dead_letters", "queued_bodies")
@@ -132,15 +137,25 @@ class SqlSubjects:
                 for row in connection.execute(query.order_by(expiries.c.integration))
             ]
 
-    def expire_file(self, file: Archived, now_us: int) -> bool:
-        """Take a file off the list of the archive, with an audit event; says whether it was."""
-        params = {"day": file.day, "integration": file.integration, "part": file.part}
+    def expirable_files(self, integration: str, before_us: int) -> list[Archived]:
+        """Files of the archive with texts, all of whose calls were asked before."""
+        query = self._database.sql(_FILES)
+        params = {"integration": integration, "before": before_us}
+        with self._database.read() as connection:
+            return [Archived(*row) for row in connection.exec_driver_sql(query, params)]
+
+    def replace_file(self, old: Archived, new: Archived, now_us: int) -> bool:
+        """List a file without texts in the place of one, with an audit event."""
+        params = {
+            "day": old.day, "integration": old.integration, "part": old.part, "new": new.part,
+            "file": new.file, "bytes": new.bytes, "sha256": new.sha256,
+        }  # fmt: skip
         with self._database.write() as connection:
             if not self._database.run(connection, self._database.sql(_FILE), params):
                 return False
             append_event(
-                self._database, connection, "retention.expire", file.integration, by=_BY,
-                now_us=now_us, details={"calls": file.calls, "file": file.file},
+                self._database, connection, "retention.expire", old.integration, by=_BY,
+                now_us=now_us, details={"calls": old.calls, "file": old.file, "left": new.file},
             )  # fmt: skip
         return True
 
