@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import onnx
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from splice.app.settings import load
 from splice.app.wiring import Stores
@@ -132,3 +134,21 @@ def validation_of(version: ModelVersion, *, passed: bool = True, expires_us: int
         NAME, version.name, version.version, version.sha256, "loans.csv", "d" * 64, 1000, "e" * 64,
         now_us() - DAY_US, expires_us, "ada", results,
     )  # fmt: skip
+
+
+def write_keys(folder: Path, name: str = "key") -> Path:
+    """A pair of keys; gives the private one's file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    private = folder / f"{name}.pem"
+    private.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )  # fmt: skip
+    (folder / f"{name}.pub").write_bytes(
+        key.public_key().public_bytes(
+            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+    )
+    return private

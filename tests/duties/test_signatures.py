@@ -6,9 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from duties_house import NAME, opened, write_model, write_project
+from duties_house import NAME, opened, write_keys, write_model, write_project
 
 from conftest import Command
 from splice.adapters.signing import oms
@@ -19,24 +17,6 @@ from splice.core.errors import ModelUnavailable, SettingsError
 from splice.declare.discover import reopen
 
 REQUIRED = '\n[models]\npublic_key = "key.pub"\nrequire_signature = true\n'
-
-
-def write_keys(folder: Path, name: str = "key") -> Path:
-    """A pair of keys; gives the private one's file."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    private = folder / f"{name}.pem"
-    private.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )  # fmt: skip
-    (folder / f"{name}.pub").write_bytes(
-        key.public_key().public_bytes(
-            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-        )
-    )
-    return private
 
 
 @pytest.fixture

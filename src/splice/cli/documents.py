@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,12 +11,15 @@ from typing import Annotated, Any, Literal
 import typer
 
 from splice.app.clock import now_us
-from splice.app.folders import broken
+from splice.app.folders import MANIFEST, SIGNED, broken
+from splice.app.incidents import events_of
+from splice.app.settings import user_name
+from splice.app.signatures import library, public_key_of
 from splice.cli.cards import version_of
 from splice.cli.common import REFUSED, as_json, out, stores, talk
 from splice.cli.moments import WrongOption
 from splice.cli.writing import write_out, write_whole
-from splice.core.errors import SettingsError
+from splice.core.errors import ModelUnavailable, SettingsError
 from splice.declare.law import eu_ai_act
 
 app = typer.Typer(no_args_is_help=True)
@@ -23,7 +27,7 @@ app = typer.Typer(no_args_is_help=True)
 Name = Annotated[str, typer.Argument(help="Name of the integration.")]
 Form = Literal["md", "html", "json", "pdf"]
 Format = Annotated[Form, typer.Option("--format", help="md, html, json or pdf.")]
-Out = Annotated[Path | None, typer.Option(help="File to write; stdout if left out.")]
+Out = Annotated[Path | None, typer.Option("--out", help="File; stdout if left out.")]
 
 
 def evidence(
@@ -33,6 +37,10 @@ def evidence(
         typer.Option("--out", help="New folder; evidence-NAME-DATE if left out."),
     ] = None,
     pdf: Annotated[bool, typer.Option(help="With the document as PDF.")] = True,
+    key: Annotated[
+        Path | None,
+        typer.Option(help="Private key (PEM) to sign the folder with.", exists=True),
+    ] = None,
     verify: Annotated[
         bool, typer.Option("--verify", help="Check the files of a pack that is there already.")
     ] = False,
@@ -44,7 +52,7 @@ def evidence(
     day = datetime.now(UTC).strftime("%Y-%m-%d")
     folder = folder or Path(f"evidence-{name}-{day}")
     if verify:
-        _verify(folder)
+        _verify(name, folder)
         return
     try:
         from splice.app.evidencing import write_pack  # optional libraries, that take their time
@@ -54,6 +62,12 @@ def evidence(
         ) from error
     with stores() as (settings, opened):
         made = write_pack(settings, opened, name, folder, pdf=pdf)
+        if key is not None:
+            library().sign(folder, folder / SIGNED, key)
+        opened.audit.add_event(
+            "evidence.pack", name, by=user_name(), now_us=now_us(),
+            details={"manifest_sha256": made.sha256, "signed": key is not None},
+        )  # fmt: skip
     out.print(f"{made.folder}: {made.files} files, {made.proven} proven, {len(made.gaps)} gaps")
     for one in made.gaps:
         out.print(f"  gap  {one}")
@@ -61,8 +75,23 @@ def evidence(
     talk.print(f"Keep that hash elsewhere: it proves the pack. {eu_ai_act().notice}")
 
 
-def _verify(folder: Path) -> None:
+def _verify(name: str, folder: Path) -> None:
+    """Hash every file, and look for the manifest's hash in the audit log; check a signature."""
     wrong = broken(folder)
+    with stores() as (settings, opened):
+        sha256 = "" if wrong else hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest()
+        noted = any(
+            one.action == "evidence.pack" and one.details.get("manifest_sha256") == sha256
+            for one in events_of(opened, name)
+        )
+        key = public_key_of(settings)
+    if not wrong and not noted:
+        wrong.append("the audit log of this project has no pack with that manifest")
+    if not wrong and key is not None and (folder / SIGNED).exists():
+        try:
+            library().verify(folder, folder / SIGNED, key)
+        except ModelUnavailable as error:
+            wrong.append(f"{SIGNED}: {error.got}")
     for one in wrong:
         out.print(one)
     if wrong:

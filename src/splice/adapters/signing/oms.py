@@ -27,7 +27,7 @@ def sign(target: Path, signature: Path, private_key: Path, password: str | None 
             if target.is_dir():
                 config.set_hashing_config(_all_but(signature))
             config.use_elliptic_key_signer(private_key=private_key, password=password)
-            config.sign(target, signature)
+            config.sign(target.resolve(), signature)
         except (ValueError, TypeError, OSError) as error:
             raise SettingsError(
                 str(private_key), got=_said(error), promised="an elliptic-curve key in PEM",
@@ -51,7 +51,8 @@ def verify(target: Path, signature: Path, public_key: Path) -> None:
             config = verifying.Config()
             if target.is_dir():
                 config.set_hashing_config(_all_but(signature))
-            config.use_elliptic_key_verifier(public_key=public_key).verify(target, signature)
+            config.use_elliptic_key_verifier(public_key=public_key)
+            config.verify(target.resolve(), signature)
         except Exception as error:  # noqa: BLE001 - whatever a bent signature raises, it does not hold
             raise ModelUnavailable(
                 target.name[:12], got=f"a signature that does not hold: {_said(error)}",
@@ -61,7 +62,7 @@ def verify(target: Path, signature: Path, public_key: Path) -> None:
 
 def _all_but(signature: Path) -> hashing.Config:
     """All of a folder counts, but for the signature itself."""
-    return hashing.Config().set_ignored_paths(paths=[signature], ignore_git_paths=False)
+    return hashing.Config().set_ignored_paths(paths=[signature.resolve()], ignore_git_paths=False)
 
 
 def _said(error: BaseException) -> str:
