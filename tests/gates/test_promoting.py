@@ -372,7 +372,8 @@ def tell(bank: Bank, number: int) -> None:
     assert release is not None
     bank.stores.audit.add_event(
         "release.live", "credit-decision", by="eve", now_us=bank.tick(),
-        details={"release": number, "before": 1, "manifest": release.stored},
+        details={"release": number, "before": 1},
+        after={"release": number, "digest": release.stored},
     )  # fmt: skip
 
 

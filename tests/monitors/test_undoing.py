@@ -70,11 +70,8 @@ def test_a_firing_rolls_back_once_and_the_audit_log_says_why(either: House) -> N
     assert first.deeds[0].detail == "release 1 answers instead of 2"
     assert (event.action, event.by, event.subject) == ("monitor.rollback", MONITOR, "credit")
     assert event.why.startswith("share errors: share of calls that failed is 5 %, above 2 %")
-    back = either.ledger.releases.release("credit", 1)
-    assert back is not None
     assert event.details == {
-        "release": 1, "before": 2, "manifest": back.stored, "alert": first.id,
-        "monitor": "share errors",
+        "release": 1, "before": 2, "alert": first.id, "monitor": "share errors",
     }  # fmt: skip
 
 

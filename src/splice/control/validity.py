@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import Any, Literal, cast
 
 import msgspec
 
@@ -170,7 +170,7 @@ def unknown_release(release: Release, audit: AuditLog) -> str:
         any_of_it = True
         if event.details["release"] != release.number:
             continue
-        digest = event.details.get("manifest")
+        digest = _digest_told(event)
         if digest in (None, release.stored):
             return ""
         wrong = f"it was changed in the ledger: {digest[:12]} was applied"
@@ -178,6 +178,13 @@ def unknown_release(release: Release, audit: AuditLog) -> str:
         return ""
     wrong = wrong or "the audit log knows of no such release"
     return f"release {release.number} of {name} is not loaded: {wrong}. splice audit verify"
+
+
+def _digest_told(event: AuditEvent) -> str | None:
+    """The digest of the manifest that went live; None where the log did not tell it yet."""
+    if isinstance(event.after, dict):
+        return cast("dict[str, Any]", event.after).get("digest")
+    return None
 
 
 def told_of(audit: AuditLog, subject: str) -> Iterator[AuditEvent]:

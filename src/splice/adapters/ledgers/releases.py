@@ -207,11 +207,11 @@ class SqlReleases:
             _store_head(connection, live)
         _store_event(connection, live, "go_live", {"by": by, "why": why, "at_us": now_us})
         before = 0 if head is None else head.number
-        named = (releases.c.integration == integration, releases.c.number == number)
-        digest = connection.execute(select(releases.c.digest).where(*named)).scalar_one()
         append_event(
             self._database, connection, change.action, integration, by=by, now_us=now_us, why=why,
-            details={"release": number, "before": before, "manifest": digest, **change.details},
+            details={"release": number, "before": before, **change.details},
+            before=_pinned(connection, integration, before) if before else None,
+            after=_pinned(connection, integration, number),
         )  # fmt: skip
         return live
 
@@ -233,6 +233,13 @@ def _add(connection: Connection, manifest: Manifest, *, by: str, why: str, now_u
     }
     connection.execute(insert(releases).values(values))
     return Release(number, manifest, now_us, by, why, digest)
+
+
+def _pinned(connection: Connection, integration: str, number: int) -> dict[str, Any]:
+    """A release as the audit log tells it: by the digest of all that it pins."""
+    this = releases.c.integration == integration, releases.c.number == number
+    digest = connection.execute(select(releases.c.digest).where(*this)).scalar()
+    return {"release": number, "digest": digest}
 
 
 def _head(connection: Connection, integration: str) -> Live | None:
