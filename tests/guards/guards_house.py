@@ -43,7 +43,7 @@ def mistakes_of(*policies: Any, conversation: bool = False) -> list[str]:
     routes = (splice.LLM("a/m"),) if conversation else (splice.Rule(lambda _: 0.1),)
     body: dict[str, Any] = {"__doc__": "Test.", "routes": routes, "policies": policies}
     if not conversation:
-        body.update(request=dict[str, str], reply=float)
+        body.update(request=Question, reply=float)
     _, mistakes = read(type("Judged", (base,), body), ast.parse(""), "t.py", lambda _: PROMPT)
     return [str(one) for one in mistakes]
 

@@ -50,7 +50,10 @@ ANCHORS: Final[tuple[Anchor, ...]] = (
         rf"|^\w+\W+(?:about )?(?:everything|anything|all|whatever|what)\W+(?:\w+\W+){{0,3}}?"
         rf"(?:above|before|prior|previous\w*|so far|you (?:were|have been|know|learn\w*)|said|told)"
         rf"|^\w+\W+(?:the |these |those )?(?:above|previous|prior|earlier)\b\W*(?:and|$|[.,:;\n])"
-        rf"|^\w+\W+(?:the |these |those )?(?:guard ?rails|system prompt|safety \w+)",
+        rf"|^\w+\W+(?:the |these |those )?(?:guard ?rails|system prompt|safety \w+)"
+        rf"|^\w[\w' ]*?\W(?:the |these |those )?{_ORDERS}\W+(?:above|before|so far|you (?:were"
+        rf"|have)"
+        rf"|given|that (?:were|have))",
     ),
     Anchor(
         "override",
@@ -59,7 +62,7 @@ ANCHORS: Final[tuple[Anchor, ...]] = (
         r"|ne tenez pas compte|ignora\w*|olvid[ae]\w*|omit[ea]\w*|dimentica\w*|esquec\w+"
         r"|desconsider\w+"
         r"|negeer|vergeet|zignoruj|zapomnij|ignorera|glom)\b",
-        r"(?:anweisung|instruktion|instruc|instruzion|instructie|instrukcj|regel|regl|regol|regra"
+        r"(?:anweisung|instruktion|instruc|istruzion|instructie|instrukcj|regel|regl|regol|regra"
         r"|vorgabe|richtlinie|consigne|directive|direttiv|indicacion|orden|polecen|prompt)\w*"
         r"|alles[, ]+was|tout ce qui|todo lo anterior|tutto cio",
     ),
@@ -84,7 +87,7 @@ ANCHORS: Final[tuple[Anchor, ...]] = (
         "role",
         r"\b(?:do anything now|jailbr(?:eak|oken)\w*|dan mode|developer mode"
         r"|dev(?:eloper)? ?mode (?:enabled"
-        r"|on)|god ?mode|sudo mode|debug mode|maintenance mode|opposite mode|evil (?:twin|mode"
+        r"|on)|god ?mode|sudo mode|debug mode|maintenance mode|opposite mode|evil (?:mode"
         r"|confidant)"
         r"|unrestricted (?:ai|mode|assistant|model)|uncensored (?:ai|mode|assistant|model)"
         r"|no (?:ethical|moral|content|safety) (?:restrictions?|limits?|limitations?|guidelines?"
@@ -109,6 +112,55 @@ ANCHORS: Final[tuple[Anchor, ...]] = (
         after=220,
     ),
     Anchor(
+        "role",
+        r"\b(?:agis comme|fais comme si|comporte-toi|tu eres ahora|ahora eres|eres ahora|actua como"
+        r"|finge|ora sei|sei ora|agisci come|fai finta|du bist|tu so,? als|verhalte dich"
+        r"|spiel\w* ein\w*"
+        r"|agora voce e|aja como)\b",
+        r"\b(?:sans|sin|senza|ohne|sem) (?:\w+ )?(?:restriction|restric|restrizion|limit|filtr"
+        r"|filter"
+        r"|regl|reglas|regol|regel|regra|einschrank|censur|zensur|moral|grenz)\w*|\bDAN\b|jailbreak"
+        r"|entwicklermodus|mode developpeur|modo desarrollador|modalita sviluppatore",
+        after=160,
+    ),
+    Anchor(
+        "role",
+        r"\b(?:never refus\w+|can(?:not|'t) (?:say no|refuse|decline)"
+        r"|no (?:morals?|ethics|ethical \w+|moral \w+|censorship|boundaries|filters?)"
+        r"|(?:bound|limited|restricted|constrained) by (?:no|any|the|your)"
+        r"|freed? from (?:all|any|the|its|your) (?:\w+ )?(?:restrictions?|rules|limits|limitations"
+        r"|constraints?|chains|policies|guidelines)"
+        r"|(?:openai|anthropic|google|microsoft|meta)(?:'s)? (?:\w+ )?(?:polic\w+|guidelines|rules"
+        r"|restrictions|filters?))\b",
+        rf"\b(?:{_MODEL}|persona|character|role|you (?:are|will|must|can|have|do)|stay in)\b",
+        before=160,
+        after=120,
+    ),
+    Anchor(
+        "authority",
+        r"\b(?:i am|i'm|this is|as) (?:the|your|an?|one of your) (?:\w+ )?(?:developers?"
+        r"|administrators?"
+        r"|admin|creators?|owners?|engineers?|operators?|root|superuser|supervisor)\b",
+        r"\b(?:authori[sz]e|override|disable|turn off|unlock|bypass|grant(?:ed)? (?:you|me|full)"
+        r"|debug"
+        r"|reveal|print|dump|show me (?:your|the) (?:system|prompt|instructions|config\w*|keys?)"
+        r"|ignore|comply|obey|without (?:restrictions|checks|verification))\b",
+        after=160,
+    ),
+    Anchor(
+        "task",
+        r"\b(?:your (?:new|real|actual|true|only|next) (?:task|job|goal|objective|role|purpose"
+        r"|mission)"
+        r"|new task|(?:the|all|everything) (?:text |instructions? |content )?(?:above|before this)"
+        r" (?:was|is|were) (?:just |only |merely )?(?:an? )?(?:test|example|joke|fake|wrong|decoy)"
+        r"|(?:do not|don't|stop|instead of|rather than) (?:translat|summari[sz]|continu|process"
+        r"|analy[sz]"
+        r"|evaluat|classify|pars)\w*)\b",
+        r"\b(?:is (?:to|now)|instead|just|only|simply)\b|:\s*\w|^new task",
+        before=30,
+        after=100,
+    ),
+    Anchor(
         "reveal",
         r"\b(?:system ?prompts?|initial (?:prompt|instructions?)|original (?:prompt|instructions?)"
         r"|your (?:\w+ ){0,2}(?:instructions?|prompt|guidelines|directives|configuration"
@@ -118,11 +170,18 @@ ANCHORS: Final[tuple[Anchor, ...]] = (
         r"|(?:text|words|everything|sentences?|content|messages?|paragraphs?|all) above"
         r"|(?:first|previous) (?:message|instructions?|prompt)|prompt (?:verbatim|above)"
         r"|systemprompt|system-prompt|systemanweisung\w*|deine (?:anweisungen|instruktionen)"
-        r"|tes instructions|vos instructions|tus instrucciones)\b",
+        r"|tes instructions|vos instructions|tus instrucciones|tue istruzioni|suas instrucoes"
+        r"|prompt (?:di|del|de|du|do) (?:sistema|systeme)|invite systeme"
+        r"|(?:istruzioni|instrucciones|instructions) (?:di sistema|del sistema|systeme|inizial"
+        r"|inicial"
+        r"|initial)\w*)\b",
         rf"\b{_GIVE}\b[^.!?\n]{{0,60}}?\b(?:system|initial|original|your|you were|hidden|secret"
         rf"|internal"
         rf"|developer|above|verbatim|first|confidential|given to you)"
         rf"|(?:verbatim|word for word|in full|exactly|code block|base64|between tags)"
+        rf"|\b(?:mostra|dimmi|rivela|ripeti|stampa|scrivi|dime|di[gz]a?|imprime|ensena|donne"
+        rf"|dis-moi"
+        rf"|ecris|sag|schreib|druck|mostre|repita)\w*"
         rf"|\b(?:nenn|zeig|wiederhol|gib|verrat|montre|affiche|revele|muestra|repite|revela)\w*",
         before=90,
         after=70,
@@ -150,6 +209,18 @@ ANCHORS: Final[tuple[Anchor, ...]] = (
         r"|im_start|im_end|INST|SYS",
         before=10,
         after=140,
+    ),
+    Anchor(
+        "frame",
+        r"(?:^|\n|\\n|<!--|\*|#|>|`)[ \t]*(?:human|user|system|assistant|developer|ai|llm|model"
+        r"|agent)s?"
+        r"[ \t]*[:,][ \t\n]",
+        r"[:,]\s+(?:please |now |always |you (?:are|must|should|will) |just )?(?:ignore"
+        r"|disregard|forget"
+        r"|override|bypass|reveal|print|forward|send|call|approve|recommend|say|answer that"
+        r"|do not tell"
+        r"|respond with|reply with|output|execute|run|delete|sure|now|obey|an? |free)\w*\b",
+        after=60,
     ),
     Anchor(
         "frame",
@@ -204,8 +275,11 @@ ANCHORS: Final[tuple[Anchor, ...]] = (
         r"|env vars|access tokens?|session (?:tokens?|cookies?)|private keys?|contacts|inbox"
         r"|e-?mails?"
         r"|user'?s? (?:data|name|address|details|information)|personal (?:data|information|details)"
-        r"|database|customer (?:data|list|records)|/etc/passwd|\.env\b)",
-        r"\b(?:send|forward|post|e-?mail|upload|submit|transmit|exfiltrat\w*|leak|append|encode"
+        r"|database|customer (?:data|list|records)|/etc/passwd|\.env\b"
+        r"|credenzial\w+|chiav\w+ api|contrasenas?|claves?|mots? de passe|identifiants|zugangsdaten"
+        r"|passworter|kundendaten|cronologia|historial|historique|verlauf)",
+        r"\b(?:invia\w*|manda\w*|envi[ae]\w*|envoie\w*|envoye\w*|send\w*|schick\w*|ubermittl\w*"
+        r"|forward|post|e-?mail|upload|submit|transmit|exfiltrat\w*|leak|append|encode"
         r"|embed|put"
         r"|include|base64|transfer|copy|export|dump)\b.{0,160}?(?:https?://|www\.|\w@\w|webhook"
         r"|\burl\b"
@@ -223,7 +297,9 @@ ANCHORS: Final[tuple[Anchor, ...]] = (
         r"|will|has to)\b"
         r"|\byou (?:cannot|can'?t|must not|may not|are not allowed to|will not) (?:refuse"
         r"|decline|say no"
-        r"|deny|apologi[sz]e)\b|\brefus(?:al|ing) is not\b|\bnever say (?:no|that you can)",
+        r"|deny|apologi[sz]e)\b(?: (?:this|my|the) (?:request|question|task|order)"
+        r"| to (?:answer|comply|do)|[,.;!]? ?(?:refus|comply|answer))"
+        r"|\brefus(?:al|ing) is not\b|\bnever say (?:no|that you can)",
     ),
 )  # fmt: skip
 

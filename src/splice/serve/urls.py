@@ -25,6 +25,12 @@ _INNER = (
     "localhost", "internal", "local", "localdomain", "lan", "intranet", "corp", "home", "private",
     "home.arpa", "in-addr.arpa", "ip6.arpa", "test", "invalid", "onion", "svc",
 )  # fmt: skip
+_MIRRORS = (
+    "nip.io", "sslip.io", "xip.io", "localtest.me", "lvh.me", "vcap.me", "lacolhost.com",
+    "rbndr.us", "1u.ms", "traefik.me", "local.gd", "backname.io", "ip.addr.tools",
+)  # fmt: skip
+"""Public names that lead wherever their first part says, `10.0.0.1.nip.io` into this network."""
+
 # Addresses that carry another one in them; nobody keeps pictures there.
 _CARRIERS = tuple(
     ipaddress.IPv6Network(net)
@@ -38,8 +44,9 @@ def check_url(url: str, where: str) -> None:
 
     Refused are all but http and https; users and passwords; private, loopback, link-local,
     multicast and reserved addresses, in decimal, octal, hexadecimal, shortened, mapped or
-    percent-encoded form; `localhost`, `*.internal` and the like; names without a dot; and what two
-    readers of URLs would read differently (spaces, control characters, backslashes).
+    percent-encoded form; `localhost`, `*.internal` and the like; names without a dot; names that
+    mirror an address (`10.0.0.1.nip.io`); and what two readers of URLs would read differently
+    (spaces, control characters, backslashes).
 
     Raises:
         RequestError: It is refused; the error does not repeat the URL, which may hold a secret.
@@ -121,7 +128,7 @@ def _public_name(host: str) -> bool:
         return False
     if "." not in ascii_host or not _NAME.fullmatch(ascii_host) or len(ascii_host) > 253:
         return False
-    return not any(ascii_host.endswith("." + inner) for inner in _INNER)
+    return not any(f".{ascii_host}".endswith("." + one) for one in (*_INNER, *_MIRRORS))
 
 
 def _refused(where: str, got: str, promised: str = "") -> RequestError:
