@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, Protocol
 
 import onnx
 from cryptography.hazmat.primitives import serialization
@@ -18,6 +19,24 @@ from splice.core.call import Outcome, Reason, Record, Status
 from splice.core.ids import derived_uuid7
 from splice.core.release import ModelVersion
 from splice.core.validation import GateResult, Validation
+
+
+class Ran(Protocol):
+    """What a command said, and its exit code."""
+
+    code: int
+    out: str
+    err: str
+    json: Any
+
+
+class Command(Protocol):
+    """The command line in one project folder; see tests/conftest.py."""
+
+    folder: Path
+
+    def __call__(self, *arguments: str | Path) -> Ran: ...
+
 
 NAME = "credit-decision"
 DAY_US = 86_400_000_000

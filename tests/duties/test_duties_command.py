@@ -10,6 +10,7 @@ from duties_house import (
     ANSWERS,
     DAY_US,
     NAME,
+    Command,
     calls,
     defaults,
     now_us,
@@ -18,7 +19,6 @@ from duties_house import (
     write_project,
 )
 
-from conftest import Command
 from splice.core.versions import Card
 
 ROOT = Path(__file__).parents[2]

@@ -8,9 +8,8 @@ from typing import Any
 
 import msgspec
 import pytest
-from duties_house import DAY_US, NAME, calls, now_us, opened, write_project
+from duties_house import DAY_US, NAME, Command, calls, now_us, opened, write_project
 
-from conftest import Command
 from splice.app.folders import broken
 from splice.app.incidents import remind_of
 from splice.app.settings import load

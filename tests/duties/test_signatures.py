@@ -6,9 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from duties_house import NAME, opened, write_keys, write_model, write_project
+from duties_house import NAME, Command, opened, write_keys, write_model, write_project
 
-from conftest import Command
 from splice.adapters.signing import oms
 from splice.app.settings import load
 from splice.app.signatures import loaded_models, signature_of

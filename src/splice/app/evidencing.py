@@ -34,6 +34,9 @@ from splice.control.duties.pack import (
 from splice.core.evidence import Checklist
 from splice.declare.law import eu_ai_act, frameworks
 
+_HEADS = 100
+"""Signed heads that are in a pack: the newest, which are over all that was before."""
+
 
 class Packed(msgspec.Struct, frozen=True):
     """A pack: where it is, the hash of its manifest, and how much of it is proven."""
@@ -119,11 +122,19 @@ def _records(files: EvidenceFolder, stores: Stores, known: Known) -> None:
         files.lines(f"records/models/{version.label}.audit.jsonl", known.events(version.label))
         validations = stores.validations.validations(version.name, version.version)
         files.lines(f"records/models/{version.label}.validations.jsonl", validations)
+    heads = stores.checkpoints.heads(_before(stores), _HEADS)
+    files.write("records/heads.txt", (f"{one.text}\n".encode() for one in heads))
     files.lines("records/findings.jsonl", known.findings)
     files.lines("records/attestations.jsonl", known.attestations)
     files.lines("records/incidents.jsonl", known.incidents)
     files.lines("records/calls-by-day.jsonl", ({"day_s": one.start_s, "calls": one.calls,
                 **one.kind._asdict()} for one in known.days))  # fmt: skip
+
+
+def _before(stores: Stores) -> int:
+    """The number of the head before the newest ones."""
+    newest = stores.checkpoints.newest_head()
+    return 0 if newest is None else max(0, newest.head.number - _HEADS)
 
 
 def _cards(

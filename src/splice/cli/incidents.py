@@ -41,8 +41,9 @@ def open_(
         str, typer.Option(help="From when evidence is kept; 30 days before that if left out.")
     ] = "",
     until: Annotated[str, typer.Option(help="Up to when; without end if left out.")] = "",
-    copy: Annotated[
-        Path | None, typer.Option(help="Folder of the copy; .splice/incidents/ID if left out.")
+    folder: Annotated[
+        Path | None,
+        typer.Option("--copy", help="Folder of the copy; .splice/incidents/ID if left out."),
     ] = None,
     json: Json = False,
 ) -> None:
@@ -59,8 +60,8 @@ def open_(
             moment_us(until, "--until") if until else 0,
         )  # fmt: skip
         incident = book.open(said, now)
-        folder = copy or settings.path(f".splice/incidents/{incident.id}")
-        made = copy_evidence(opened, incident, folder, now)
+        target = folder or settings.path(f".splice/incidents/{incident.id}")
+        made = copy_evidence(opened, incident, target.absolute(), now)
         incident = book.copied(incident.id, made.folder, made.sha256, by=by, now_us=now_us())
     if json:
         as_json(incident)
@@ -134,6 +135,20 @@ def show(incident_id: Id, json: Json = False) -> None:
             out.print(f"  closed by {incident.closed_by}: {incident.finding}")
     if wrong:
         raise typer.Exit(REFUSED)
+
+
+@app.command()
+def copy(
+    incident_id: Id,
+    folder: Annotated[Path, typer.Option("--out", help="New folder.")],
+) -> None:
+    """Copy the evidence of an incident once more, with what came since."""
+    with stores() as (_, opened):
+        now, book = now_us(), incidents_of(opened)
+        made = copy_evidence(opened, book.get(incident_id), folder.absolute(), now)
+        book.copied(incident_id, made.folder, made.sha256, by=user_name(), now_us=now)
+    out.print(f"{made.calls} calls in {made.files} files, {made.folder}")
+    out.print(f"manifest sha256 {made.sha256}")
 
 
 @app.command()

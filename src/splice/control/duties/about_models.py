@@ -116,15 +116,17 @@ def training_data(known: Known) -> Answer:
     )
 
 
-def _validated(known: Known) -> list[tuple[ModelVersion, Validation | None]]:
-    return [(version, known.validation(version)) for version in known.models]
+def _validated(known: Known) -> list[tuple[ModelVersion, Validation]]:
+    return [
+        (version, found) for version in known.models for found in known.newest_validations(version)
+    ]
 
 
 def _without(known: Known, wanted: str) -> Answer | None:
     """A gap where a model has no validation."""
     if (answer := no_models(known)) is not None:
         return answer
-    missing = [version for version, found in _validated(known) if found is None]
+    missing = [version for version in known.models if known.validation(version) is None]
     if not missing:
         return None
     return gap(
@@ -135,46 +137,42 @@ def _without(known: Known, wanted: str) -> Answer | None:
 
 
 def _proofs(known: Known) -> tuple[Proof, ...]:
-    return tuple(
-        known.validation_proof(found) for _, found in _validated(known) if found is not None
-    )
+    return tuple(known.validation_proof(found) for _, found in _validated(known))
 
 
 def gates_passed(known: Known) -> Answer:
-    """Whether each model passed its gates."""
+    """Whether each model passed its gates: on its data set, and on fresh calls if tried there."""
     if (answer := _without(known, "")) is not None:
         return answer
     failed = [
         f"{version.label}: {result.gate} ({result.detail})"
         for version, found in _validated(known)
-        if found is not None
         for result in found.results
         if not result.passed
     ]
     if failed:
         return gap("; ".join(failed)[:500], "train a version that passes", *_proofs(known))
     said = "; ".join(
-        f"{version.label} passed {len(found.results)} gates on {found.rows} rows"
+        f"{version.label} passed {len(found.results)} gates on {found.rows} "
+        f"{'fresh calls' if found.fresh else 'rows'}"
         for version, found in _validated(known)
-        if found is not None
     )
     return done(said, *_proofs(known))
 
 
 def validations_current(known: Known) -> Answer:
-    """Whether the newest validation of each model passed and has not expired."""
+    """Whether each model passed its gates, by a validation that has not expired."""
     if (answer := gates_passed(known)).state != "done":
         return answer
-    late = [
-        f"{version.label} since {day_of(found.expires_us)}"
-        for version, found in _validated(known)
-        if found is not None and found.expires_us and found.expires_us <= known.now_us
-    ]
+    late: dict[str, str] = {}
+    for version in known.models:
+        ends = [one.expires_us for one in known.validations(version) if one.passed]
+        if all(0 < end <= known.now_us for end in ends):
+            late[version.label] = day_of(max(ends))
     if late:
-        label = late[0].partition(" ")[0]
-        return gap(
-            f"Expired: {', '.join(late)}", f"splice models validate {label}", *_proofs(known)
-        )
+        said = ", ".join(f"{label} since {day}" for label, day in late.items())
+        todo = f"splice models validate {next(iter(late))}"
+        return gap(f"Expired: {said}", todo, *_proofs(known))
     return answer
 
 
@@ -188,7 +186,6 @@ def test_data(known: Known) -> Answer:
             "; ".join(
                 f"{found.data} of sha256 {found.data_sha256[:12]}, {found.rows} rows"
                 for _, found in _validated(known)
-                if found is not None
             ),
             *_proofs(known),
         )
@@ -203,11 +200,7 @@ def slices_tested(known: Known) -> Answer:
     if (answer := _without(known, " with splice.Slices")) is not None:
         return answer
     groups = {
-        result.slice
-        for _, found in _validated(known)
-        if found is not None
-        for result in found.results
-        if result.slice
+        result.slice for _, found in _validated(known) for result in found.results if result.slice
     }
     if not groups:
         return gap(
@@ -223,7 +216,6 @@ def robust_tested(known: Known) -> Answer:
     tried = [
         result.gate
         for _, found in _validated(known)
-        if found is not None
         for result in found.results
         if result.gate.lower().startswith("robust")
     ]

@@ -172,17 +172,25 @@ class Known:
         """The card that holds now."""
         return self.cards.card(version)
 
-    def validation(self, version: ModelVersion) -> Validation | None:
-        """The newest validation of a version for this integration."""
+    def validations(self, version: ModelVersion) -> tuple[Validation, ...]:
+        """All validations of a version for this integration, newest first."""
         found = self.shelves.validations.validations(version.name, version.version)
-        return next(
-            (
-                one
-                for one in found
-                if one.integration == self.integration and one.sha256 == version.sha256
-            ),
-            None,
+        return tuple(
+            one
+            for one in found
+            if one.integration == self.integration and one.sha256 == version.sha256
         )
+
+    def validation(self, version: ModelVersion) -> Validation | None:
+        """The newest of them: on a data set, where there is one of that kind."""
+        found = self.validations(version)
+        return next((one for one in found if not one.fresh), next(iter(found), None))
+
+    def newest_validations(self, version: ModelVersion) -> tuple[Validation, ...]:
+        """The newest on a data set, and the newest on fresh calls: those of them that there are."""
+        found = self.validations(version)
+        kinds = (next((one for one in found if one.fresh is kind), None) for kind in (False, True))
+        return tuple(one for one in kinds if one is not None)
 
     def events(self, subject: str | None = None) -> Iterator[AuditEvent]:
         """Audit events, oldest first: of the integration where no other subject is named."""
