@@ -129,9 +129,12 @@ class Masking:
             for _ in range(_ROUNDS):
                 taken = Document(document, files)
                 changed = self._changed(taken, names)
-                document = taken.put(changed)
                 if not changed:
-                    return document
+                    return taken.put(changed)
+                if taken.is_flat(changed):
+                    changed = self._flat(taken, changed, names)
+                    return taken.put(changed)
+                document = taken.put(changed)
         except HoldsFile:
             raise NotMasked(
                 "masking", got="a file, into which no rule can look",
@@ -143,6 +146,26 @@ class Masking:
                 "masking", got=f"a document that cannot be read ({type(error).__name__})"
             ) from None
         raise NotMasked("masking", got=f"findings after {_ROUNDS} rounds")
+
+    def _flat(self, document: Document, changed: dict[int, str], names: Naming) -> dict[int, str]:
+        """What else is found in the texts that changed, until there is nothing.
+
+        Raises:
+            ValueError: There was, each time.
+        """
+        found = dict(changed)
+        for _ in range(_ROUNDS):
+            places = list(changed)
+            more: dict[int, list[_Found]] = {}
+            for place, one in self._in_each([changed[place] for place in places]):
+                _add(more, places[place], one, changed[places[place]], names)
+            if not more:
+                return found
+            changed = {
+                place: self._masked(changed[place], spans, names) for place, spans in more.items()
+            }
+            found |= changed
+        raise ValueError
 
     def _changed(self, document: Document, names: Naming) -> dict[int, str]:
         leaves = document.leaves
@@ -190,6 +213,8 @@ class Masking:
             start += len(text) + 1
         for folded in _readings(whole) if self._finders else ():
             searched = self._searched(folded)
+            if searched.holds_nothing:
+                continue
             for rank, finder in enumerate(self._finders):
                 for span in finder(searched):
                     begin, end = folded.original(*span)

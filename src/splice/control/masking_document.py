@@ -184,6 +184,12 @@ class Document:
         if len(texts) > 1:
             self._wanted.append((False, texts))
 
+    def is_flat(self, changed: Collection[int]) -> bool:
+        """Whether what changes is nothing but strings for themselves: no names, nothing nested."""
+        if self._nested or self._wanted:
+            return False
+        return not any(self.leaves[place].is_key for place in changed)
+
     def opened(self, changed: Collection[int]) -> set[int]:
         """Of the strings that hold JSON those in which a leaf is changed: they are written anew."""
         ordered = sorted(changed)

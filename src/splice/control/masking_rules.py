@@ -9,18 +9,22 @@ from __future__ import annotations
 
 import ipaddress
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias, cast
 
 import re2
 from stdnum import iban as iban_number
-from stdnum.de import idnr
-from stdnum.es import dni, nie
-from stdnum.fr import nir
-from stdnum.it import codicefiscale
-from stdnum.nl import bsn
-from stdnum.us import ssn
 
+from splice.control.masking_identity import (
+    BIRTH_WORDS,
+    BIRTHDATE_BYTES,
+    NUMBERS,
+    PASSPORT_BYTES,
+    SCATTERED,
+    SCATTERED_BYTES,
+    in_runs,
+    scattered,
+)
 from splice.control.masking_numbers import WORDS, Run, Span, begins, cards, ends, phones, run_at
 from splice.control.masking_secrets import HINT, SECRETS, is_secret
 from splice.control.masking_text import BREAK, Folded
@@ -49,13 +53,21 @@ def pattern(text: str | bytes) -> Pattern:
 class Searched:
     """A folded text with its runs of digits, which several rules look at."""
 
-    __slots__ = ("_runs", "_words", "folded", "raw", "text")
+    __slots__ = ("_announced", "_numbers", "_runs", "_scattered", "_words", "folded", "raw", "text")
 
     def __init__(self, folded: Folded) -> None:
         self.folded = folded
         self.text, self.raw = folded.text, folded.raw
         self._runs: list[Run] | None = None
+        self._numbers: dict[str, list[Span]] | None = None
+        self._scattered: bool | None = None
+        self._announced: bool | None = None
         self._words: list[Span] | None = None  # end of the word; 1 where it is of a telephone
+
+    @property
+    def holds_nothing(self) -> bool:
+        """Whether no rule can find anything: one pass in the place of many."""
+        return _ANYTHING.search(self.raw) is None
 
     @property
     def runs(self) -> list[Run]:
@@ -64,23 +76,54 @@ class Searched:
             self._runs = [run_at(self.text, *one.span()) for one in _RUN.finditer(self.raw)]
         return self._runs
 
+    @property
+    def numbers(self) -> Mapping[str, Sequence[Span]]:
+        """The numbers of people in the runs, by their rules."""
+        if self._numbers is None:
+            self._numbers = in_runs(self.text, self.runs)
+        return self._numbers
+
+    @property
+    def may_be_scattered(self) -> bool:
+        """Whether there may be a number whose digits stand among letters."""
+        if self._scattered is None:
+            self._scattered = _SCATTERED.search(self.raw) is not None
+        return self._scattered
+
+    @property
+    def may_say_who(self) -> bool:
+        """Whether a word announces a day of birth or a passport."""
+        if self._announced is None:
+            self._announced = _ANNOUNCED.search(self.raw) is not None
+        return self._announced
+
     def said(self, start: int) -> str:
         """What the word before a number calls it: `yes` for a telephone, `no`, or nothing."""
         if self._words is None:
             plain = self.raw.lower().replace(b"_", b" ")
             found = _WORD.finditer(plain)
-            self._words = [(one.end(), int(one.span(1)[0] >= 0)) for one in found]
+            self._words = [
+                (one.end(), int(one.span(1)[0] >= 0))
+                for one in found
+                if not _is_placeholder(plain, *one.span())
+            ]
         last = bisect_right(self._words, (start, 1)) - 1
         if last < 0 or start - self._words[last][0] > _NEAR:
             return ""
         return "yes" if self._words[last][1] else "no"
 
 
+def _is_placeholder(text: bytes, start: int, end: int) -> bool:
+    """Whether a word stands in the place of what was found before: it says nothing."""
+    return text[start - 1 : start] == b"[" and text[end : end + 1] in (b"]", b"-")
+
+
 _NEAR = 32
 """Characters between a word and the number that it says something of."""
 
 _WORD: Final = pattern(WORDS)
-_RUN: Final = pattern(rb"[+(]{0,2}[0-9](?:[ \t\r\n./()-]{0,3}[0-9]){6,}")
+_RUNS = rb"[+(]{0,2}[0-9](?:[ \t\r\n./()-]{0,3}[0-9]){6,}"
+_RUN: Final = pattern(_RUNS)
 
 _EMAIL: Final = pattern(
     rb"(?:[A-Za-z0-9!#$&'*^_`~+.%-]+|\x02+|\"[^\"\x1e\n@]+\")@"
@@ -93,6 +136,8 @@ _NO_DOMAIN: Final = pattern(rb"@(?:[1-9]x\.(?:png|jpe?g|gif|webp|svg)|[0-9]+\.[0
 
 def emails(searched: Searched) -> Iterator[Span]:
     """E-mail addresses."""
+    if b"@" not in searched.raw:
+        return
     for match in _EMAIL.finditer(searched.raw):
         start, end = match.span()
         at = searched.raw.rfind(b"@", start, end)
@@ -108,7 +153,8 @@ def emails(searched: Searched) -> Iterator[Span]:
         yield start, end
 
 
-_IBAN: Final = pattern(rb"[A-Za-z]{2}[0-9]{2}[ \t.-]{0,2}[A-Za-z0-9]")
+_IBAN_BEGINS = rb"[A-Za-z]{2}[0-9]{2}[ \t.-]{0,2}[A-Za-z0-9]"
+_IBAN: Final = pattern(_IBAN_BEGINS)
 _IBAN_LENGTHS: Final = {
     "AD": 24, "AE": 23, "AL": 28, "AT": 20, "AZ": 28, "BA": 20, "BE": 16, "BG": 22, "BH": 22,
     "BI": 27, "BR": 29, "BY": 28, "CH": 21, "CR": 22, "CY": 28, "CZ": 24, "DE": 22, "DJ": 27,
@@ -160,9 +206,8 @@ def _is_iban(number: str) -> bool:
     return iban_number.is_valid(number, check_country=False)
 
 
-_IP: Final = pattern(
-    rb"[0-9]{1,3}(?:\.[0-9]{1,3}){3}|(?:[0-9A-Fa-f]{0,4}:){2,8}(?:[0-9A-Fa-f]{0,4}|[0-9.]{7,15})"
-)
+_IPS = rb"[0-9]{1,3}(?:\.[0-9]{1,3}){3}|(?:[0-9A-Fa-f]{0,4}:){2,8}(?:[0-9A-Fa-f]{0,4}|[0-9.]{7,15})"
+_IP: Final = pattern(_IPS)
 
 
 def addresses(searched: Searched) -> Iterator[Span]:
@@ -229,55 +274,37 @@ _HINT: Final = pattern(HINT)
 _SECRETS: Final = [(kind, pattern(text)) for kind, text in SECRETS.items()]
 
 
-def _identifiers(
-    text: bytes,
-    valid: Callable[[str], bool],
-    words: tuple[str, ...] = (),
-    *,
-    scattered: bool = False,
-) -> Finder:
-    """Numbers of a form whose check digits fit, after one of some words where there are any.
+def birthdates(searched: Searched) -> Iterator[Span]:
+    """Dates of birth, called so by a word before them."""
+    for match in _BIRTHDATE.finditer(searched.raw) if searched.may_say_who else ():
+        yield match.span(1)
 
-    They hold seven digits and more close together: where no such run is, nothing is searched.
-    """
-    expression = pattern(text)
 
+def passports(searched: Searched) -> Iterator[Span]:
+    """Numbers of passports, called so by a word before them."""
+    for match in _PASSPORT.finditer(searched.raw) if searched.may_say_who else ():
+        start, end = match.span(1)
+        if sum(one.isdigit() for one in searched.text[start:end]) >= _PASSPORT_DIGITS:
+            yield start, end
+
+
+_PASSPORT_DIGITS = 5
+_BIRTHDATE: Final = pattern(BIRTHDATE_BYTES)
+_PASSPORT: Final = pattern(PASSPORT_BYTES)
+
+
+def _in_runs(rule: str) -> Finder:
     def find(searched: Searched) -> Iterator[Span]:
-        if not searched.runs and not scattered:
-            return
-        for match in expression.finditer(searched.raw):
-            start, end = match.span()
-            found = searched.text[start:end]
-            if not (begins(searched.text, start) and ends(searched.text, end)):
-                continue
-            if _middle(searched.text, start, end) or not valid(found):
-                continue
-            before = searched.text[max(0, start - 40) : start].lower()
-            if not words or any(one in before for one in words):
-                yield start, end
+        return iter(searched.numbers.get(rule, ()))
 
     return find
 
 
-def _middle(text: str, start: int, end: int) -> bool:
-    """Whether it is a part of a longer number, as of one with hyphens."""
-    after = text[end : end + 1] in ("-", ".") and text[end + 1 : end + 2].isdigit()
-    return after or (
-        text[start - 1 : start] in ("-", ".") and text[start - 2 : start - 1].isdigit()
-    )
+def _scattered(rule: str) -> Finder:
+    def find(searched: Searched) -> Iterator[Span]:
+        return scattered(rule, searched.text) if searched.may_be_scattered else iter(())
 
-
-def _is_idnr(number: str) -> bool:
-    return idnr.is_valid(number)
-
-
-def _is_dni(number: str) -> bool:
-    return (nie if number[0].upper() in "XYZ" else dni).is_valid(number)
-
-
-def _is_nir(number: str) -> bool:
-    digits = nir.compact(number)
-    return digits[:1] in ("1", "2", "3", "4", "7", "8") and nir.is_valid(digits)
+    return find
 
 
 RULES: Final[Mapping[str, Finder]] = {
@@ -287,24 +314,16 @@ RULES: Final[Mapping[str, Finder]] = {
     "email": emails,
     "phone": phone_numbers,
     "ip": addresses,
-    # A German number has one check digit in ten, a Dutch one in eleven: the word must be there.
-    "de_idnr": _identifiers(
-        rb"[1-9][0-9] ?[0-9]{3} ?[0-9]{3} ?[0-9]{3}",
-        _is_idnr,
-        ("idnr", "id-nr", "identifikationsn", "steuer", "tax", "tin"),
-    ),
-    "es_nif": _identifiers(rb"(?:[0-9]{8}|[XYZxyz]-?[0-9]{7})-?[A-Za-z]", _is_dni),
-    "fr_nir": _identifiers(
-        rb"[1-478] ?[0-9]{2} ?[0-9]{2} ?[0-9][0-9ABab] ?[0-9]{3} ?[0-9]{3} ?[0-9]{2}", _is_nir
-    ),
-    "it_cf": _identifiers(
-        rb"[A-Za-z]{6} ?[0-9]{2}[A-Za-z][0-9]{2} ?[A-Za-z][0-9]{3}[A-Za-z]",
-        codicefiscale.is_valid,
-        scattered=True,  # its digits stand among letters
-    ),
-    "nl_bsn": _identifiers(
-        rb"[0-9]{4}\.?[0-9]{2}\.?[0-9]{3}", bsn.is_valid, ("bsn", "burgerservice", "sofi")
-    ),
-    "us_ssn": _identifiers(rb"[0-9]{3}-[0-9]{2}-[0-9]{4}", ssn.is_valid),
+    "birthdate": birthdates,
+    "passport": passports,
+    **{one.rule: _in_runs(one.rule) for one in NUMBERS},
+    **{one.rule: _scattered(one.rule) for one in SCATTERED},
 }
 """The built-in rules by name. Where two findings overlap, the rule that stands first names them."""
+
+_ANNOUNCED: Final = pattern(BIRTH_WORDS)
+_SCATTERED: Final = pattern(SCATTERED_BYTES)
+_ANYTHING: Final = pattern(
+    b"@|" + b"|".join([_RUNS, _IBAN_BEGINS, _IPS, SCATTERED_BYTES, BIRTH_WORDS]) + b"|" + HINT
+)
+"""What each of these rules needs to find anything."""

@@ -35,9 +35,8 @@ class Table:
         self.counts: dict[str, int] = {}
         self._placeholders: dict[str, str] = {}
         self._document = document
+        self._names = names
         self._tag = ""
-        if _looks_like_one(document, names):
-            self._make_tag()
 
     def __contains__(self, placeholder: str) -> bool:
         return placeholder in self.values
@@ -47,6 +46,8 @@ class Table:
         value = self._restored(found)
         placeholder = self._placeholders.get(value)
         if placeholder is None:
+            if not self.values and _looks_like_one(self._document, self._names):
+                self._make_tag()
             number = self.counts.get(rule, 0) + 1
             placeholder = f"[{rule}-{number}{self._tag}]"
             while placeholder.encode() in self._document:

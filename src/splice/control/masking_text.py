@@ -8,17 +8,20 @@ for a letter or a digit.
 
 from __future__ import annotations
 
+import codecs
 import re
 import unicodedata
 from bisect import bisect_right
 from collections.abc import Sequence
-from typing import TypeAlias
+from functools import cache
+from typing import NamedTuple, TypeAlias
 
 BREAK = "\x1e"
 """Stands between two strings that are searched together; no finding goes across it."""
 
 _WORD = "\x02"  # a letter of a script that has no cases: it touches a number as a space does
 _OTHER = "\x03"  # a symbol
+_STAND_INS = _WORD + _OTHER
 _STRANGE = "q"  # a cased letter that looks like no Latin one
 
 _INVISIBLE = "\u115f\u1160\u2800\u3164\uffa0"  # letters and symbols that leave no ink
@@ -112,16 +115,17 @@ class Folded:
     def __init__(self, original: str, *, decoded: bool = False) -> None:
         self._pieces: list[_Piece] = []
         self._starts: list[int] = []
+        raw = None if decoded else _quickly(original)
+        if raw is not None:
+            self.raw, self.text = raw, original if original.isascii() else raw.decode("ascii")
+            return
         cuts = _uneven(original)
         if decoded:
             cuts += [
                 (m.start(), m.end(), _FOLDS[_number(m[0])]) for m in _NUMBER.finditer(original)
             ]
             cuts.sort()
-        if cuts:
-            self.text = self._in_pieces(original, cuts)
-        else:
-            self.text = original if original.isascii() else original.translate(_FOLDS)
+        self.text = self._in_pieces(original, cuts) if cuts else original.translate(_FOLDS)
         self.raw = self.text.encode()
 
     def _in_pieces(self, original: str, cuts: Sequence[_Cut]) -> str:
@@ -162,12 +166,77 @@ class Folded:
         return begin, stop
 
 
-def _uneven(original: str) -> list[_Cut]:
-    """The characters that are not folded to one character each."""
+class _Page(NamedTuple):
+    """A character set of one byte each, and what its bytes are folded to."""
+
+    codec: str
+    folds: bytes
+    uneven: bytes
+
+
+@cache
+def _page(codec: str) -> _Page:
+    folds = bytearray(range(256))
+    uneven = bytearray(one for one in _CONTROLS if chr(one) not in _STAND_INS)
+    for number in range(0x80, 0x100):
+        character = bytes([number]).decode(codec, "replace")
+        fold = _FOLDS[ord(character)]
+        if len(fold) == 1:
+            folds[number] = ord(fold)
+        else:
+            uneven.append(number)
+    return _Page(codec, bytes(folds), bytes(uneven))
+
+
+_EAST = re.compile("[\u3041-\u3096\u30a1-\u30fa\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3]+")
+"""Letters of Chinese, Japanese and Korean: none has cases."""
+
+_EASTERN = 0x3000
+
+
+def _beyond(error: UnicodeError) -> tuple[bytes, int]:
+    """What a page has not: folded here. It comes out shorter where that is not one for one."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    folds = [_FOLDS[ord(one)] for one in error.object[error.start : error.end]]
+    return "".join([one for one in folds if len(one) == 1]).encode(), error.end
+
+
+codecs.register_error("splice-fold", _beyond)
+
+_FIRST = re.compile("[^\x00-\x7f]")
+_PAGES = (  # by the first character that is not ASCII; any other is no mistake, only slower
+    (0x100, "cp1252"),
+    (0x180, "cp1250"),
+    (0x370, "cp1252"),
+    (0x400, "cp1253"),
+    (0x500, "cp1251"),
+)
+
+
+def _quickly(original: str) -> bytes | None:
+    """The folded text, where every character is folded to one; else None."""
     if original.isascii():
         raw = original.encode()
-        if len(raw.translate(None, _CONTROLS)) == len(raw):
-            return []
+        return raw if len(raw.translate(None, _CONTROLS)) == len(raw) else None
+    if any(one in original for one in _STAND_INS):
+        return None
+    first = _FIRST.search(original)
+    number = ord(first[0]) if first is not None else 0
+    length = len(original)
+    if number >= _EASTERN:
+        original = _EAST.sub(_as_words, original)
+    page = _page(next((codec for end, codec in _PAGES if number < end), "cp1252"))
+    raw = original.encode(page.codec, "splice-fold").translate(page.folds, page.uneven)
+    return raw if len(raw) == length else None
+
+
+def _as_words(match: re.Match[str]) -> str:
+    return _WORD * len(match[0])
+
+
+def _uneven(original: str) -> list[_Cut]:
+    """The characters that are not folded to one character each."""
     uneven = {one for one in set(original) if len(_FOLDS[ord(one)]) != 1}
     if not uneven:
         return []
@@ -189,4 +258,6 @@ def _number(written: str) -> int:
 
 def has_numbers(original: str) -> bool:
     r"""Whether characters of a text may be written in numbers: `\u0040`, `%40`, `&#64;`."""
-    return _NUMBER.search(original) is not None
+    if "%" in original or "&#" in original or "\\u" in original:
+        return _NUMBER.search(original) is not None
+    return False
