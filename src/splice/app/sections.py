@@ -233,6 +233,11 @@ class AccessSettings(Section, frozen=True):
     """`auto` asks for a key as soon as one exists, a service is named in `[services.NAME]`, or the
     server listens on more than this machine; `required` always does; `open` never does."""
 
+    metrics: Literal["auto", "key", "open"] = "auto"
+    """Who reads `/metrics`, `/openapi.json` and what `/readyz` says is wrong: `key` asks for a key
+    with the role of a viewer everywhere, `open` asks nobody, `auto` asks where more than this
+    machine can reach the server. Prometheus sends a key by `authorization: credentials`."""
+
     pepper_env: str = ""
     """Name of an environment variable with a secret that is mixed into the hashes of keys: whoever
     reads the ledger alone then cannot even test a guess. It cannot be changed later."""

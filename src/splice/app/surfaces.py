@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from splice.app.console import Serving, console_of
+from splice.app.openness import is_public
 from splice.app.settings import Settings
 from splice.serve.http.body import Limits
 from splice.serve.http.desk import Desk
@@ -31,4 +32,6 @@ def http_surface(desk: Served, settings: Settings) -> HttpSurface:
         ),
     )
     surface.console = console_of(desk, settings)
+    metrics = settings.access.metrics
+    surface.guarded = metrics == "key" or (metrics == "auto" and is_public(settings))
     return surface

@@ -33,6 +33,8 @@ from splice.cli import (
     models,
     monitors,
     outcomes,
+    people,
+    policies,
     project,
     prompts,
     relay,
@@ -132,11 +134,13 @@ app.add_typer(dashboard.app, name="dashboard", help="Files for Grafana and Prome
 models.app.command()(endpoints.endpoint)
 app.add_typer(models.app, name="models", help="Registered models.")
 app.add_typer(monitors.app, name="monitors", help="What is watched, and who is told.")
+app.add_typer(policies.app, name="policies", help="What may go into a model, and come out.")
 app.add_typer(prompts.app, name="prompts", help="Versions of prompts.")
 app.add_typer(subjects.app, name="subjects", help="People: what is recorded of them, erasure.")
 app.add_typer(encryption.app, name="encryption", help="Keys that encrypt what is recorded.")
 app.add_typer(reviews.app, name="reviews", help="Calls that a person must look at.")
 app.add_typer(keys.app, name="keys", help="API keys: who may ask.")
+app.add_typer(people.app, name="people", help="People: who signs in to the console.")
 app.add_typer(budgets.app, name="budgets", help="Budgets: what may be spent.")
 
 

@@ -11,6 +11,7 @@ from splice.app import wiring
 from splice.app.endpoints import away
 from splice.app.init import write_project
 from splice.app.pipelines import mistakes_of
+from splice.cli.access import check_access, open_things, tell_openness
 from splice.cli.common import REFUSED, as_json, mistakes, out, stores, talk
 from splice.core.errors import DeclarationError
 from splice.core.units import duration_text
@@ -37,8 +38,16 @@ def init(
 
 def check(
     json: Annotated[bool, typer.Option("--json", help="Print mistakes as JSON.")] = False,
+    access: Annotated[
+        bool, typer.Option("--access", help="Only what is open, and to whom; exit code 1 if so.")
+    ] = False,
 ) -> None:
-    """Name every mistake in the declarations, with file, line, what was expected, what to do."""
+    """Name every mistake in the declarations, with file, line, what was expected, what to do.
+
+    Then what is open, and to whom: host, keys, console, metrics, gRPC, MCP, what goes without TLS.
+    """
+    if access:
+        raise typer.Exit(check_access(json=json))
     with stores() as (settings, opened):
         root, modules = wiring.modules_of(settings)
         found, wrong = find(root, modules)
@@ -47,6 +56,7 @@ def check(
             wrong.extend(control.check(one))
         wrong.extend(mistakes_of(found))
         unreached = [] if json or wrong else away(settings, opened.models, found)
+        unlocked = open_things(settings, opened)
     if json:
         as_json([_plain(one) for one in wrong])
     elif wrong:
@@ -65,12 +75,7 @@ def check(
             )
         for said in unreached:
             talk.print(f"{said}\nIts calls fall back until it is there.", style="yellow")
-        open_to_all = settings.server.host not in ("127.0.0.1", "localhost", "::1")
-        if open_to_all and settings.access.keys == "open":
-            talk.print(
-                f"server.host is {settings.server.host} and access.keys is open: anyone who "
-                'reaches it may call. Leave access.keys at "auto", and run splice keys create'
-            )
+        tell_openness(unlocked)
     if wrong:
         raise typer.Exit(REFUSED)
 

@@ -17,6 +17,7 @@ import os
 import re
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -28,7 +29,7 @@ from typing import IO, Any, ClassVar, Protocol, Self
 
 import msgspec
 
-_READY = re.compile(r"(?:ready|listening) on http://([\d.]+):(\d+)")
+_READY = re.compile(r"(?:ready|listening) on https?://([\d.]+):(\d+)")
 _START_SECONDS = 60.0  # a generous bound for a loaded machine; a start takes about a second
 
 
@@ -48,8 +49,12 @@ class Answer(msgspec.Struct, frozen=True):
 class Connection:
     """One kept-alive HTTP connection; not for several threads at once."""
 
-    def __init__(self, host: str, port: int, seconds: float = 30.0) -> None:
+    def __init__(
+        self, host: str, port: int, seconds: float = 30.0, tls: ssl.SSLContext | None = None
+    ) -> None:
         self._http = http.client.HTTPConnection(host, port, timeout=seconds)
+        if tls is not None:
+            self._http = http.client.HTTPSConnection(host, port, timeout=seconds, context=tls)
 
     def ask(
         self,
@@ -112,10 +117,14 @@ Start = Callable[..., Running]
 
 
 class Server:
-    """A running `splice serve`. Its whole process group ends with the `with` block."""
+    """A running `splice serve`. Its whole process group ends with the `with` block.
 
-    def __init__(self, process: Running, log: Path) -> None:
+    With `tls`, what its clients trust and show, it is asked over TLS.
+    """
+
+    def __init__(self, process: Running, log: Path, tls: ssl.SSLContext | None = None) -> None:
         self.process = process
+        self.tls = tls
         self._log = log
         self.host, self.port = self._address()
 
@@ -127,14 +136,14 @@ class Server:
     @property
     def url(self) -> str:
         """Where it listens."""
-        return f"http://{self.host}:{self.port}"
+        return f"{'http' if self.tls is None else 'https'}://{self.host}:{self.port}"
 
     def _address(self) -> tuple[str, int]:
         found = self._until(lambda: _READY.search(self.log))
         host, port = found[1], int(found[2])
 
         def answers() -> bool:
-            probe = Connection(host, port)
+            probe = Connection(host, port, tls=self.tls)
             try:
                 return probe.get("/healthz").status == 200
             except OSError:
@@ -157,7 +166,7 @@ class Server:
 
     def connection(self, seconds: float = 30.0) -> Connection:
         """A new connection."""
-        return Connection(self.host, self.port, seconds)
+        return Connection(self.host, self.port, seconds, self.tls)
 
     def socket(self, seconds: float = 30.0) -> socket.socket:
         """A bare socket, for requests that no client library would send."""
@@ -282,6 +291,7 @@ class Project:
         port: int = 0,
         env: Mapping[str, str] | None = None,
         before: Sequence[str] = (),
+        tls: ssl.SSLContext | None = None,
     ) -> Server:
         """Start `splice serve` and wait until it answers.
 
@@ -289,6 +299,7 @@ class Project:
             workers: Worker processes.
             port: Port; 0 takes a free one.
             env: Variables besides those of this process.
+            tls: What its clients trust, and the certificate that they show, where it has TLS.
             before: A command that starts it: `("sh", "-c", 'ulimit -f 100; exec "$@"', "sh")`.
         """
         descriptor, name = tempfile.mkstemp(prefix="serve-", suffix=".log", dir=self.folder)
@@ -303,7 +314,7 @@ class Project:
                 process = self.start(
                     serve, cwd=self.folder, env=_environment(env), stdout=log, stderr=log
                 )
-        return Server(process, Path(name))
+        return Server(process, Path(name), tls)
 
 
 _SPLICE = (sys.executable, "-m", "splice.cli.main")

@@ -23,7 +23,7 @@ from splice.engine.line import Line
 from splice.serve.http.body import BodyReader, ClientGone, Limits
 from splice.serve.http.desk import Desk, answer_of
 from splice.serve.http.gateway import Gateway
-from splice.serve.http.pages import pages
+from splice.serve.http.pages import GUARDED, pages
 from splice.serve.http.problems import PROBLEM_JSON, problem, status_of
 from splice.serve.http.protocols import OpenLimits, OpenProtocols
 from splice.serve.http.trace import trace_of
@@ -101,6 +101,9 @@ class HttpSurface:
     console: Console | None = None
     """Web pages; who makes the surface hands them in."""
 
+    guarded: bool = False
+    """Whether metrics, the OpenAPI document and what is wrong are for viewers only."""
+
     def __init__(
         self,
         desk: Desk,
@@ -148,8 +151,11 @@ class HttpSurface:
             if self.console is not None and self.console.answers(path):
                 await self.console(scope, receive, send)
                 return
-            if path.startswith("/v1/") and not await self._known(scope, send):
+            asked = path.startswith("/v1/") or (self.guarded and path in GUARDED)
+            if asked and not await self._known(scope, send):
                 return
+            if self.guarded:
+                scope["splice.guarded"] = True
         elif scope["type"] == "lifespan":
             await self._lifespan(receive, send)
             return

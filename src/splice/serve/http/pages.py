@@ -37,8 +37,12 @@ from splice.serve.http.events_page import EventsPage
 from splice.serve.http.openapi import document
 from splice.serve.http.problems import PROBLEM_JSON, ProblemDetails, problem, status_of
 from splice.serve.http.reviews_page import ReviewsPage
+from splice.serve.http.subjects_page import SubjectsPage
 
 _MAX_OUTCOMES = 10_000
+GUARDED = ("/metrics", "/openapi.json")
+"""What is for whoever may see integrations, where the surface is guarded."""
+
 _outcomes = codec(OutcomeIn | list[OutcomeIn])
 
 
@@ -73,21 +77,33 @@ class _Pages:
         """The process is alive; says nothing of what it depends on."""
         return _json({"status": "alive"})
 
-    async def readyz(self, _: Request) -> Response:
+    async def readyz(self, request: Request) -> Response:
         """Whether calls are answered as they should be, and what is in the way."""
         wrong = self._desk.not_ready()
         status = "ready" if not wrong else "not ready"
+        if request.scope.get("splice.guarded"):  # a load balancer need not know more
+            return _json({"status": status}, 200 if not wrong else 503)
         body = {"status": status, "not_ready": wrong, "degraded": self._desk.degraded()}
         return _json(body, 200 if not wrong else 503)
 
-    async def metrics(self, _: Request) -> Response:
+    async def metrics(self, request: Request) -> Response:
         """All metrics of all workers in Prometheus text."""
+        principal: Principal = request.scope.get("splice.principal", ANYONE)
+        if not principal.may(Permission.SEE, "*"):
+            raise NotAllowed(
+                "metrics", got="a key that may not see every integration",
+                promised="the role viewer", mend="splice keys grant KEY --role viewer",
+            )  # fmt: skip
         text = prometheus_text(observe.merge(self._desk.snapshots()))
         return Response(text, media_type="text/plain; version=0.0.4")
 
     async def openapi(self, request: Request) -> Response:
         """The OpenAPI document of what is live now."""
-        manifests = [line.release.manifest for line in self._desk.engine.lines.values()]
+        manifests = [
+            line.release.manifest
+            for line in self._desk.engine.lines.values()
+            if _may_see(request, line.name)
+        ]
         return _json(document(manifests, request.scope.get("root_path", "")))
 
     async def integrations(self, request: Request) -> Response:
@@ -349,6 +365,7 @@ def pages(desk: Desk, max_body: int, body_seconds: float, currency: str) -> ASGI
         Route("/v1/integrations/{name}/calls", _LaneOnly()),
         Route("/v1/integrations/{name}/events", EventsPage(desk, own.body).post, methods=["POST"]),
         *ReviewsPage(desk, own.body, currency).routes(),
+        *SubjectsPage(desk, own.body).routes(),
         Route("/v1/calls", own.calls),
         Route("/v1/calls/{call_id}", own.call),
         Route("/v1/outcomes", own.outcome, methods=["POST"]),
