@@ -13,7 +13,7 @@ from splice.control.datasets import DataSet
 from splice.core.call import Record, Status
 from splice.core.errors import InputMismatch, MalformedBody
 from splice.core.truths import PinnedTruth
-from splice.declare.gates import ReadGates
+from splice.declare.gates import Gate, Latency, ReadGates, SameSchema, Size, Slices
 from splice.declare.reading import Declaration
 from splice.ports.labels import LabelStore
 from splice.ports.stores import CallFilter, RecordStore
@@ -57,6 +57,23 @@ class _Row(msgspec.Struct, frozen=True):
     record: Record
     label: Any  # True or False, a class or a number
     segments: tuple[str, ...] = ()
+
+
+def asked_again(gates: ReadGates, declaration: Declaration) -> tuple[Gate, ...]:
+    """The gates that recorded calls can tell of, and may find otherwise than the data set did.
+
+    Left out are size and schema, which are the bytes' own; time, which is asked where nobody else
+    works on the machine, and a server does; and slices by a column that no call has.
+    """
+    fixed = (Latency, Size, SameSchema)
+    segments = [name for one in declaration.options.truths for name in one.segments]
+    profile = declaration.options.profile
+    known = {*declaration.fields, *segments, *(() if profile is None else profile.segments)}
+    return tuple(
+        one
+        for one in gates.must
+        if not isinstance(one, fixed) and not (isinstance(one, Slices) and one.column not in known)
+    )
 
 
 def fresh_rows(

@@ -10,6 +10,7 @@ import msgspec
 
 from splice.control import datasets
 from splice.control.cases import Case, approvals_of, placed, refusal, registrar_of
+from splice.control.fresh import asked_again
 from splice.control.gates.trial import Trial
 from splice.control.registry import CHAMPION, split_ref
 from splice.core.errors import NotPromoted, RouteError, SettingsError
@@ -23,7 +24,7 @@ from splice.core.release import (
 )
 from splice.core.validation import Approval, GateResult, Validation
 from splice.declare.discover import Found
-from splice.declare.gates import Gate, Latency, NotWorse, ReadGates, SameSchema, Size, gates_for
+from splice.declare.gates import Gate, NotWorse, ReadGates, gates_for
 from splice.declare.reading import Declaration
 from splice.declare.spec import Model
 from splice.ports.audit import AuditLog
@@ -35,14 +36,6 @@ VALIDATED_AGAIN = "model.revalidate"
 
 Trials = Callable[[Declaration, PinnedRoute, Mapping[bytes, datasets.Looked]], Trial]
 """Makes a trial of a route; what recorded requests looked up is given."""
-
-
-def of_data(gates: Sequence[Gate]) -> tuple[Gate, ...]:
-    """The gates that may find otherwise on other rows; the rest holds of the same bytes for ever.
-
-    How long it takes is asked where nobody else works on the machine, which a server is not.
-    """
-    return tuple(one for one in gates if not isinstance(one, (Latency, Size, SameSchema)))
 
 
 def _unseen(version: ModelVersion, data: datasets.DataSet) -> tuple[GateResult, ...]:
@@ -199,7 +192,7 @@ class Validator:
                 promised=f"{case.pin.data_sha256[:12]}, {case.pin.rows} rows, as the release pins",
                 mend=f"splice release apply {case.integration}",
             )
-        must = case.gates.must if calls is None else of_data(case.gates.must)
+        must = case.gates.must if calls is None else asked_again(case.gates, case.declaration)
         results = (*self._run(case, data, must), *_unseen(case.version, data))
         valid_us = int(case.gates.valid_s * 1e6)
         validation = Validation(

@@ -8,7 +8,8 @@ from typing import Any, Literal, cast
 import msgspec
 
 from splice.control.cases import approvals_of, day, registrar_of
-from splice.control.validate import VALIDATED, VALIDATED_AGAIN, of_data
+from splice.control.fresh import asked_again
+from splice.control.validate import VALIDATED, VALIDATED_AGAIN
 from splice.core.audit import AuditEvent, first_broken
 from splice.core.release import PinnedRoute, Release
 from splice.core.validation import Approval, PinnedValidity, Validation
@@ -110,7 +111,13 @@ class Validities:
             approve = f"splice models approve {label} --integration {name}"
             why = f"{label} has no second person's consent for {name}: {approve}"
             return Validity(name, label, "no consent", terms, why=why)
-        return _standing(bases, [one for one in all_of_it if one.fresh], gates, digest, now_us)
+        must = asked_again(gates, declaration)
+        again_of_all = [
+            one for one in all_of_it
+            if one.fresh and (not one.passed or _covers(one, must, digest))
+        ]  # fmt: skip
+        # A clock that was set back before this process began is not behind what was stored.
+        return _standing(bases, again_of_all, gates, max(now_us, *(one.at_us for one in all_of_it)))
 
     def _consented(self, validation: Validation, told: _Told) -> bool:
         registrar = registrar_of(self._audit, validation.model, validation.version)
@@ -121,14 +128,13 @@ class Validities:
 
 
 def _standing(
-    bases: list[Validation], again: list[Validation], gates: ReadGates, digest: str, now_us: int
+    bases: list[Validation], again: list[Validation], gates: ReadGates, now_us: int
 ) -> Validity:
     base = max(bases, key=_end)
     latest = again[0] if again else None  # the newest comes first
     found = Validity(base.integration, f"{base.model}@{base.version}", "holds", gates.validity,
                      base, latest)  # fmt: skip
-    must = of_data(gates.must)
-    renewed = [one for one in again if one.passed and _covers(one, must, digest)]
+    renewed = [one for one in again if one.passed]
     until_us = 0 if not base.expires_us else max(one.expires_us for one in (base, *renewed))
     found = msgspec.structs.replace(found, until_us=until_us)
     ends = gates.validity is not None and gates.validity.failed_ends
@@ -182,9 +188,8 @@ def unknown_release(release: Release, audit: AuditLog) -> str:
 
 def _digest_told(event: AuditEvent) -> str | None:
     """The digest of the manifest that went live; None where the log did not tell it yet."""
-    if isinstance(event.after, dict):
-        return cast("dict[str, Any]", event.after).get("digest")
-    return None
+    after: Any = event.after
+    return cast("dict[str, Any]", after).get("digest") if isinstance(after, dict) else None
 
 
 def told_of(audit: AuditLog, subject: str) -> Iterator[AuditEvent]:
