@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from typing import Any, cast
 
 import msgspec
 
+from splice.core.errors import RefusedError
 from splice.engine.guard import Asking
 from splice.engine.guard_own import Size
 from splice.engine.guard_texts import ANSWER_SKIPS, strings
@@ -53,6 +55,7 @@ class Held:
         self._parts: dict[str, _Part] = {}
         self._waiting: deque[tuple[bytes, tuple[tuple[_Part, int], ...]]] = deque()
         self._characters = 0
+        self._error: RefusedError | None = None
 
     def feed(self, block: bytes) -> bytes:
         """What may go out, now that these events have come; they may be held back.
@@ -60,6 +63,27 @@ class Held:
         Raises:
             RefusedError: A policy says no; nothing of what is held back may go out.
         """
+        free: list[bytes] = []
+        try:
+            for event in _apart(block):
+                free.append(self._feed(event))
+        except RefusedError as error:
+            # What was free before it goes out first; then it is raised.
+            self._error = error
+        if self._error is not None and not any(free):
+            raise self._error
+        return b"".join(free)
+
+    def check(self) -> None:
+        """Raises what a policy said of the last events.
+
+        Raises:
+            RefusedError: One said no.
+        """
+        if self._error is not None:
+            raise self._error
+
+    def _feed(self, block: bytes) -> bytes:
         came: dict[str, _Part] = {}
         for event in _events(block):
             names = list(called_names(event))
@@ -119,6 +143,16 @@ class Held:
             free.append(block)
             self._waiting.popleft()
         return b"".join(free)
+
+
+def _apart(block: bytes) -> Iterator[bytes]:
+    """The events in what was read at once, byte for byte; whole ones, as streams give them."""
+    start = 0
+    while start < len(block):
+        end = block.find(b"\n\n", start)
+        end = len(block) if end < 0 else end + 2
+        yield block[start:end]
+        start = end
 
 
 def _events(block: bytes) -> list[Any]:

@@ -208,6 +208,7 @@ class LiveStream:
         held = self._held
         if held is None:
             return None if self._opened.ended else await self._stream.next()
+        held.check()
         while not self._drained:
             block, self._head = self._head, None
             if block is None and not self._opened.ended:
