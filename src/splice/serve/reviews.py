@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
@@ -91,22 +91,44 @@ class ExplanationShown(msgspec.Struct, frozen=True):
     history: list[SimilarShown]
 
 
-class VerdictIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What somebody says of a call.
+_Words = Annotated[str, Meta(min_length=1, max_length=2000, pattern=r"\S")]
+_Note = Annotated[str, Meta(max_length=2000)]
 
-    An override names a reason and the reply as it should be, of the integration's own type.
-    """
 
-    choice: Literal["approve", "override", "escalate"]
-    reply: Any = None
-    reason: Annotated[str, Meta(max_length=2000)] = ""
-    note: Annotated[str, Meta(max_length=2000)] = ""
+class ApproveIn(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="choice", tag="approve"
+):
+    """The decision stands."""
+
+    note: _Note = ""
+
+
+class OverrideIn(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="choice", tag="override"
+):
+    """The decision should be another: `reply`, of the integration's own type."""
+
+    reply: Any
+    reason: _Words
+    note: _Note = ""
+
+
+class EscalateIn(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="choice", tag="escalate"
+):
+    """Somebody who may approve decides."""
+
+    reason: _Words
+    note: _Note = ""
+
+
+VerdictIn = ApproveIn | OverrideIn | EscalateIn
 
 
 class AgainIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Why a call must be looked at once more."""
 
-    why: Annotated[str, Meta(min_length=1, max_length=2000)]
+    why: _Words
 
 
 def shown(one: Review, now_us: int) -> ReviewShown:

@@ -8,14 +8,19 @@ from typing import Any
 from splice.serve.adopt import REF
 from splice.serve.reviews import (
     AgainIn,
+    ApproveIn,
+    EscalateIn,
     ExplanationShown,
+    OverrideIn,
     ReviewList,
     ReviewShown,
     ReviewWhole,
-    VerdictIn,
 )
 
-OWN = (AgainIn, ExplanationShown, ReviewList, ReviewShown, ReviewWhole, VerdictIn)
+OWN = (
+    AgainIn, ApproveIn, EscalateIn, ExplanationShown, OverrideIn, ReviewList, ReviewShown,
+    ReviewWhole,
+)  # fmt: skip
 """The types of their bodies."""
 
 _ID = {
@@ -44,7 +49,9 @@ def review_paths(problems: Problems) -> dict[str, Any]:
             },
         }
         if body:
-            content = {"application/json": {"schema": {"$ref": f"{REF}{body}"}}}
+            kinds = [{"$ref": f"{REF}{one}"} for one in body.split()]
+            schema = kinds[0] if len(kinds) == 1 else {"oneOf": kinds}
+            content = {"application/json": {"schema": schema}}
             found["requestBody"] = {"required": True, "content": content}
         return found
 
@@ -73,7 +80,7 @@ def review_paths(problems: Problems) -> dict[str, Any]:
         },
         f"{one}/verdict": {
             "post": act("judge_review", "Approve, override with a corrected decision, or escalate",
-                        "VerdictIn"),
+                        "ApproveIn OverrideIn EscalateIn"),
         },
         f"{one}/again": {
             "post": act("again_review", "Look once more at a call that was decided", "AgainIn", 201)

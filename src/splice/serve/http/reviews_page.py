@@ -7,10 +7,10 @@ import socket
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Meta, UnsetType
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -27,6 +27,8 @@ from splice.ports.reviews import ReviewFilter
 from splice.serve.http.desk import Desk, call_of
 from splice.serve.reviews import (
     AgainIn,
+    ApproveIn,
+    EscalateIn,
     ReviewList,
     ReviewWhole,
     VerdictIn,
@@ -64,8 +66,7 @@ class ReviewsPage:
             Route("/v1/reviews", self.list),
             Route(one, self.show),
             Route(f"{one}/explanation", self.explanation),
-            Route(f"{one}/claim", self.claim, methods=["POST"]),
-            Route(f"{one}/claim", self.let_go, methods=["DELETE"]),
+            Route(f"{one}/claim", self.claim, methods=["POST", "DELETE"]),
             Route(f"{one}/verdict", self.verdict, methods=["POST"]),
             Route(f"{one}/again", self.again, methods=["POST"]),
         ]
@@ -121,21 +122,17 @@ class ReviewsPage:
         return _json(await asyncio.to_thread(read))
 
     async def claim(self, request: Request) -> Response:
-        """For ten minutes nobody else can decide it."""
+        """For ten minutes nobody else can decide it; deleted, others can at once."""
         review_id = _id(request)
+        if request.method == "DELETE":
+            return await self._act(request, lambda one, who, _: one.let_go(who, review_id))
         return await self._act(request, lambda one, who, now: one.claim(who, review_id, now))
-
-    async def let_go(self, request: Request) -> Response:
-        """Others can take it again."""
-        review_id = _id(request)
-        return await self._act(request, lambda one, who, now: one.let_go(who, review_id))
 
     async def verdict(self, request: Request) -> Response:
         """Approve, override with a corrected decision, or escalate."""
         body = await self._body(request, "review")
         said: VerdictIn = _verdict.decode(body, "review")
-        reply = b"" if said.reply is None else msgspec.json.encode(said.reply)
-        ruling = Ruling(said.choice, reply, said.reason, said.note)
+        ruling = _ruling(said)
         review_id = _id(request)
         return await self._act(
             request, lambda one, who, now: one.decide(who, review_id, ruling, now)
@@ -177,11 +174,16 @@ class ReviewsPage:
         return keyring.may_read(_who(request), record.integration, record.caller)
 
 
+CallId = Annotated[
+    str, Meta(pattern="^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$", max_length=36)
+]
+
+
 class _Query(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     integration: str | UnsetType = UNSET
     state: ReviewState | UnsetType = UNSET
     origin: Why | UnsetType = UNSET
-    call_id: str | UnsetType = UNSET
+    call_id: CallId | UnsetType = UNSET
     overdue: Literal["true", "false"] = "false"
     after: str | UnsetType = UNSET
     limit: int = 50
@@ -199,6 +201,14 @@ def _query(pairs: list[tuple[str, str]]) -> _Query:
         return msgspec.convert(query, _Query, strict=False)
     except msgspec.ValidationError as error:
         raise InputMismatch("reviews.query", got=str(error).replace("`", "")) from None
+
+
+def _ruling(said: VerdictIn) -> Ruling:
+    if isinstance(said, ApproveIn):
+        return Ruling("approve", note=said.note)
+    if isinstance(said, EscalateIn):
+        return Ruling("escalate", reason=said.reason, note=said.note)
+    return Ruling("override", msgspec.json.encode(said.reply), said.reason, said.note)
 
 
 def _id(request: Request) -> str:
