@@ -315,10 +315,10 @@ async def test_what_is_known_of_a_person_is_given_out_whole_and_after_erasure_as
 ) -> None:
     await filled(small)
     with closing(small.stores()) as stores:
-        before = eraser_of(stores).known("CANARY-NAME")
+        before = eraser_of(stores).known("CANARY-NAME", by="ada", now_us=NOW)
     small.erase("CANARY-NAME")
     with closing(small.stores()) as stores:
-        after = eraser_of(stores).known("CANARY-NAME")
+        after = eraser_of(stores).known("CANARY-NAME", by="ada", now_us=NOW)
 
     assert {one["input"]["complaint"] for one in before["calls"]} == {"CANARY-COMPLAINT"}
     assert len(before["calls"]) == len(after["calls"]) == 4

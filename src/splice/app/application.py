@@ -24,7 +24,9 @@ from splice.app.replay import replay
 from splice.app.settings import Settings, load
 from splice.app.starting import Apply, apply_found, declared, tolerate
 from splice.app.surfaces import http_surface
+from splice.app.tending import eraser_of
 from splice.app.watch import Watcher
+from splice.control.erasure import Eraser
 from splice.core.call import Call, Outcome, Record
 from splice.core.errors import InputMismatch, SpliceError, UnknownCall
 from splice.declare.codec import Codec
@@ -279,6 +281,11 @@ class App:
     def publisher(self) -> Publisher:
         """Puts events into streams; the app must have been started."""
         return self.services.outlets.publisher
+
+    @property
+    def eraser(self) -> Eraser:
+        """Erases persons, and gives out what is known of them; the app must have been started."""
+        return eraser_of(self.services.stores)
 
     def _reply_codec(self, cls: type[Integration]) -> Codec:
         name = cls.__qualname__ + cls.__module__

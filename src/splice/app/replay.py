@@ -10,13 +10,16 @@ import msgspec
 from splice.app.watch import Watcher
 from splice.app.wiring import Services
 from splice.core.call import Call, Record
-from splice.core.errors import UnknownRelease
+from splice.core.erasure import ERASED, EXPIRED, UNREADABLE
+from splice.core.errors import UnknownCall, UnknownRelease
 from splice.core.rollout import SHADOW
 from splice.engine.admit import entity_of
 from splice.engine.engine import Answered
 from splice.engine.gather import Look
 from splice.engine.line import Arm, Picked
 from splice.serve.asked import ASKED
+
+_GONE = (ERASED, EXPIRED, UNREADABLE)
 
 
 class Difference(msgspec.Struct, frozen=True):
@@ -34,8 +37,12 @@ async def replay(
 
     Raises:
         UnknownRelease: The integration has no such release.
+        UnknownCall: What was asked is not there any more, or cannot be read here.
         RequestError: That release does not take the recorded input.
     """
+    gone = next((note for note in record.notes if note in _GONE), None)
+    if gone is not None and not record.input:
+        raise UnknownCall(record.call_id, got=f"a call whose texts are {gone}")
     wanted = record.release if number is None else number
     line = await asyncio.to_thread(watcher.line_of, record.integration, wanted)
     if line is None:

@@ -31,7 +31,9 @@ def chores_of_encryption(services: Services) -> list[Chore]:
 
 def eraser_of(stores: Stores) -> Eraser:
     """Erases persons of a ledger."""
-    shelves = Shelves(stores.records, stores.outcomes, stores.subjects, stores.duties)
+    shelves = Shelves(
+        stores.records, stores.outcomes, stores.subjects, stores.duties, stores.audit
+    )
     return Eraser(stores.encryption.locks, shelves)
 
 

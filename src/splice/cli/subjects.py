@@ -50,7 +50,8 @@ def erase(
 def export(person: Person) -> None:
     """Print all that is recorded of a person, as JSON: calls, answers, outcomes."""
     with stores() as (_, opened):
-        as_json(eraser_of(opened).known(person))
+        found = eraser_of(opened).known(person, by=user_name(), now_us=now_us())
+    as_json(found)
 
 
 @app.command("list")

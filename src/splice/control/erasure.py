@@ -19,7 +19,8 @@ from splice.control.locks import Locks
 from splice.core.call import Outcome, Record
 from splice.core.duties import freeze_of
 from splice.core.erasure import Erasure, receipt
-from splice.core.errors import RefusedError, RequestError
+from splice.core.errors import RefusedError
+from splice.ports.audit import AuditLog
 from splice.ports.duties import DutyStore
 from splice.ports.stores import CallFilter, OutcomeStore
 from splice.ports.subjects import SubjectStore
@@ -35,7 +36,7 @@ class Frozen(RefusedError):
     code = "frozen"
 
 
-class NothingToErase(RequestError):
+class NothingToErase(RefusedError):
     """No integration encrypts, so that there is no key to destroy."""
 
     code = "nothing_to_erase"
@@ -48,6 +49,7 @@ class Shelves(msgspec.Struct, frozen=True):
     outcomes: OutcomeStore
     subjects: SubjectStore
     duties: DutyStore
+    audit: AuditLog
 
 
 class Eraser:
@@ -101,21 +103,42 @@ class Eraser:
         self._shelves.subjects.add_erasure(erasure)
         return erasure
 
-    def known(self, person: str) -> dict[str, Any]:
+    def known(self, person: str, *, by: str, now_us: int) -> dict[str, Any]:
         """All that is recorded of a person, as JSON values: what he may ask for.
+
+        That it was given out is an audit event, which names his HMAC.
 
         Raises:
             StoreError: A store is away.
         """
-        chain = self._locks.keychain()
-        named, names = chain.named(person), list(self._locks.protections.encrypted())
+        encrypted = self._locks.protections.encrypted()
+        named = self._locks.keychain().named(person) if encrypted else ""
         calls: list[dict[str, Any]] = []
-        for page in _pages(list(self._calls(chain.tag(person), named, names))):
+        for page in _pages(self._about(person, encrypted)):
             whole = self._shelves.records.get_many([one.call_id for one in page])
             outcomes = self._shelves.outcomes.outcomes_of_many(list(whole.values()))
             calls += [_shown(one, outcomes.get(one.call_id, [])) for one in whole.values()]
-        receipts = self._shelves.subjects.erasures(named)
+        self._shelves.audit.add_event(
+            "subject.export", named or "somebody", by=by, now_us=now_us,
+            details={"calls": len(calls)},
+        )  # fmt: skip
+        receipts = self._shelves.subjects.erasures(named) if named else []
         return {"subject": named, "calls": calls, "erasures": [receipt(one) for one in receipts]}
+
+    def _about(self, person: str, encrypted: Sequence[str]) -> list[Record]:
+        """Calls about a person, encrypted or not, archived or not; without their texts."""
+        records, found = self._shelves.records, dict[str, Record]()
+        finds = [records.find, *([records.find_archived] if records.stored.has_archive else [])]
+        for find in finds:
+            wanted = CallFilter(entity=person, limit=_PAGE)
+            while page := find(wanted):
+                found.update((one.call_id, one) for one in page)
+                wanted = msgspec.structs.replace(wanted, before_id=page[-1].call_id)
+        for name in filter(self._locks.protections.by_path, encrypted):
+            chain = self._locks.keychain()
+            some = self._calls(chain.tag(person), chain.named(person), [name])
+            found.update((one.call_id, one) for one in some)
+        return list(found.values())
 
     def finish(self, now_us: int) -> bool:
         """Take up erasures whose keys are gone and whose receipt is not in the ledger.
@@ -178,7 +201,7 @@ class Eraser:
     def _calls(self, tag: bytes, named: str, names: Sequence[str]) -> Iterator[Record]:
         """His calls, without their texts; archived ones too."""
         for name in names:
-            path = self._by_path(name)
+            path = self._locks.protections.by_path(name)
             wanted = CallFilter(integration=name, entity=None if path else named, limit=_PAGE)
             for archived in (False, True):
                 for page in self._found(wanted, archived=archived):
@@ -201,9 +224,6 @@ class Eraser:
             if len(page) < _PAGE:
                 return
             wanted = msgspec.structs.replace(wanted, before_id=page[-1].call_id)
-
-    def _by_path(self, name: str) -> bool:
-        return self._locks.protections.by_path(name)
 
 
 def tend(

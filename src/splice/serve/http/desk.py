@@ -8,6 +8,7 @@ from typing import Annotated, Any, Protocol
 import msgspec
 from msgspec import Meta
 
+from splice.control.erasure import Eraser
 from splice.core.call import Attempt, Gathered, Outcome, Problem, Record, Usage
 from splice.core.policies import PolicyRun
 from splice.core.units import NANO
@@ -51,6 +52,11 @@ class Desk(Protocol):
     @property
     def overseer(self) -> Overseer:
         """What people decide of calls, and what they are shown."""
+        ...
+
+    @property
+    def eraser(self) -> Eraser:
+        """Erases persons, and gives out what is known of them."""
         ...
 
     async def start(self) -> None:

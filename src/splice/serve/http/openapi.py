@@ -13,8 +13,19 @@ from splice.serve.http.desk import CallAnswer, CallShown, OutcomeIn, OutcomesTak
 from splice.serve.http.events_page import EventTaken
 from splice.serve.http.openapi_reviews import OWN, review_paths
 from splice.serve.http.problems import ProblemDetails
+from splice.serve.http.subjects_page import OWN as SUBJECTS
+from splice.serve.http.subjects_page import subject_paths
 
-_OWN = (EventTaken, CallAnswer, CallShown, OutcomeIn, OutcomesTaken, ProblemDetails, *OWN)
+_OWN = (
+    EventTaken,
+    CallAnswer,
+    CallShown,
+    OutcomeIn,
+    OutcomesTaken,
+    ProblemDetails,
+    *OWN,
+    *SUBJECTS,
+)
 _ONE_OF_TWO = {
     "oneOf": [
         {"required": [this], "properties": {this: {"type": "string"}, that: {"type": "null"}}}
@@ -150,7 +161,8 @@ _CALL_ID: dict[str, Any] = {"type": "string", "format": "uuid"}
 
 def _fixed_paths() -> dict[str, Any]:
     return {
-        **_call_paths(), **_outcome_paths(), **review_paths(_problems), **_probe_paths()
+        **_call_paths(), **_outcome_paths(), **review_paths(_problems),
+        **subject_paths(_problems), **_probe_paths()
     }  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from splice.control.erasure import Frozen, NothingToErase
 from splice.core import errors
 from splice.core.identity_errors import IdentityAway, SignInRefused
 from splice.core.policy_errors import PolicyUnavailable
@@ -35,6 +36,8 @@ STATUS: dict[type[errors.SpliceError], int] = {
     IdentityAway: 503,
     SignInRefused: 403,
     errors.Overtaken: 409,
+    Frozen: 409,
+    NothingToErase: 409,
     errors.RefusedError: 403,
     errors.ExhaustedError: 503,
     errors.RouteError: 502,
