@@ -173,6 +173,7 @@ def push(settings: Settings, stores: wiring.Stores, version: ModelVersion) -> st
             stores.audit.add_event(
                 "model.push", version.label, by=user_name(), now_us=now_us(),
                 details={"registry": f"{elsewhere.scheme}:{version.name}/{known}"},
+                after={"registry": f"{elsewhere.scheme}:{version.name}/{known}"},
             )  # fmt: skip
         return f"{elsewhere.scheme}:{version.name}/{known}"
 
@@ -209,7 +210,10 @@ def sync(settings: Settings, stores: wiring.Stores, name: str) -> Synced:
         tags = _sync_tags(elsewhere, stores, name, numbers, base, done, notes)
     state = {"aliases": aliases, "tags": tags}
     if state != base:
-        stores.audit.add_event("model.sync", name, by=user_name(), now_us=now_us(), details=state)
+        stores.audit.add_event(
+            "model.sync", name, by=user_name(), now_us=now_us(), details=state,
+            before=base or None, after=state,
+        )  # fmt: skip
     return Synced(tuple(done), tuple(notes))
 
 

@@ -9,6 +9,8 @@ from typing import Annotated, get_args
 
 import typer
 
+from splice.app.clock import now_us
+from splice.app.settings import user_name
 from splice.cli.common import stores, talk
 from splice.cli.moments import WrongOption, moment_us
 from splice.cli.writing import write_out, write_whole
@@ -64,6 +66,14 @@ def export_(
         columns = columns_of(manifests, [*(outcome or ()), *truths])
         source = Source(opened.records, opened.outcomes, settings.cost.currency)
         pieces = export(source, wanted, chosen, columns, most=limit)
+        # Before the first line is out: what leaves the ledger is told, whatever comes then.
+        # Not of whom: that would be in the audit log for good.
+        asked = {"since": since, "until": until, "limit": limit, "of_one_entity": bool(entity)}
+        opened.audit.add_event(
+            "calls.export", integration, by=user_name(), now_us=now_us(),
+            details={name: value for name, value in asked.items() if value is not None},
+            after={"format": chosen, "out": "" if out is None else out.name},
+        )  # fmt: skip
         if out is None:
             write_out(pieces)
             return

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from splice.app.settings import user_name
 from splice.cli.common import REFUSED, as_json, confirm, out, stores, talk
 from splice.ports.events import Waiting
 from splice.serve.http.desk import iso
@@ -53,7 +54,7 @@ def send(
     if not confirm(f"Send {len(numbers)} messages again?", yes):
         raise typer.Exit(REFUSED)
     with stores() as (_, opened):
-        count = opened.outbox.send_again(numbers, now_us=time.time_ns() // 1000)
+        count = opened.outbox.send_again(numbers, now_us=time.time_ns() // 1000, by=user_name())
     out.print(f"{count} are due now")
     if count < len(numbers):
         talk.print("The others were sent, or are being sent.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,7 @@ import typer
 
 from splice.app.clock import now_us
 from splice.app.seals import Seals
+from splice.app.settings import user_name
 from splice.cli.common import out, stores
 from splice.core.call import Outcome
 from splice.declare.codec import codec
@@ -34,6 +36,12 @@ def add(
     received = new = 0
     batch: list[Outcome] = []
     with stores() as (settings, opened), file.open("rb") as lines:
+        digest = hashlib.file_digest(lines, "sha256").hexdigest()
+        lines.seek(0)
+        # First: what of the file was taken before a wrong line is told as well.
+        opened.audit.add_event(
+            "outcomes.add", file.name, by=user_name(), now_us=now_us(), after={"sha256": digest}
+        )
         seals = Seals(settings, opened)
         for number, line in enumerate(lines, 1):
             if not line.strip():

@@ -98,6 +98,7 @@ class Cards:
         return self._audit.add_event(
             "model.card", version.label, by=by, now_us=now_us, why=why,
             details={"card": msgspec.to_builtins(card)},
+            before=msgspec.to_builtins(self.card(version)), after=msgspec.to_builtins(card),
         )  # fmt: skip
 
     def tags(self, version: ModelVersion) -> dict[str, str]:
@@ -119,8 +120,9 @@ class Cards:
         new = {name: text for name, text in tags.items() if now.get(name, "") != text}
         if new:
             self._audit.add_event(
-                "model.tags", version.label, by=by, now_us=now_us, why=why, details={"tags": new}
-            )
+                "model.tags", version.label, by=by, now_us=now_us, why=why, details={"tags": new},
+                before={name: now.get(name, "") for name in new}, after=new,
+            )  # fmt: skip
 
     def events(self, version: ModelVersion) -> Iterator[AuditEvent]:
         """What was done to a version, oldest first."""

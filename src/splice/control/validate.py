@@ -221,6 +221,7 @@ class Validator:
         self._audit.add_event(
             VALIDATED if calls is None else VALIDATED_AGAIN, case.version.label, by=by,
             now_us=now_us, details=details,
+            after={"validation": validation.digest, "passed": validation.passed},
         )  # fmt: skip
         self._validations.add_validation(validation)
         return validation
@@ -377,7 +378,7 @@ class Validator:
         details = {"integration": found.integration, "validation": found.digest}
         self._audit.add_event(
             "model.approve", f"{found.model}@{found.version}", by=by, now_us=now_us, why=why,
-            details=details,
+            details=details, after={"validation": found.digest, "approved_by": by},
         )  # fmt: skip
         self._validations.add_approval(approval)
         return approval

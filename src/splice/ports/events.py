@@ -147,8 +147,11 @@ class OutboxStore(Protocol):
         """
         ...
 
-    def send_again(self, numbers: Sequence[int], *, now_us: int) -> int:
-        """Messages that wait or were given up are due now, as if never tried; gives how many."""
+    def send_again(self, numbers: Sequence[int], *, now_us: int, by: str = "") -> int:
+        """Messages that wait or were given up are due now, as if never tried; gives how many.
+
+        Audited where `by` says who asked for it.
+        """
         ...
 
     def outbox_size(self) -> int:

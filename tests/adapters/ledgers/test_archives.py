@@ -140,9 +140,7 @@ def test_calls_that_are_in_no_rollup_yet_stay(ledger: Ledger, files: ParquetArch
     assert ledger.records.count() == 0
 
 
-def test_calls_that_are_no_leaf_of_the_tree_yet_stay(
-    ledger: Ledger, files: ParquetArchive
-) -> None:
+def test_calls_that_are_no_leaf_of_the_tree_yet_stay(ledger: Ledger, files: ParquetArchive) -> None:
     records = calls_of_days(1, 3)
     ledger.records.append(records)
     roll_all(ledger.rollups)

@@ -117,6 +117,7 @@ class SqlAlerts(SqlMessages):
                     by=alert.acknowledged_by, now_us=alert.acknowledged_us,
                     why=alert.acknowledged_why,
                     details={"alert": alert.id, "monitor": alert.monitor},
+                    before={"acknowledged": ""}, after={"acknowledged": alert.acknowledged_by},
                 )  # fmt: skip
         return saved
 
@@ -135,6 +136,7 @@ class SqlAlerts(SqlMessages):
         )
         with self._database.write() as connection:
             self._database.lock(connection, f"mute {mute.integration}")
+            kept = connection.execute(select(monitor_mutes).where(*same)).one_or_none()
             connection.execute(delete(monitor_mutes).where(*same))
             if mute.until_us:
                 connection.execute(insert(monitor_mutes).values(msgspec.structs.asdict(mute)))
@@ -142,6 +144,8 @@ class SqlAlerts(SqlMessages):
                 self._database, connection, "monitor.mute" if mute.until_us else "monitor.unmute",
                 mute.integration, by=mute.by, now_us=now_us, why=mute.why,
                 details={"monitor": mute.monitor, "until_us": mute.until_us},
+                before=None if kept is None else {"until_us": kept.until_us, "by": kept.by},
+                after={"until_us": mute.until_us, "by": mute.by} if mute.until_us else None,
             )  # fmt: skip
 
 

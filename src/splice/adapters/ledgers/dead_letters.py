@@ -142,6 +142,7 @@ class SqlDeadLetters:
             append_event(
                 self._database, connection, f"event.{verb}", integration, by=change["by"],
                 now_us=now_us, why=why, details={"dead_letters": [letter.id for letter in some]},
+                before={"state": "dead"}, after={"state": change["state"]},
             )  # fmt: skip
 
 

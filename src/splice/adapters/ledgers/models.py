@@ -106,6 +106,7 @@ class SqlModels:
         append_event(
             self._database, connection, action, stored.label, by=by, now_us=stored.created_us,
             why=why, details=details,
+            after={"sha256": stored.sha256, "format": stored.format, "source": stored.source},
         )  # fmt: skip
 
     def _point(self, connection: Connection, change: AliasChange) -> None:
@@ -115,6 +116,8 @@ class SqlModels:
                 self._database, connection, "model.alias", f"{change.name}@{change.version}",
                 by=change.by, now_us=change.at_us, why=change.why,
                 details={"alias": change.alias, "before": before},
+                before={change.alias: before} if before else None,
+                after={change.alias: change.version},
             )  # fmt: skip
 
     def resolve(self, name: str, ref: str) -> ModelVersion | None:
@@ -184,6 +187,7 @@ class SqlModels:
                     self._database, connection, "model.withdraw" if why else "model.restore",
                     stored.label, by=by, now_us=now_us, why=why,
                     details={} if why else {"withdrawn_for": stored.withdrawn},
+                    before={"withdrawn": stored.withdrawn}, after={"withdrawn": why},
                 )  # fmt: skip
             connection.execute(
                 update(models)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import msgspec
 from sqlalchemy import Connection
 
+from splice.adapters.ledgers.audit import append_event
 from splice.adapters.ledgers.database import Database
 from splice.adapters.ledgers.queue import within
 from splice.adapters.ledgers.queued import Held, New, Queued, Row, Taker
@@ -134,13 +135,19 @@ class SqlOutbox:
             numbers = [n for (n,) in self._database.rows(connection, query, params, "v")]
             return [_waiting(row) for row in self._queued.read(connection, numbers)]
 
-    def send_again(self, numbers: Sequence[int], *, now_us: int) -> int:
+    def send_again(self, numbers: Sequence[int], *, now_us: int, by: str = "") -> int:
         """Messages that wait or were given up are due now, as if never tried; gives how many."""
         if not numbers:
             return 0
         with self._locked() as connection:
             rows = [row for row in self._ours(connection, numbers) if not row.leased]
             self._queued.renew(connection, rows, now_us)
+            if by and rows:
+                append_event(
+                    self._database, connection, "message.send_again", "outbox", by=by,
+                    now_us=now_us, details={"numbers": [row.number for row in rows]},
+                    after={"due_us": now_us},
+                )  # fmt: skip
         return len(rows)
 
     def outbox_size(self) -> int:

@@ -56,7 +56,7 @@ class SqlPipelines:
                 return _run(waiting.body, waiting.revision)
         run = msgspec.structs.replace(run, revision=1)
         connection.execute(pipeline_runs.insert(), _values(run))
-        self._tell(connection, run, action, run.asked_us)
+        self._tell(connection, run, action, run.asked_us, before=None)
         return run
 
     def save_run(self, run: PipelineRun, *, action: str = "", now_us: int = 0) -> PipelineRun:
@@ -64,6 +64,7 @@ class SqlPipelines:
         saved = msgspec.structs.replace(run, revision=run.revision + 1)
         same = (pipeline_runs.c.id == run.id, pipeline_runs.c.revision == run.revision)
         with self._database.write() as connection:
+            was = connection.execute(select(pipeline_runs.c.state).where(*same)).scalar()
             changed = update(pipeline_runs).where(*same).values(_values(saved))
             if connection.execute(changed).rowcount != 1:
                 raise Overtaken(
@@ -72,10 +73,13 @@ class SqlPipelines:
                     mend=f"another process took it up: splice retrain show {run.id}",
                 )  # fmt: skip
             if action:
-                self._tell(connection, saved, action, now_us)
+                self._tell(connection, saved, action, now_us, before={"state": was})
         return saved
 
-    def _tell(self, connection: Connection, run: PipelineRun, action: str, now_us: int) -> None:
+    def _tell(
+        self, connection: Connection, run: PipelineRun, action: str, now_us: int,
+        *, before: dict[str, Any] | None,
+    ) -> None:  # fmt: skip
         failed = run.steps[-1].step if run.state == "failed" and run.steps else ""
         details = {
             "run": run.id, "data": run.data_sha256, "training": run.tracked,
@@ -86,6 +90,7 @@ class SqlPipelines:
         append_event(
             self._database, connection, action, run.integration, by=run.by, now_us=now_us,
             why=run.why, details={name: value for name, value in details.items() if value},
+            before=before, after={"state": run.state},
         )  # fmt: skip
 
     def run(self, run_id: str) -> PipelineRun | None:

@@ -52,6 +52,8 @@ class SqlPromotions:
                 self._database, connection, one.action, f"{one.model}@{one.version}",
                 by=one.by, now_us=one.at_us, why=one.why,
                 details={**one.details, "before": one.seen, "releases": releases},
+                before={CHAMPION: one.seen} if one.seen else None,
+                after={CHAMPION: one.version, "releases": releases},
             )  # fmt: skip
         return Promoted(tuple(made), event)
 

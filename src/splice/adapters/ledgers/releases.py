@@ -171,6 +171,7 @@ class SqlReleases:
             append_event(
                 self._database, connection, f"integration.{event}", integration, by=by,
                 now_us=now_us, why=why or head.stopped, details={"release": head.number},
+                before={"stopped": head.stopped}, after={"stopped": why},
             )  # fmt: skip
         return live
 

@@ -30,7 +30,7 @@ AT_ONCE = 1024
 _ID = 16
 _PAGE = 256  # rows of `leaf_queue` in one statement
 _WAITING = """
-SELECT block, ids, leaves FROM leaf_queue WHERE block > :after ORDER BY block LIMIT :limit
+SELECT block, ids, leaves, whole FROM leaf_queue WHERE block > :after ORDER BY block LIMIT :limit
 """
 _OFF = "DELETE FROM leaf_queue WHERE block IN (SELECT n.value FROM each(:blocks) n)"
 _HISTORY = "SELECT below, after FROM leaf_history LIMIT 1"
@@ -84,32 +84,37 @@ class Sequencer:
         """Blocks that wait, their leaves, and whether they are all."""
         numbers: list[int] = []
         every: list[tuple[int, bytes, bytes]] = []  # block, id, hash
+        known = True  # whether all of them are in these blocks
         with self._database.read() as connection:
             after = 0
             while len(every) < limit:
                 params = {"after": after, "limit": _PAGE}
-                page = self._database.rows(connection, self._waiting, params, "vbb")
-                for after, ids, hashes in page:
+                page = self._database.rows(connection, self._waiting, params, "vbbv")
+                for after, ids, hashes, whole in page:
                     numbers.append(after)
+                    known = known and whole == 1
                     each = (ids[at : at + _ID] for at in range(0, len(ids), _ID))
                     every += [(after, one, h) for one, h in zip(each, split(hashes), strict=True)]
                     if len(every) >= limit:
                         break
                 if len(page) < _PAGE:
                     break
-            ours = self._ours(connection, numbers, every)
-        return numbers, ours, len(every) < limit
+            are_all = len(every) < limit
+            if not known:
+                every = self._ours(connection, numbers, every)
+        ours = _Leaves([one for _, one, _ in every], [each for _, _, each in every])
+        return numbers, ours, are_all
 
     def _ours(
         self, connection: Connection, numbers: Sequence[int], every: list[tuple[int, bytes, bytes]]
-    ) -> _Leaves:
+    ) -> list[tuple[int, bytes, bytes]]:
         """Those whose call is in that very block; as a rule all, which one count tells."""
         if len({one for _, one, _ in every}) != len(every) or not self._all_there(
             connection, numbers, [one for _, one, _ in every]
         ):
             placed = self._placed(connection, [one for _, one, _ in every])
             every = [each for each in every if placed.get(each[1]) == each[0]]
-        return _Leaves([one for _, one, _ in every], [each for _, _, each in every])
+        return every
 
     def _all_there(
         self, connection: Connection, numbers: Sequence[int], ids: Sequence[bytes]

@@ -109,12 +109,15 @@ class SqliteDatabase(Database):
                 for number, body in part.blocks.items():
                     blocks += (part.day, number, body)
                     unrolled += (number, part.day, part.ids[number])
-                    leaves += (number, part.day, part.ids[number], part.leaves[number])
+                    leaves += (number, part.day, part.ids[number], part.leaves[number], 0)
+            count = len(rows) // len(_CALLS.columns)
             with self.transaction() as connection:
                 cursor = _cursor(connection)
                 _insert(cursor, _BLOCKS, blocks)
-                _insert(cursor, _CALLS, rows)
+                # Where all of them are new, none of these blocks belongs to nobody.
+                whole = int(_insert(cursor, _CALLS, rows) == count)
                 _insert(cursor, _UNROLLED, unrolled)
+                leaves[4::5] = [whole] * (len(leaves) // 5)
                 _insert(cursor, _LEAVES, leaves)
                 if also is not None:
                     also(connection)
@@ -227,7 +230,9 @@ _EACH = re.compile(r"each\(:(\w+)\) (\w+)")
 _CALLS = Into("calls", tuple((column.name, "") for column in calls.c), or_ignore=True)
 _BLOCKS = Into("blocks", (("day", ""), ("id", ""), ("body", "")))
 _UNROLLED = Into("unrolled", (("block", ""), ("day", ""), ("ids", "")))
-_LEAVES = Into("leaf_queue", (("block", ""), ("day", ""), ("ids", ""), ("leaves", "")))
+_LEAVES = Into(
+    "leaf_queue", (("block", ""), ("day", ""), ("ids", ""), ("leaves", ""), ("whole", ""))
+)
 
 
 @lru_cache(maxsize=512)

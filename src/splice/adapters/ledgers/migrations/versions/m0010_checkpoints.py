@@ -20,7 +20,8 @@ CREATE TABLE leaf_queue (
     block {number} NOT NULL PRIMARY KEY,
     day INTEGER NOT NULL,
     ids {bytes} NOT NULL,
-    leaves {bytes} NOT NULL
+    leaves {bytes} NOT NULL,
+    whole INTEGER NOT NULL DEFAULT 0
 );
 CREATE INDEX leaf_queue_day ON leaf_queue (day);
 CREATE TABLE leaf_history (
