@@ -76,6 +76,7 @@ def run(project: Path, splice: Splice, console: Console) -> None:
     for one in given:
         console.print(_told(one, answers.get(one.name)), markup=False, soft_wrap=True)
     _sum(project, given, answers, took, console)
+    _reviewed(splice, given, ids, console)
 
 
 @contextmanager
@@ -154,5 +155,30 @@ def _sum(
     console.print(
         f"{len(answers)} events in {took:.1f} s: {told}; {rows} rows in the table documents. "
         f"{right} of {len(known)} accepted documents are of the kind they were made as. They are "
-        "made up; a queue for the people who review comes later.",
+        "made up.",
+    )
+
+
+def _reviewed(
+    splice: Splice, given: list[samples.Sample], ids: dict[str, str], console: Console
+) -> None:
+    """A person looks at the first document that nobody was sure of, and says what it is."""
+    waiting = json.loads(splice("reviews", "list", "document-intake", "--json"))
+    unsure = [one for one in waiting if one["origin"] == "reply"]
+    shown = json.loads(splice("reviews", "show", unsure[0]["id"], "--json"))
+    reply = shown["call"]["reply"]
+    name = next(name for name, document in ids.items() if document == reply["document"])
+    kind = next(one.kind for one in given if one.name == name) or "other"
+    right = {**reply, "kind": kind, "action": "accept", "why": ""}
+    splice(
+        "reviews", "decide", unsure[0]["id"], "override", "--reply", json.dumps(right),
+        "--reason", "misread", "--note", "read by a person", "--yes",
+    )  # fmt: skip
+    call = json.loads(splice("calls", "show", shown["call"]["call_id"]))
+    outcome = next(one for one in call["outcomes"] if one["source"] == "review")
+    console.print(
+        f"{len(unsure)} wait for a person, who has a day for each. Of {name} "
+        f"({reply['why']}) a person says that it is to be accepted: its outcome "
+        f"{outcome['name']} is now {outcome['value']}.",
+        markup=False,
     )

@@ -85,6 +85,11 @@ class Credit(splice.Integration):
     )
     truth = splice.Truth("defaulted", score="default_probability", matures="730 d")
     monitors = [splice.Monitor(share="fallbacks", above="10 %", window="1 h", least=50)]
+    review = splice.Review(
+        when={"action": "review"},
+        within="2 d",
+        reasons=["income proven", "guarantor found", "debts not told", "wrong figures"],
+    )
     risk = splice.Risk.HIGH
     deadline = "200 ms"
     routes = [splice.Model("credit@champion"), splice.Rule(default_probability)]

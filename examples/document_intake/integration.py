@@ -70,6 +70,15 @@ class DocumentIntake(splice.Integration):
     risk = splice.Risk.LIMITED
     deadline = "60 s"  # a scan takes seconds, and waits for the one before it
     routes = [splice.Model("documents@champion"), splice.Rule(by_words)]
+    truth = splice.Truth("kind", predicted="kind", positive=None, matures="7 d")
+    review = splice.Review(
+        when={"action": "review"},
+        share="2 %",  # of those that were clear, to learn whether they were
+        within="1 d",
+        reasons=["wrong kind", "misread", "no document of ours"],
+        outcome="kind",
+        value="kind",
+    )
 
     def __init__(self) -> None:
         self._reader = DocumentReader()
