@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Iterator
 from typing import Any, Final
 
-from splice.control.injection_words import ANCHORS, FOREIGN, Anchor
+from splice.control.injection_words import ANCHORS, FOREIGN
 from splice.control.masking_rules import pattern
 from splice.control.masking_text import Folded, has_numbers
 from splice.ports.policies import Found
@@ -26,21 +26,22 @@ _TAGS: Final = pattern(rb"\xf3\xa0[\x80\x81][\x80-\xbf]")
 _HIDDEN_RUN = 8  # invisible characters that can carry text, one after the other
 _RUN: Final = pattern(rb"[A-Za-z0-9+/_-]{24,}={0,2}")
 _HEX: Final = pattern(rb"(?:[0-9a-fA-F]{2}[ :]?){16,}")
-_SPACED: Final = pattern(rb"(?:\b\w[ ._*-]{1,3}){7,}\w\b")
+_SPACED: Final = pattern(rb"(?:\b\w[ ._*-]{1,3}){4,}\w\b")
 _MOST_DECODED = 16  # runs of one text
 _DECODED_BYTES = 4096
 
-_ANY: Final = pattern("(?i)" + "|".join(f"({one.anchor})" for one in ANCHORS))
-_CONFIRMS: Final[list[Any]] = [  # RE2 has no types
+_ANCHOR: Final = pattern("(?i)" + "|".join(f"(?:{one.anchor})" for one in ANCHORS))
+_ANCHORS: Final[list[Any]] = [pattern(f"(?i){one.anchor}") for one in ANCHORS]  # RE2: no types
+_CONFIRMS: Final[list[Any]] = [
     pattern(f"(?is){one.confirm}") if one.confirm else None for one in ANCHORS
 ]
-_FOREIGN: Final = pattern(FOREIGN)
-_HINT: Final = pattern(
-    "(?i)"
-    + "|".join(f"(?:{one.anchor})" for one in ANCHORS)
-    + r"|[a-z0-9+/_-]{24}|(?:[0-9a-f]{2}[ :]){16}|(?:\b\w[ ._*-]{1,3}){4}|%[0-9a-f]{2}|&#|\\u"
+_FOREIGN: Final = pattern(f"(?i){FOREIGN}")
+_ENCODED: Final = pattern(
+    r"(?i)[a-z0-9+/_-]{24}|(?:[0-9a-f]{2}[ :]){16}|(?:\b\w[ ._*-]{1,3}){4}\w\b|%[0-9a-f]{2}|&#|\\u"
 )
-"""Where it finds nothing, there is nothing: most texts are done after this one pass."""
+_HINT: Final = pattern(f"{_ANCHOR.pattern}|{_ENCODED.pattern.removeprefix('(?i)')}")
+"""Where it finds nothing, there is nothing: many texts are done after this one pass."""
+_REMEMBERED = 10_000  # kinds of anchors by their words; a hostile text could bring many
 
 
 class Injection:
@@ -48,11 +49,12 @@ class Injection:
 
     immediate = True
 
+    def __init__(self) -> None:
+        self._kinds: dict[bytes, tuple[int, ...]] = {}
+
     def find(self, text: str) -> Found | None:
         """The first kind of attempt that is found, and how many there are of any kind."""
-        kinds: list[str] = []
-        for what in _kinds(text):
-            kinds.append(what)
+        kinds = list(self._found(text))
         return Found(kinds[0], len(kinds)) if kinds else None
 
     def redact(self, text: str) -> str:
@@ -63,49 +65,57 @@ class Injection:
         """
         raise NotImplementedError
 
-
-def _kinds(text: str) -> Iterator[str]:
-    if text.isascii():
-        raw = Folded(text).raw
-    else:
-        utf8 = text.encode("utf-8", "surrogatepass")
-        hidden = _hidden(text, utf8)
-        if hidden:
-            yield "hidden"
-            yield from _anchored(hidden.encode("ascii", "replace"))
-        if _FOREIGN.search(utf8) is not None:
-            yield "override"
-        raw = Folded(text).raw
-    if _HINT.search(raw) is None:
-        return
-    yield from _anchored(raw)
-    if has_numbers(text):
-        yield from _anchored(Folded(text, decoded=True).raw)
-    for decoded in _decoded(raw):
-        for _ in _anchored(decoded):
-            yield "encoded"
-            break
-
-
-def _anchored(raw: bytes) -> Iterator[str]:
-    budget = _CROWDED + len(raw) // _CROWDED_BYTES
-    for match in _ANY.finditer(raw):
-        if not budget:
-            yield "crowded"
+    def _found(self, text: str) -> Iterator[str]:
+        folded = Folded(text)
+        raw = folded.raw
+        if not text.isascii():
+            utf8 = text.encode("utf-8", "surrogatepass")
+            hidden = _hidden(text, utf8)
+            if hidden:
+                yield "hidden"
+                yield from self._anchored(hidden.encode("ascii", "replace"))
+            if _FOREIGN.search(utf8) is not None:
+                yield "override"
+        if _HINT.search(raw) is None:
             return
-        budget -= 1
-        number = _number(match)
-        one = ANCHORS[number]
-        if _confirmed(one, _CONFIRMS[number], raw, match.start(), match.end()):
-            yield one.what
+        yield from self._anchored(raw)
+        if _ENCODED.search(raw) is None:
+            return
+        if has_numbers(text):
+            yield from self._anchored(Folded(text, decoded=True).raw)
+        for decoded in _decoded(raw):
+            if next(self._anchored(decoded), None) is not None:
+                yield "encoded"
+
+    def _anchored(self, raw: bytes) -> Iterator[str]:
+        if _ANCHOR.search(raw) is None:  # quicker than an iterator that finds nothing
+            return
+        budget = _CROWDED + len(raw) // _CROWDED_BYTES
+        for match in _ANCHOR.finditer(raw):
+            if not budget:
+                yield "crowded"
+                return
+            budget -= 1
+            start, end = match.span()
+            for number in self._kinds_of(raw[start:end].lower()):
+                if _confirmed(number, raw, start, end):
+                    yield ANCHORS[number].what
+                    break
+
+    def _kinds_of(self, words: bytes) -> tuple[int, ...]:
+        """Which kinds of anchors these words are; as a rule they have been seen before."""
+        found = self._kinds.get(words)
+        if found is None:
+            found = tuple(
+                number for number, one in enumerate(_ANCHORS) if one.search(words) is not None
+            )
+            if len(self._kinds) < _REMEMBERED:
+                self._kinds[words] = found
+        return found
 
 
-def _number(match: Any) -> int:
-    """Which anchor matched."""
-    return int(match.lastindex) - 1
-
-
-def _confirmed(one: Anchor, confirm: Any, raw: bytes, start: int, end: int) -> bool:
+def _confirmed(number: int, raw: bytes, start: int, end: int) -> bool:
+    one, confirm = ANCHORS[number], _CONFIRMS[number]
     if confirm is None:
         return True
     return confirm.search(raw[max(0, start - one.before) : end + one.after]) is not None
@@ -117,9 +127,9 @@ def _hidden(text: str, utf8: bytes) -> str:
     Tag characters mirror ASCII (a flag has up to six of them); runs of other invisible characters
     can carry bits.
     """
-    tags = "".join(
-        chr(ord(one) - 0xE0000) for one in text if 0xE0020 <= ord(one) <= 0xE007E
-    ) if _TAGS.search(utf8) is not None else ""  # fmt: skip
+    tags = ""
+    if _TAGS.search(utf8) is not None:
+        tags = "".join(chr(ord(one) - 0xE0000) for one in text if 0xE0020 <= ord(one) <= 0xE007E)
     if len(tags) > _HIDDEN_RUN:
         return tags
     run = 0
@@ -138,8 +148,11 @@ def _hidden(text: str, utf8: bytes) -> str:
 
 def _decoded(raw: bytes) -> Iterator[bytes]:
     """Texts that stand in it encoded: base64, hexadecimal, letters with something between them."""
+    together = _together(raw)
+    if together:
+        yield together
     left = _MOST_DECODED
-    for expression, decode in ((_RUN, _base64), (_HEX, _hexadecimal), (_SPACED, _spaced)):
+    for expression, decode in ((_RUN, _base64), (_HEX, _hexadecimal)):
         for match in expression.finditer(raw):
             if not left:
                 return
@@ -162,10 +175,16 @@ def _hexadecimal(run: bytes) -> bytes:
     return _text(bytes.fromhex(plain[: len(plain) // 2 * 2].decode()))
 
 
-def _spaced(run: bytes) -> bytes:
-    """`i g n o r e` is `ignore`; two characters between letters part words."""
-    words = run.replace(b"   ", b"\0").replace(b"  ", b"\0").translate(None, b" ._*-")
-    return words.replace(b"\0", b" ")
+def _together(raw: bytes) -> bytes:
+    """The text with `i g n o r e` as `ignore`; empty where there is none of that."""
+    pieces: list[bytes] = []
+    done = 0
+    for match in _SPACED.finditer(raw):
+        start, end = match.span()
+        run = raw[start:end].replace(b"   ", b"\0").replace(b"  ", b"\0")  # between words
+        pieces += (raw[done:start], run.translate(None, b" ._*-").replace(b"\0", b" "))
+        done = end
+    return b"".join((*pieces, raw[done:])) if pieces else b""
 
 
 def _text(decoded: bytes) -> bytes:
