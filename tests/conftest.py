@@ -183,6 +183,7 @@ PEERS = {  # by fixture: the name that scripts/services knows
     "asyncapi_parser": "asyncapi",
     "chromium_at": "browser",
     "provider_script": "identity",
+    "postgres_tls_programs": "postgres-tls",
     "mlflow_url": "mlflow",
     "mlserver": "mlserver",
     "kserve_python": "kserve",
@@ -257,6 +258,12 @@ def chromium_at() -> ChromiumAt:
 def provider_script() -> str:
     """A script for Node that is a real OpenID provider: see scripts/peers.d/identity."""
     return peer("identity")[0]
+
+
+@pytest.fixture(scope="session")
+def postgres_tls_programs() -> str:
+    """The folder of the programs of a PostgreSQL that was built with TLS."""
+    return peer("postgres-tls")[0]
 
 
 @pytest.fixture(scope="session")

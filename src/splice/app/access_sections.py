@@ -28,7 +28,8 @@ class TlsSettings(Section, frozen=True):
 
     clients: Literal["optional", "required"] = "optional"
     """`required` ends a connection without a client certificate before anything is said, health
-    checks and browsers included; `optional` leaves it to keys and tokens."""
+    checks and browsers included; `optional` leaves it to keys and tokens. gRPC asks for one only
+    where it is required."""
 
 
 class PeopleSettings(Section, frozen=True):

@@ -63,6 +63,16 @@ def provider_of(settings: Settings) -> IdentityProvider | None:
     return _provider(settings, options)
 
 
+def check_identity(settings: Settings) -> None:
+    """Passes settings whose people and services can be known; nobody is asked for it.
+
+    Raises:
+        SettingsError: Something of them is missing, or is wrong.
+    """
+    bearers_of(settings, lambda: 0)
+    provider_of(settings)
+
+
 def role_map(settings: Settings) -> dict[str, tuple[Grant, ...]]:
     """Group at the provider to roles here.
 

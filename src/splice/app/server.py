@@ -13,6 +13,7 @@ import uvicorn
 
 from splice.app import wiring
 from splice.app.application import App
+from splice.app.identity import check_identity
 from splice.app.process import leave_with_parent, log_to_stderr, say, settle_memory
 from splice.app.serving import Serving, check_grpc
 from splice.app.settings import Settings, hand_to_workers, load, project_variable
@@ -45,6 +46,8 @@ def run(root: Path, overrides: Mapping[str, str]) -> None:
     hand_to_workers(root, overrides)
     settings = load(root)
     log_to_stderr()
+    check_tls(settings)
+    check_identity(settings)
     wiring.Stores(settings).close()  # what is wrong with the ledger is told before a port is taken
     listener = _listen(settings)  # and nothing is applied where the port is not free
     check_grpc(settings)
@@ -54,7 +57,6 @@ def run(root: Path, overrides: Mapping[str, str]) -> None:
     for text in starter.applied:
         say(f"applied {text}")
     clear_run_folder(settings)
-    check_tls(settings)
     scheme = "https" if settings.tls.cert else "http"
     host, port = listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host

@@ -88,9 +88,8 @@ async def start_grpc(desk: ReadyDesk, limits: GrpcLimits) -> GrpcServer:
 def _listen(server: grpc.aio.Server, at: str, tls: GrpcTls | None) -> int:
     if tls is None:
         return server.add_insecure_port(at)
-    # Asked for and not required, a certificate of a foreign authority would end the connection
-    # here, where over HTTP it would, too: nobody shows one by accident.
+    # gRPC in Python asks for a client certificate only where it requires one.
     credentials = grpc.ssl_server_credentials(
-        [(tls.key, tls.cert)], tls.client_ca, require_client_auth=tls.required
+        [(tls.key, tls.cert)], tls.client_ca if tls.required else None, tls.required
     )
     return server.add_secure_port(at, credentials)
