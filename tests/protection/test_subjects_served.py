@@ -59,14 +59,12 @@ def test_the_same_key_of_a_call_gets_no_answer_once_it_is_erased(
     server: Server, small: House
 ) -> None:
     body = {"patient": "CANARY-NAME", "complaint": "CANARY", "age": 9}
-    key = {"idempotency-key": "k"}
-    connection = server.connection()
-    first, again = (connection.ask("POST", CALLS, body, key) for _ in "ab")
-    assert first.body == again.body
+    first, again = (server.post(CALLS, body, idempotency_key="k") for _ in "ab")
+    assert first.json["call_id"] == again.json["call_id"]
+    assert first.json["reply"] == again.json["reply"]
 
     small.erase("CANARY-NAME")
-    after = connection.ask("POST", CALLS, body, key)
-    connection.close()
+    after = server.post(CALLS, body, idempotency_key="k")
 
     assert (after.status, after.json["code"]) == (422, "idempotency_key_reused")
 
