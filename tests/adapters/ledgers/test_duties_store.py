@@ -54,3 +54,9 @@ def test_a_freeze_without_end_keeps_all_that_comes() -> None:
 
     assert freeze.keeps("credit", 1_000, 2_000)
     assert not freeze.keeps("credit", 0, 10)
+
+
+def test_a_lifted_freeze_keeps_nothing_wherever_it_is_asked() -> None:
+    freeze = Freeze("f", "credit", 10, 0, 0, "ada", "why", lifted_us=5)
+
+    assert not freeze.keeps("credit", 1_000, 2_000)
