@@ -34,6 +34,7 @@ from splice.control.locked_events import (
     LockedOutbox,
     LockedQueue,
 )
+from splice.control.locked_reviews import LockedReviews
 from splice.control.locked_stores import (
     LockedLabels,
     LockedOutcomes,
@@ -121,7 +122,7 @@ class Stores:
         self.alerts: AlertStore = self._ledger.alerts
         self.subjects: SubjectStore = self._ledger.subjects
         self.duties: DutyStore = self._ledger.duties
-        self.reviews: ReviewStore = self._ledger.reviews
+        self.reviews: ReviewStore = LockedReviews(self._ledger.reviews, archived.get, locks)
         self.checkpoints: CheckpointStore = self._ledger.checkpoints
         self.people: PeopleStore = self._ledger.people
 

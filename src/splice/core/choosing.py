@@ -9,8 +9,9 @@ from typing import Any, cast
 import msgspec
 
 from splice.core.call import Record, Status
+from splice.core.erasure import ERASED
 from splice.core.ids import derived_uuid7
-from splice.core.reviews import PLAIN_TERMS, Origin, PinnedCondition, PinnedReview, Review, Terms
+from splice.core.reviews import PLAIN_TERMS, Cause, PinnedCondition, PinnedReview, Review, Terms
 from splice.core.rollout import place, share_text
 
 _ROOTS = {"reply": "reply", "prediction": "prediction", "request": "input"}
@@ -23,7 +24,7 @@ def chosen(record: Record, pinned: PinnedReview, now_us: int) -> Review | None:
     """
     if record.status is not Status.ANSWERED or record.shadow_of is not None:
         return None
-    if pinned.when and record.reply is None:
+    if pinned.when and record.reply is None and ERASED not in record.notes:
         why = "what was answered is not kept, so nobody can tell whether it need be looked at"
         return review_of(record, "reply", why, now_us, pinned.terms)
     if pinned.when:
@@ -39,7 +40,7 @@ def chosen(record: Record, pinned: PinnedReview, now_us: int) -> Review | None:
 
 
 def review_of(
-    record: Record, origin: Origin, why: str, now_us: int, terms: Terms = PLAIN_TERMS
+    record: Record, origin: Cause, why: str, now_us: int, terms: Terms = PLAIN_TERMS
 ) -> Review:
     """A review of a call. Its id follows from the call's: made twice, it is stored once."""
     begins_us = record.asked_us if origin in ("reply", "sample") else now_us

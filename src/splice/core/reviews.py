@@ -9,7 +9,7 @@ import msgspec
 from splice.core.truths import Value
 
 Test = Literal["is", "is not", "<", "<=", ">", ">="]
-Origin = Literal["reply", "sample", "monitor", "again", "asked"]
+Cause = Literal["reply", "sample", "monitor", "again", "asked"]
 """`reply`: what was predicted or decided asks for it; `sample`: one of a share of the calls;
 `monitor`: a call behind an alert; `again`: a decided review is looked at once more; `asked`: a
 person wants it."""
@@ -96,7 +96,7 @@ class Review(msgspec.Struct, frozen=True, omit_defaults=True):
     integration: str
     release: int  # that answered
     state: ReviewState
-    origin: Origin
+    origin: Cause
     why: str  # in words: "action is review"
     asked_us: int  # when the call was
     opened_us: int

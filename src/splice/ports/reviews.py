@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import msgspec
 
 from splice.core.call import Outcome
-from splice.core.reviews import Origin, Review, ReviewState, Verdict, Waiting
+from splice.core.reviews import Cause, Review, ReviewState, Verdict, Waiting
 
 
 class ReviewFilter(msgspec.Struct, frozen=True):
@@ -21,7 +21,7 @@ class ReviewFilter(msgspec.Struct, frozen=True):
     integrations: tuple[str, ...] | None = None
     state: ReviewState | None = None
     waits: bool | None = None
-    origin: Origin | None = None
+    origin: Cause | None = None
     call_id: str | None = None
     holder: str | None = None
     due_before_us: int | None = None

@@ -20,8 +20,7 @@ from splice.core.access import ANYONE, Principal
 from splice.core.audit import Origin, acting
 from splice.core.call import Record
 from splice.core.errors import InputMismatch, UnknownCall, UnsupportedMediaType
-from splice.core.reviews import Origin as Why
-from splice.core.reviews import Review, ReviewState
+from splice.core.reviews import Cause, Review, ReviewState
 from splice.declare.codec import codec
 from splice.ports.reviews import ReviewFilter
 from splice.serve.http.desk import Desk, call_of
@@ -182,7 +181,7 @@ CallId = Annotated[
 class _Query(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     integration: str | UnsetType = UNSET
     state: ReviewState | UnsetType = UNSET
-    origin: Why | UnsetType = UNSET
+    origin: Cause | UnsetType = UNSET
     call_id: CallId | UnsetType = UNSET
     overdue: Literal["true", "false"] = "false"
     after: str | UnsetType = UNSET
