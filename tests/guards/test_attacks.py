@@ -11,9 +11,11 @@ from typing import Any
 
 import msgspec
 import pytest
-from guards_house import DETECTORS, PROMPT
+from guards_house import DETECTORS, PROMPT, SETTINGS
 
 import splice
+from splice.app.wiring import masker_of
+from splice.control.masking_quick import surely_holds_no_secret
 from splice.core.policies import PinnedPolicy
 from splice.declare.policies import Policy
 from splice.declare.policy_reading import read_policies
@@ -130,3 +132,24 @@ def test_a_policy_that_takes_something_out_leaves_nothing_of_it() -> None:
 
 def test_the_corpus_uses_only_policies_of_the_usual_form() -> None:
     assert all(isinstance(one, Policy) for one in POLICIES)
+
+
+def test_what_a_quick_look_passes_masking_finds_nothing_in() -> None:
+    pieces = [one["text"] for one in ATTACKS] + HARMLESS + TICKETS
+    texts = [*pieces, *(f"{{{one}}}" for one in pieces), *(f'"{one}"' for one in pieces)]
+    texts += [" ".join(pieces[at : at + 9]) for at in range(0, len(pieces), 9)]
+    mask = masker_of(SETTINGS)(("secret",)).mask
+
+    passed = [one for one in texts if surely_holds_no_secret(one)]
+
+    assert len(passed) > len(TICKETS)
+    for one in passed:
+        whole = msgspec.json.encode(one)
+        assert mask(whole).count(b"[secret]") == whole.count(b"[secret]"), one
+
+
+def test_a_picture_in_an_answer_is_no_secret() -> None:
+    picture = "data:image/png;base64," + "iVBORw0KGgo" * 300
+
+    assert FOUND["no_secret"].find(f"here: {picture}") is None
+    assert FOUND["no_secret"].find("iVBORw0KGgo" * 500) is None

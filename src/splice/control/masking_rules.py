@@ -260,8 +260,7 @@ def phone_numbers(searched: Searched) -> Iterator[Span]:
 
 def secrets(searched: Searched) -> Iterator[Span]:
     """API keys, tokens, private keys, passwords."""
-    # Most texts hold none, and few of the others hold one: one pass, or two, instead of eight.
-    if _HINT.search(searched.raw) is None or _ANY_SECRET.search(searched.raw) is None:
+    if not holds_secret_words(searched.raw):
         return
     for kind, expression in _SECRETS:
         for match in expression.finditer(searched.raw):
@@ -269,6 +268,14 @@ def secrets(searched: Searched) -> Iterator[Span]:
             end -= searched.text.endswith(BREAK, start, end)
             if is_secret(kind, searched.text, match.start(), start, end):
                 yield start, end
+
+
+def holds_secret_words(raw: bytes) -> bool:
+    """Whether something in a folded text may be a secret.
+
+    Most texts hold none, and few of the others hold one: one pass, or two, instead of eight.
+    """
+    return _HINT.search(raw) is not None and _ANY_SECRET.search(raw) is not None
 
 
 _HINT: Final = pattern(HINT)

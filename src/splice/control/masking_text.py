@@ -256,6 +256,11 @@ def _number(written: str) -> int:
     return number if number < 0x110000 and number != ord(BREAK) else 0
 
 
+def has_controls(raw: bytes) -> bool:
+    """Whether a text in ASCII has characters that nobody sees."""
+    return len(raw.translate(None, _CONTROLS)) != len(raw)
+
+
 def has_numbers(original: str) -> bool:
     r"""Whether characters of a text may be written in numbers: `\u0040`, `%40`, `&#64;`."""
     # From mark to mark is ten times as fast as a look at every character.
