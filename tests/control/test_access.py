@@ -10,9 +10,22 @@ import pytest
 
 from splice.adapters.ledgers.sql import open_ledger
 from splice.control.keys import KeyRequest, Keys, expiry
-from splice.core.access import Budget, BudgetScope, Change, Period
+from splice.core.access import (
+    Budget,
+    BudgetScope,
+    Change,
+    Grant,
+    Period,
+    Permission,
+    Principal,
+    Role,
+    grant_of,
+    grants_text,
+    without,
+)
 from splice.core.errors import InputMismatch, RefusedError, RequestError
 from splice.engine.keyring import Keyring
+from splice.ports.audit import AuditLog
 from splice.ports.keys import KeyStore
 
 NOW_US = 1_793_880_000_000_000  # 2026-11-05
@@ -31,6 +44,13 @@ def store(template: Path, tmp_path: Path) -> Iterator[KeyStore]:
     (tmp_path / "ledger.db").write_bytes(template.read_bytes())
     ledger = open_ledger(f"sqlite:///{tmp_path}/ledger.db", tmp_path)
     yield ledger.keys
+    ledger.close()
+
+
+@pytest.fixture
+def audit(store: KeyStore, tmp_path: Path) -> Iterator[AuditLog]:
+    ledger = open_ledger(f"sqlite:///{tmp_path}/ledger.db", tmp_path)
+    yield ledger.audit
     ledger.close()
 
 
@@ -198,3 +218,99 @@ def test_a_budget_is_an_amount_and_a_period(keys, text, budget) -> None:
         BudgetScope.TEAM, "growth", *budget
     )
     assert keys.budget(BudgetScope.ALL, "growth", text).of == ""
+
+
+def test_after_a_rotation_with_overlap_both_secrets_count_until_it_is_over(keys, store) -> None:
+    issued = make(keys)
+    clock = [NOW_US]
+    ring = Keyring(mode="required", pepper=b"pepper", clock=lambda: clock[0])
+
+    rotated = keys.rotate(issued.key, BY_ANNA, overlap="24 h")
+    ring.replace(store.access().keys)
+
+    for token in (issued.token, rotated.token):
+        assert ring.principal(token, "").caller == f"key:{issued.key.id}"
+    clock[0] += 86_400_000_000 - 1
+    assert ring.principal(issued.token, "").key == rotated.key
+    clock[0] += 1
+    with pytest.raises(RequestError, match="before it was rotated"):
+        ring.principal(issued.token, "")
+    assert ring.principal(rotated.token, "").key == rotated.key
+
+
+def test_a_second_rotation_ends_what_the_first_left_valid(keys, store) -> None:
+    first = make(keys)
+    second = keys.rotate(first.key, BY_ANNA, overlap="24 h")
+    third = keys.rotate(second.key, BY_ANNA, overlap="1 h")
+    ring = Keyring(mode="required", pepper=b"pepper", clock=lambda: NOW_US)
+    ring.replace(store.access().keys)
+
+    for token in (second.token, third.token):
+        assert ring.principal(token, "").key == third.key
+    with pytest.raises(RequestError):
+        ring.principal(first.token, "")
+    keys.revoke(third.key, BY_ANNA)
+    ring.replace(store.access().keys)
+    for token in (second.token, third.token):
+        with pytest.raises(RequestError, match="revoked"):
+            ring.principal(token, "")
+
+
+@pytest.mark.parametrize("overlap", ["0 s", "91d", "soon", "-1 h", "EUR 3"])
+def test_an_overlap_is_a_time_that_ends(keys, overlap: str) -> None:
+    with pytest.raises(InputMismatch, match="overlap"):
+        keys.rotate(make(keys).key, BY_ANNA, overlap=overlap)
+
+
+def test_every_change_of_a_key_is_told_without_its_secret(keys, store, audit) -> None:
+    issued = make(keys, budgets=("EUR 1/day",), why="a start")
+    key = keys.grant(issued.key, (grant_of("reviewer@fraud-*"),), BY_ANNA)
+    keys.rotate(key, BY_ANNA, overlap="1 h")
+    keys.revoke(key, BY_ANNA)
+
+    events = audit.events()
+
+    assert [one.action for one in events] == [
+        "budget.set", "key.create", "key.change", "key.rotate", "key.revoke",
+    ]  # fmt: skip
+    assert {one.by for one in events} == {"anna"}
+    assert [one.why for one in events[:2]] == ["a start", "a start"]
+    assert events[2].after["grants"] == [{"role": "reviewer", "integrations": ["fraud-*"]}]
+    assert "grants" not in events[2].before
+    assert issued.key.digest not in repr(events)
+
+
+@pytest.mark.parametrize("text", ["boss", "", "viewer@", "viewer@a b", "viewer@\x00", "@x"])
+def test_what_is_no_role_is_refused(text: str) -> None:
+    with pytest.raises(InputMismatch, match="role"):
+        grant_of(text)
+
+
+def test_roles_are_read_written_and_taken_away_as_they_stand() -> None:
+    grants = tuple(grant_of(one) for one in ("viewer", "Reviewer@fraud-*,credit", "operator@x"))
+
+    assert grants_text(grants) == "viewer, reviewer@fraud-*,credit, operator@x"
+    assert grants_text(without(grants, Role.REVIEWER, ("credit",))) == (
+        "viewer, reviewer@fraud-*, operator@x"
+    )
+    assert grants_text(without(grants, Role.VIEWER, ())) == "reviewer@fraud-*,credit, operator@x"
+    assert without(grants, None, ()) == ()
+
+
+@pytest.mark.parametrize("role", Role)
+@pytest.mark.parametrize("permission", Permission)
+def test_a_role_permits_what_it_says_and_only_where_it_was_given(
+    role: Role, permission: Permission
+) -> None:
+    who = Principal("person:x", name="x", grants=(Grant(role, ("fraud-*",)),))
+    allowed = {
+        Role.VIEWER: "see",
+        Role.OPERATOR: "see operate",
+        Role.REVIEWER: "see review",
+        Role.APPROVER: "see review approve",
+        Role.ADMIN: "see operate review approve administer",
+    }
+
+    assert who.may(permission, "fraud-screening") == (permission in allowed[role].split())
+    assert not who.may(permission, "credit")
+    assert not who.may_call("fraud-screening")
