@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import msgspec
@@ -70,7 +70,7 @@ class Masking:
 
     def __init__(self, rules: Sequence[str], custom: Mapping[str, str]) -> None:
         try:
-            from splice.control.masking_rules import RULES, Searched, pattern
+            from splice.control.masking_rules import IDENTITIES, RULES, Searched, pattern
         except ImportError as error:
             raise DeclarationError(
                 "log.mask",
@@ -80,11 +80,11 @@ class Masking:
             ) from error
         for name, text in custom.items():
             where = f"masking.rules.{name}"
-            if name in RULES or name == ALL or not _NAME.fullmatch(name):
+            if name in RULES or name in IDENTITIES or name == ALL or not _NAME.fullmatch(name):
                 raise SettingsError(
                     where, got="a name that is taken or cannot be one",
                     promised="lower-case letters, digits, - and _",
-                    mend=f"call it other than {', '.join((*RULES, ALL))}",
+                    mend=f"call it other than {', '.join((*RULES, *IDENTITIES, ALL))}",
                 )  # fmt: skip
             try:
                 pattern(text)
@@ -93,16 +93,19 @@ class Masking:
                     where, got=f"{text!r}: {error}", promised="an RE2 pattern",
                     mend="write it without look-around and back-references",
                 ) from None  # fmt: skip
-        known = {*RULES, *custom, ALL}
+        built_in = (*RULES, *IDENTITIES)
+        known = {*built_in, *custom, ALL}
         for name in rules:
             if name not in known:
                 raise DeclarationError(
                     "log.mask", got=repr(name), promised=f"one of {', '.join(sorted(known))}",
                     mend="name one of them, or add it to [masking.rules] in splice.toml",
                 )  # fmt: skip
-        wanted = [name for name in RULES if name in rules or ALL in rules]
+        wanted = [name for name in built_in if name in rules or ALL in rules]
         self._searched: type[Searched] = Searched
-        self._finders: list[Finder] = [RULES[name] for name in wanted]
+        self._finders: list[Finder] = [RULES[name] for name in wanted if name in RULES]
+        self._numbers = {name: rank for rank, name in enumerate(wanted) if name in IDENTITIES}
+        self._built_in = len(wanted)
         self._custom: list[Any] = [pattern(custom[name]) for name in custom if name in rules]
         self._names = [*wanted, *(name for name in custom if name in rules)]
         self._secret = self._names.index("secret") if "secret" in wanted else None
@@ -211,20 +214,28 @@ class Masking:
         for text in texts:
             starts.append(start)
             start += len(text) + 1
-        for folded in _readings(whole) if self._finders else ():
+        for folded in _readings(whole) if self._built_in else ():
             searched = self._searched(folded)
             if searched.holds_nothing:
                 continue
-            for rank, finder in enumerate(self._finders):
-                for span in finder(searched):
-                    begin, end = folded.original(*span)
-                    place = bisect_right(starts, begin) - 1
-                    offset = starts[place]
-                    end = min(end - offset, len(texts[place]))
-                    found.append((place, (begin - offset, end, rank)))
+            for span, rank in self._all_in(searched):
+                begin, end = folded.original(*span)
+                place = bisect_right(starts, begin) - 1
+                offset = starts[place]
+                end = min(end - offset, len(texts[place]))
+                found.append((place, (begin - offset, end, rank)))
         for place, text in enumerate(texts) if self._custom else ():
             found += [(place, one) for one in self._by_custom(text)]
         return found
+
+    def _all_in(self, searched: Searched) -> Iterator[tuple[tuple[int, int], int]]:
+        for rank, finder in enumerate(self._finders):
+            for span in finder(searched):
+                yield span, rank
+        for rule, spans in searched.numbers.items() if self._numbers else ():
+            if rule in self._numbers:
+                for span in spans:
+                    yield span, self._numbers[rule]
 
     def _by_custom(self, text: str) -> list[_Found]:
         found: list[_Found] = []
@@ -232,7 +243,7 @@ class Masking:
             if folded is not None and folded.text == text:
                 continue
             for number, expression in enumerate(self._custom):
-                rank = len(self._finders) + number
+                rank = self._built_in + number
                 for match in expression.finditer(text if folded is None else folded.raw):
                     start, end = match.span()
                     if start < end:

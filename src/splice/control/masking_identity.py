@@ -70,6 +70,20 @@ def _is_insurance(number: str) -> bool:
     return sum(one // 10 + one % 10 for one in products) % 10 == int(plain[11])
 
 
+def _is_ric(number: str) -> bool:
+    """The Chinese number, from whichever place; its digits are those of ISO 7064."""
+    if not (1 <= int(number[10:12]) <= 12 and 1 <= int(number[12:14]) <= 31):
+        return False
+    total = sum(int(one) * pow(2, 17 - place, 11) for place, one in enumerate(number[:17]))
+    return "10X98765432"[total % 11] == number[17].upper()
+
+
+def _always(number: str) -> bool:
+    """Its form is all that there is: Korea gives numbers without check digit since October 2020."""
+    return bool(number)
+
+
+_MONTH_DAY = r"(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])"
 _NINO = re.compile(
     r"(?!BG|GB|NK|KN|TN|NT|ZZ)[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z]"
     r" ?[0-9]{2} ?[0-9]{2} ?[0-9]{2} ?[A-D]"
@@ -91,9 +105,14 @@ NUMBERS: Final[tuple[Identity, ...]] = (
     _number("bg_egn", r"\d{10}", _by("bg.egn"), ("egn", "егн")),
     _number("br_cpf", r"\d{3}\.\d{3}\.\d{3}-\d{2}", _by("br.cpf")),
     _number("br_cpf", r"\d{11}", _by("br.cpf"), ("cpf",)),
-    _number("ca_sin", r"\d{3}[ -]?\d{3}[ -]?\d{3}", _by("ca.sin"), (" sin", "insurance n", "nas")),
+    _number(
+        "ca_sin",
+        r"\d{3}[ -]?\d{3}[ -]?\d{3}",
+        _by("ca.sin"),
+        (" sin:", " sin ", "insurance n", " nas ", " nas:"),
+    ),
     _number("ch_ahv", r"756[. ]?\d{4}[. ]?\d{4}[. ]?\d{2}", _by("ch.ssn")),
-    _number("cn_ric", r"\d{17}[\dX]", _by("cn.ric")),
+    _number("cn_ric", r"\d{17}[\dX]", _is_ric),
     _number("cz_rc", r"\d{6}/\d{3,4}", _by("cz.rc")),
     _number("de_idnr", r"[1-9]\d ?\d{3} ?\d{3} ?\d{3}", _by("de.idnr"), _TAX),
     _number("de_svnr", r"\d{2} ?\d{6} ?[A-Z] ?\d{3}", _is_insurance),
@@ -110,7 +129,7 @@ NUMBERS: Final[tuple[Identity, ...]] = (
     _number("hr_oib", r"\d{11}", _by("hr.oib"), ("oib",)),
     _number("ie_pps", r"\d{7}[A-W][A-IW]?", _by("ie.pps"), ("pps",)),
     _number("in_aadhaar", r"[2-9]\d{3} ?\d{4} ?\d{4}", _by("in_.aadhaar"), ("aadha", "uidai")),
-    _number("kr_rrn", r"\d{6}-\d{7}", _by("kr.rrn")),
+    _number("kr_rrn", rf"\d\d{_MONTH_DAY}-\d{{7}}", _always),
     _number("lt_ak", r"[1-6]\d{10}", _by("lt.asmens"), ("asmens",)),
     _number("nl_bsn", r"\d{4}\.?\d{2}\.?\d{3}", _by("nl.bsn"), ("bsn", "burgerservice", "sofi")),
     _number("no_fnr", r"\d{6} ?\d{5}", _by("no.fodselsnummer")),
@@ -184,7 +203,7 @@ def in_runs(text: str, runs: Sequence[Run]) -> dict[str, list[Span]]:
     found: dict[str, list[Span]] = {}
     for run in runs:
         begin, end = max(0, run.start - _AROUND), min(len(text), run.end + _AROUND)
-        before = text[max(0, run.start - _NEAR) : run.start].lower()
+        before = f" {text[max(0, run.start - _NEAR) : run.start].lower()}"
         forms = _ALONE
         if _WORDS.search(before) is not None:
             named = [one for one in _NAMED if any(word in before for word in one.words)]
@@ -195,11 +214,9 @@ def in_runs(text: str, runs: Sequence[Run]) -> dict[str, list[Span]]:
     return found
 
 
-def scattered(rule: str, text: str) -> Iterator[Span]:
-    """The numbers of a rule whose digits stand among letters."""
-    for identity in SCATTERED:
-        if identity.rule == rule:
-            yield from _found(identity, text, 0, len(text))
+def scattered(text: str) -> dict[str, list[Span]]:
+    """The numbers whose digits stand among letters, by their rules."""
+    return {one.rule: list(_found(one, text, 0, len(text))) for one in SCATTERED}
 
 
 def _found(identity: Identity, text: str, begin: int, end: int) -> Iterator[Span]:

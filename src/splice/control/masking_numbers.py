@@ -45,6 +45,11 @@ def begins(text: str, start: int) -> bool:
     return before in "nrt" and start > 1 and text[start - 2] == "\\"  # a line break, written out
 
 
+def _ends_phone(text: str, end: int) -> bool:
+    """The same of a telephone number, behind which an extension may stand: `x123`."""
+    return ends(text, end) or (text[end] in "xX" and text[end + 1 : end + 2].isdigit())
+
+
 def ends(text: str, end: int) -> bool:
     """Whether no letter or digit touches the end of a part of the text."""
     return end >= len(text) or not (text[end].isalnum() or text[end] == "_")
@@ -220,7 +225,7 @@ def _international(text: str, groups: Sequence[Span], first: int, prefix: str) -
     last, _ = _joined(text, groups, first, 15 + len(prefix) + 1)  # one for a "(0)"
     start, end = groups[first][0], groups[last][1]
     digits = "".join(_DIGITS.findall(text, start, end))[len(prefix) :]
-    if not ends(text, end) or not 8 <= len(digits) <= 16 or digits.endswith("000000"):
+    if not _ends_phone(text, end) or not 8 <= len(digits) <= 16 or digits.endswith("000000"):
         return None
     if digits[0] == "1":
         if prefix or len(digits) < 11 or digits[1] in "01":
@@ -242,7 +247,7 @@ def _until(groups: Sequence[Span], first: int, digits: int) -> int | None:
 
 def _as_said(text: str, groups: Sequence[Span], first: int) -> int | None:
     last, digits = _joined(text, groups, first, 15)
-    alone = ends(text, groups[last][1])
+    alone = _ends_phone(text, groups[last][1])
     return last if alone and 7 <= digits <= 15 else None
 
 
@@ -254,7 +259,7 @@ def _trunk(text: str, groups: Sequence[Span], first: int) -> int | None:
     if first and text[groups[first - 1][1] : start] in ("-", "/", "."):
         return None  # the middle of something else, as of a date
     last, digits = _joined(text, groups, first, 12)
-    if last == first or digits < 9 or not ends(text, groups[last][1]):
+    if last == first or digits < 9 or not _ends_phone(text, groups[last][1]):
         return None
     sizes = [b - a for a, b in groups[first : last + 1]]
     pairs = set(sizes) == {2}  # "06 12 34 56 78" is one; in a row of many such it is not
@@ -273,7 +278,7 @@ def _american(text: str, groups: Sequence[Span], first: int) -> int | None:
     if (b - a, d - c, f - e) != (3, 3, 4) or text[a] in "01" or text[c] in "01":
         return None
     between = text[b:c] + text[d:e]
-    if not between.strip() or len(between) > 4 or not ends(text, f):
+    if not between.strip() or len(between) > 4 or not _ends_phone(text, f):
         return None
     follows = first + 3 < len(groups) and text[f : groups[first + 3][0]] in ("-", ".", "/")
     preceded = a > 1 and text[a - 1] in "-./" and text[a - 2].isdigit() and text[a - 2] != "1"

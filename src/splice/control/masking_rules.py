@@ -53,14 +53,12 @@ def pattern(text: str | bytes) -> Pattern:
 class Searched:
     """A folded text with its runs of digits, which several rules look at."""
 
-    __slots__ = ("_announced", "_numbers", "_runs", "_scattered", "_words", "folded", "raw", "text")
+    __slots__ = ("_announced", "_runs", "_words", "folded", "raw", "text")
 
     def __init__(self, folded: Folded) -> None:
         self.folded = folded
         self.text, self.raw = folded.text, folded.raw
         self._runs: list[Run] | None = None
-        self._numbers: dict[str, list[Span]] | None = None
-        self._scattered: bool | None = None
         self._announced: bool | None = None
         self._words: list[Span] | None = None  # end of the word; 1 where it is of a telephone
 
@@ -78,17 +76,11 @@ class Searched:
 
     @property
     def numbers(self) -> Mapping[str, Sequence[Span]]:
-        """The numbers of people in the runs, by their rules."""
-        if self._numbers is None:
-            self._numbers = in_runs(self.text, self.runs)
-        return self._numbers
-
-    @property
-    def may_be_scattered(self) -> bool:
-        """Whether there may be a number whose digits stand among letters."""
-        if self._scattered is None:
-            self._scattered = _SCATTERED.search(self.raw) is not None
-        return self._scattered
+        """The numbers that states give to people, by their rules."""
+        found = in_runs(self.text, self.runs)
+        if _SCATTERED.search(self.raw) is not None:
+            found |= scattered(self.text)
+        return found
 
     @property
     def may_say_who(self) -> bool:
@@ -302,20 +294,6 @@ _BIRTHDATE: Final = pattern(BIRTHDATE_BYTES)
 _PASSPORT: Final = pattern(PASSPORT_BYTES)
 
 
-def _in_runs(rule: str) -> Finder:
-    def find(searched: Searched) -> Iterator[Span]:
-        return iter(searched.numbers.get(rule, ()))
-
-    return find
-
-
-def _scattered(rule: str) -> Finder:
-    def find(searched: Searched) -> Iterator[Span]:
-        return scattered(rule, searched.text) if searched.may_be_scattered else iter(())
-
-    return find
-
-
 RULES: Final[Mapping[str, Finder]] = {
     "secret": secrets,
     "iban": ibans,
@@ -325,10 +303,11 @@ RULES: Final[Mapping[str, Finder]] = {
     "ip": addresses,
     "birthdate": birthdates,
     "passport": passports,
-    **{one.rule: _in_runs(one.rule) for one in NUMBERS},
-    **{one.rule: _scattered(one.rule) for one in SCATTERED},
 }
-"""The built-in rules by name. Where two findings overlap, the rule that stands first names them."""
+"""What each rule finds, by name; where two findings overlap, the first of the rules names them."""
+
+IDENTITIES: Final = tuple(dict.fromkeys(one.rule for one in (*NUMBERS, *SCATTERED)))
+"""The rules of `Searched.numbers`, which come after these: numbers that states give to people."""
 
 _ANNOUNCED: Final = pattern(BIRTH_WORDS)
 _SCATTERED: Final = pattern(SCATTERED_BYTES)
