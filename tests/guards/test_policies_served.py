@@ -148,8 +148,8 @@ def test_a_vendors_client_gets_a_refusal_in_its_vendors_shape(
     body = {"model": "desk", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]}
     anthropic = server.post("/v1/messages", body)
 
-    assert (openai.status, openai.json["error"]["code"]) == (403, "policy_refused")
-    assert (anthropic.status, anthropic.json["error"]["type"]) == (403, "permission_error")
+    assert (openai.status, openai.json["error"]["code"]) == (400, "policy_refused")
+    assert (anthropic.status, anthropic.json["error"]["type"]) == (400, "invalid_request_error")
     for answer in (openai, anthropic):
         assert SECRET not in answer.body.decode()
 
@@ -200,7 +200,7 @@ def test_a_tool_that_is_not_allowed_reaches_no_provider(
 
     answer = chat(server, tools=[tool])
 
-    assert answer.status == 403
+    assert answer.status == 400
     assert "delete_all" in answer.json["error"]["message"]
     assert upstream.asked == []
 
@@ -214,7 +214,7 @@ def test_a_call_of_a_tool_that_the_model_made_up_reaches_no_client(
 
     answer = chat(server)
 
-    assert (answer.status, answer.json["error"]["code"]) == (403, "policy_refused")
+    assert (answer.status, answer.json["error"]["code"]) == (400, "policy_refused")
 
 
 def test_the_policies_of_a_project_are_listed_and_a_file_of_cases_is_asked(command: Any) -> None:

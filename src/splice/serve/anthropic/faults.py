@@ -13,7 +13,7 @@ import msgspec
 
 from splice.core import errors
 from splice.core.identity_errors import IdentityAway
-from splice.core.policy_errors import PolicyUnavailable
+from splice.core.policy_errors import PolicyRefused, PolicyUnavailable
 from splice.serve.anthropic.events import event
 from splice.serve.wire import WireAnswer
 
@@ -39,6 +39,7 @@ _KINDS: dict[type[errors.SpliceError], tuple[int, str]] = {
     errors.NotRecorded: (503, "api_error"),
     errors.MeterAway: (503, "api_error"),
     PolicyUnavailable: (503, "api_error"),
+    PolicyRefused: (400, _INVALID),  # as of the vendor's own filter
     IdentityAway: (503, "api_error"),
     errors.RefusedError: (403, "permission_error"),
     errors.ExhaustedError: (503, "api_error"),

@@ -16,7 +16,7 @@ import msgspec
 
 from splice.core import errors
 from splice.core.identity_errors import IdentityAway
-from splice.core.policy_errors import PolicyUnavailable
+from splice.core.policy_errors import PolicyRefused, PolicyUnavailable
 from splice.engine.faults import faults
 from splice.serve.openai.reading import is_missing
 from splice.serve.wire import WireAnswer
@@ -55,6 +55,9 @@ _KINDS: dict[type[errors.SpliceError], _Kind] = {
     errors.NotRecorded: _Kind(503, _SERVER),
     errors.MeterAway: _Kind(503, _SERVER),
     PolicyUnavailable: _Kind(503, _SERVER),
+    # As of the vendors' own filters: it is this request, and not who asks. Clients take a 403 for a
+    # key that is of no use any more.
+    PolicyRefused: _Kind(400, _INVALID),
     IdentityAway: _Kind(503, _SERVER),
     errors.RefusedError: _Kind(403, "permission_error"),
     errors.ExhaustedError: _Kind(503, _SERVER),
