@@ -26,7 +26,12 @@ class EventCutter:
     def feed(self, chunk: bytes) -> bytes:
         """The events that are now whole, as they follow each other; empty where none is."""
         if not self._began:
+            chunk = b"".join([*self._parts, chunk])
+            if len(chunk) < len(_MARK) and _MARK.startswith(chunk):  # the mark may come in pieces
+                self._parts[:] = [chunk]
+                return b""
             self._began = True
+            self._parts.clear()
             chunk = chunk.removeprefix(_MARK)
         if self._return or b"\r" in chunk:
             chunk = self._line_feeds(chunk)

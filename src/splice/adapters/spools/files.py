@@ -65,7 +65,7 @@ class FileSpool:
                 raise StoreError(
                     f"spool {self._folder.name}", got=error.strerror or str(error)
                 ) from error
-            except msgspec.MsgspecError:
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, OverflowError):
                 with suppress(OSError):
                     file.rename(file.with_suffix(".broken"))
         return None
