@@ -94,6 +94,7 @@ def test_no_page_shuts_anybody_out(
         f"/console/calls/{seeded.hostile}", f"{FRAUD}?range=30d", f"{FRAUD}/drift?against=1",
         f"{FRAUD}/accuracy?range=30d", f"{FRAUD}/experiments", f"{FRAUD}/releases?range=30d",
         f"{FRAUD}/releases/2", f"{FRAUD}/compare?range=30d", "/console/sign-in",
+        "/console/audit", "/console/audit/1",
     ):  # fmt: skip
         page.goto(path)
         if page.locator("[data-chart]").count():
@@ -230,6 +231,7 @@ def test_at_the_width_of_a_phone_nothing_runs_out_of_the_page(page: Page, seeded
         "/console?range=30d", "/console/calls?range=30d", f"/console/calls/{seeded.triage}",
         f"{FRAUD}?range=30d", f"{FRAUD}/drift", f"{FRAUD}/accuracy?range=30d", "/console/live",
         f"{FRAUD}/experiments", f"{FRAUD}/releases", "/console/alerts", "/console/sign-in",
+        "/console/audit",
     ):  # fmt: skip
         page.goto(path)
         wide = page.evaluate("() => document.documentElement.scrollWidth")

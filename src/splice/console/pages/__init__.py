@@ -8,6 +8,7 @@ from splice.console.desk import Visit
 from splice.console.pages import (
     accuracy,
     alerts,
+    audit,
     calls,
     drift,
     duties,
@@ -33,6 +34,8 @@ PAGES: dict[str, Make] = {
     "/live": live.live,
     "/alerts": alerts.alerts,
     "/alerts/{alert_id}": alerts.alert,
+    "/audit": audit.audit,
+    "/audit/{number}": audit.event,
     "/reviews": reviews.reviews,
     "/reviews/{review_id}": reviews.review,
     "/reviews/{review_id}/why": reviews.why,

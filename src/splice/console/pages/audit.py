@@ -1,0 +1,88 @@
+"""The audit log: who changed what, from where and why, and how far it is proved."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+from starlette.exceptions import HTTPException
+
+from splice.console.desk import Visit
+from splice.console.room import Page, Room
+from splice.core.access import Permission
+from splice.core.audit import AuditEvent
+from splice.ports.audit import EventFilter
+
+_ROWS = 50
+_LOOKED = 20
+"""Pages of the ledger that are looked at for one of ours: a visitor may see few of them."""
+
+SURFACES = ("cli", "console", "api", "chore")
+
+
+def audit(room: Room, visit: Visit, named: Mapping[str, str]) -> Page:
+    """Events, newest first, that the visitor may see."""
+    kept = {name: visit.query.get(name, "")[:200] for name in ("subject", "by", "action")}
+    surface = visit.query.get("from", "")
+    before = visit.query.get("before", "")
+    wanted = EventFilter(
+        kept["subject"], kept["by"], kept["action"], surface if surface in SURFACES else "",
+        int(before) if before.isascii() and before.isdecimal() and len(before) < 16 else None,
+        _ROWS + 1,
+    )  # fmt: skip
+    found = _seen(room, visit, wanted)
+    head = room.shelves.checkpoints.newest_head() if _sees_all(visit) else None
+    shown = {
+        "events": found[:_ROWS],
+        "more": found[_ROWS - 1].number if len(found) > _ROWS else None,
+        "kept": {**kept, "from": wanted.surface},
+        "surfaces": SURFACES,
+        "head": None if head is None else head.head,
+        "paged": wanted.before is not None,
+    }
+    return Page("audit.html", "Audit log", shown)
+
+
+def event(room: Room, visit: Visit, named: Mapping[str, str]) -> Page:
+    """One event, with what was before and after.
+
+    Raises:
+        HTTPException: There is none of that number, or none that the visitor may know of.
+    """
+    text = named["number"]
+    number = int(text) if text.isascii() and text.isdecimal() and len(text) < 16 else 0
+    found = room.shelves.audit.event(number)
+    if found is None or not _may_see(visit, found):
+        raise HTTPException(404)
+    values = {
+        name: _json(value)
+        for name, value in (
+            ("Before", found.before), ("After", found.after), ("Details", found.details or None),
+        )
+        if value is not None
+    }  # fmt: skip
+    return Page("audit_event.html", f"Event {number}", {"event": found, "values": values})
+
+
+def _seen(room: Room, visit: Visit, wanted: EventFilter) -> list[AuditEvent]:
+    found: list[AuditEvent] = []
+    for _ in range(_LOOKED):
+        page = room.shelves.audit.find(wanted)
+        found += [one for one in page if _may_see(visit, one)]
+        if len(page) < wanted.limit or len(found) >= wanted.limit:
+            break
+        wanted = msgspec.structs.replace(wanted, before=page[-1].number)
+    return found[: wanted.limit]
+
+
+def _may_see(visit: Visit, event: AuditEvent) -> bool:
+    """Models, keys and people belong to no integration: whoever may see all sees their events."""
+    return _sees_all(visit) or visit.may_see(event.subject)
+
+
+def _sees_all(visit: Visit) -> bool:
+    return visit.principal.may(Permission.SEE, "*")
+
+
+def _json(value: object) -> str:
+    return msgspec.json.format(msgspec.json.encode(value)).decode()
