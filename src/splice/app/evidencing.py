@@ -119,7 +119,7 @@ def _records(files: EvidenceFolder, stores: Stores, known: Known) -> None:
     files.lines("records/audit.jsonl", events_of(stores, known.integration))
     for version in known.models:
         files.json(f"records/models/{version.label}.json", version)
-        files.lines(f"records/models/{version.label}.audit.jsonl", known.events(version.label))
+        files.lines(f"records/models/{version.label}.audit.jsonl", known.cards.events(version))
         validations = stores.validations.validations(version.name, version.version)
         files.lines(f"records/models/{version.label}.validations.jsonl", validations)
     heads = stores.checkpoints.heads(_before(stores), _HEADS)

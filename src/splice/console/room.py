@@ -12,6 +12,8 @@ from splice.console.desk import ConsoleDesk, Options, Shelves, Visit
 from splice.console.history import History
 from splice.console.kept import Kept
 from splice.control.apply import Control
+from splice.control.duties.changes import AuditReading
+from splice.control.duties.known import Terms
 from splice.core.access import Permission, Principal
 from splice.core.errors import UnknownIntegration
 from splice.core.profiles import DriftReport
@@ -84,6 +86,7 @@ class Room:
         self._desk = desk
         self.options = options
         self._history: History | None = None
+        self._changes: AuditReading | None = None
         self.drift: Kept[DriftReport] = Kept(beside, _DRIFT_S)
         self.quality: Kept[Quality] = Kept(beside, _QUALITY_S)
         self.worth: Kept[Worth] = Kept(beside, _QUALITY_S)
@@ -94,6 +97,18 @@ class Room:
         if self._history is None:
             self._history = History(self.shelves.audit)
         return self._history
+
+    @property
+    def changes(self) -> AuditReading:
+        """The audit log, read on from the last look."""
+        if self._changes is None:
+            self._changes = AuditReading(self.shelves.audit)
+        return self._changes
+
+    @property
+    def terms(self) -> Terms:
+        """What a checklist is made by."""
+        return msgspec.structs.replace(self.options.terms, reading=self.changes)
 
     @property
     def engine(self) -> Engine:

@@ -19,7 +19,7 @@ def duties(room: Room, visit: Visit, named: Mapping[str, str]) -> Page:
     """The checklist of one integration; all duties where it does not say what it is for."""
     member = room.member(visit, named["name"])
     shelves, law = room.shelves, eu_ai_act()
-    known = Known(shelves, member.name, visit.now_us, room.options.terms)
+    known = Known(shelves, member.name, visit.now_us, room.terms)
     unsaid = known.manifest.assessment is None
     found = checklist(known, law, all_duties=unsaid or visit.query.get("all") == "1")
     shown = {
@@ -52,14 +52,13 @@ def incident(room: Room, visit: Visit, named: Mapping[str, str]) -> Page:
     if found is None or not visit.may_see(found.integration):
         raise HTTPException(404)
     law = eu_ai_act()
-    known = Known(room.shelves, found.integration, visit.now_us, room.options.terms)
     freezes = room.shelves.duties.freezes(found.integration, lifted=True)
     shown = {
         "one": found,
         "kind": next((kind for kind in law.incidents if kind.key == found.kind), None),
         "clock": clock_of(found, visit.now_us),
         "freeze": next((one for one in freezes if one.id == found.freeze), None),
-        "events": [event for event in known.events() if event.details.get("incident") == found.id],
+        "events": room.changes.of(found.integration).incidents.get(found.id, []),
         "law": law,
     }
     return Page("incident.html", f"Incident of {found.integration}", shown)

@@ -245,7 +245,7 @@ def _said_to_be_signed(known: Known) -> Answer:
     signed = {
         version.label: event
         for version in known.models
-        for event in known.events(version.label)
+        for event in known.cards.events(version)
         if event.action == "model.sign"
     }
     missing = [one.label for one in known.models if one.label not in signed]
@@ -288,10 +288,10 @@ def pinned(known: Known) -> Answer:
 def changes_recorded(known: Known) -> Answer:
     """The history."""
     releases = known.shelves.releases.releases(known.integration)
-    events = known.changes
-    last = tuple(known.event_proof(one) for one in events[-3:])
+    changes = known.changes
+    last = tuple(known.event_proof(one) for one in changes.newest)
     return done(
-        f"{len(releases)} releases and {len(events)} control actions, each with who and when",
+        f"{len(releases)} releases and {changes.count} control actions, each with who and when",
         known.release_proof(), *last,
     )  # fmt: skip
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from splice.control.duties.about_models import day_of
 from splice.control.duties.known import DAY_US, YEAR_US, Known, digest_of
-from splice.core.audit import FIRST, first_broken
 from splice.core.evidence import Answer, Proof, done, gap
 from splice.ports.reviews import ReviewFilter
 
 _SIX_MONTHS_DAYS = 183
-_AUDIT_PAGE = 1000
 _WEEK_US = 7 * DAY_US
 
 
@@ -37,22 +35,18 @@ def calls_recorded(known: Known) -> Answer:
 
 def audit_whole(known: Known) -> Answer:
     """The chain of the audit log, from its first event on."""
-    count, previous, most = 0, FIRST, known.terms.most_events
-    while count < most and (page := known.shelves.audit.events(since=count, limit=_AUDIT_PAGE)):
-        broken = next((one for i, one in enumerate(page) if one.number != count + 1 + i), None)
-        broken = broken or first_broken(page, previous)
-        if broken is not None:
-            return gap(
-                f"Event {broken.number} does not hold: it, or one before it, was changed",
-                "splice audit verify, and find out who wrote to the database",
-                known.event_proof(broken),
-            )
-        count, previous = page[-1].number, page[-1].sha256
-    if not count:
+    found = known.chain()
+    if found.broken is not None:
+        return gap(
+            f"Event {found.broken.number} does not hold: it, or one before it, was changed",
+            "splice audit verify, and find out who wrote to the database",
+            known.event_proof(found.broken),
+        )
+    if not found.count:
         return gap("The audit log is empty", "splice release apply")
-    proof = Proof("event", f"audit event {count}", previous, "splice audit verify")
-    which = f"The first {count}" if count >= most else f"{count}"
-    return done(f"{which} events hold; the last of them has the hash {previous[:16]}", proof)
+    proof = Proof("event", f"audit event {found.count}", found.last, "splice audit verify")
+    which = f"The first {found.count}" if found.more else f"{found.count}"
+    return done(f"{which} events hold; the last of them has the hash {found.last[:16]}", proof)
 
 
 def biometric_fields(known: Known) -> Answer:
@@ -126,19 +120,15 @@ def reviews_done(known: Known) -> Answer:
 
 def stop_tried(known: Known) -> Answer:
     """Whether it was switched off once in the last year."""
-    since = known.now_us - YEAR_US
-    stops = [
-        one for one in known.changes if one.action == "integration.stop" and one.at_us >= since
-    ]
+    last = known.changes.stop
     test = Proof("test", "tests/serve/test_releases_live.py")
-    if not stops:
+    if last is None or last.at_us < known.now_us - YEAR_US:
         return gap(
             "It was not switched off in the last year",
             f'try it: splice stop {known.integration} --why "drill", then splice start '
             f"{known.integration}",
             test,
         )
-    last = stops[-1]
     return done(
         f"Switched off on {day_of(last.at_us)} by {last.by}: {last.why}",
         known.event_proof(last), test,

@@ -280,9 +280,9 @@ def _oversight(known: Known) -> tuple[str, ...]:
     told = [
         f"{len(found)} reviews in the last year, {len(decided)} decided, {overridden} overridden"
     ]
-    stops = [one for one in known.changes if one.action == "integration.stop"]
-    if stops:
-        told.append(f"Last switched off on {day_of(stops[-1].at_us)}: {stops[-1].why}")
+    stop = known.changes.stop
+    if stop is not None:
+        told.append(f"Last switched off on {day_of(stop.at_us)}: {stop.why}")
     return tuple(told)
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import msgspec
 
 from splice.control.cards import Cards
+from splice.control.duties.changes import AuditReading, Chain, Changes
 from splice.core import tallies
 from splice.core.alerts import Finding
 from splice.core.audit import AuditEvent
@@ -32,7 +33,6 @@ from splice.ports.validations import ValidationStore
 
 DAY_US = 86_400_000_000
 YEAR_US = 365 * DAY_US
-_PAGE = 1000
 
 
 class Shelves(Protocol):
@@ -94,11 +94,13 @@ class Terms(msgspec.Struct, frozen=True):
 
     `kept_days` is how long calls can be read, None where they are kept for good. `signed` says
     whether a model's file has a signature that holds: with why not, or empty; None where nobody
-    can tell. `most_events` is how many audit events are verified at once.
+    can tell. `most_events` is how many audit events are verified at once, `reading` what has read
+    the audit log before; None reads it anew.
     """
 
     kept_days: float | None = None
     most_events: int = 10_000_000
+    reading: AuditReading | None = None
     signed: Callable[[ModelVersion], str] | None = None
 
 
@@ -121,6 +123,7 @@ class Known:
         self.now_us = now_us
         self.terms = terms
         self.cards = Cards(shelves.audit)
+        self._reading = terms.reading or AuditReading(shelves.audit)
         self.live: Live | None = next(
             (one for one in shelves.releases.live() if one.integration == integration), None
         )
@@ -192,17 +195,14 @@ class Known:
         kinds = (next((one for one in found if one.fresh is kind), None) for kind in (False, True))
         return tuple(one for one in kinds if one is not None)
 
-    def events(self, subject: str | None = None) -> Iterator[AuditEvent]:
-        """Audit events, oldest first: of the integration where no other subject is named."""
-        since, of = 0, subject or self.integration
-        while page := self.shelves.audit.events(subject=of, since=since, limit=_PAGE):
-            yield from page
-            since = page[-1].number
+    def chain(self) -> Chain:
+        """How far the audit log holds."""
+        return self._reading.chain(self.terms.most_events)
 
     @functools.cached_property
-    def changes(self) -> tuple[AuditEvent, ...]:
-        """All control actions on the integration, oldest first."""
-        return tuple(self.events())
+    def changes(self) -> Changes:
+        """Control actions on the integration."""
+        return self._reading.of(self.integration)
 
     @functools.cached_property
     def findings(self) -> tuple[Finding, ...]:
