@@ -40,7 +40,10 @@ def setting_names(kind: Any, prefix: str = "") -> Iterator[str]:
         if prefix:
             yield name
         if is_section:
-            many = ("providers", "pools", "consume", "webhooks", "relay", "alerts")
+            many = (
+                "providers", "pools", "consume", "webhooks", "relay", "alerts", "issuers",
+                "services",
+            )  # fmt: skip
             key = {dict: ".NAME" if name in many else ".MODEL"}.get(get_origin(field.type), "")
             yield from setting_names(inner, f"{name}{key}.")
 

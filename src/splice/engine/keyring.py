@@ -128,6 +128,8 @@ class Keyring:
             IdentityAway: The issuer cannot be reached.
         """
         if is_signed(token) and self.bearers is not None:
+            if (known := self.bearers.known(token)) is not None:
+                return known
             try:
                 await self.bearers.meet(token)
             except UnknownKey:
