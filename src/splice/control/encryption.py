@@ -118,8 +118,8 @@ class Keychain:
             held = self._of({whose for whose, _, _ in wanted}, make=True)
             if alike and not self._index_key:
                 self._index_key = self.vault.index_key()
-            sealed, always = self._sealer.sealed, self._index_key if alike else b""
-            return [sealed(held[whose], texts, place, always) for whose, texts, place in wanted]
+            some = [(held[whose], texts, place) for whose, texts, place in wanted]
+            return self._sealer.sealed(some, self._index_key if alike else b"")
 
     def open(self, integration: str, envelope: bytes, place: bytes) -> bytes:
         """The msgpack in an envelope.
@@ -162,13 +162,7 @@ class Keychain:
         Raises:
             VaultError: One cannot be unwrapped.
         """
-        found: list[SubjectKey] = []
-        for one in keys:
-            kek, wrapped = self.vault.wrap(
-                self._unwrap(one), bound_to(one.tag, one.integration, one.id)
-            )
-            found.append(msgspec.structs.replace(one, kek=kek, wrapped=wrapped))
-        return found
+        return [self._wrapped_again(one, self._unwrap(one)) for one in keys]
 
     def forget(self) -> int:
         """Let go of keys that were destroyed since the last time; says how many that were.
@@ -216,29 +210,54 @@ class Keychain:
         return found
 
     def _read(self, missing: Sequence[Whose], *, make: bool) -> dict[Whose, Held]:
-        stored = self.keys.get(missing)
         ready: dict[Whose, Held] = {}
-        if make and (new := [whose for whose in missing if whose not in stored]):
-            made = {whose: self._made(whose) for whose in new}
-            counts = self.keys.add([key for key, _ in made.values()])
-            for whose, key in counts.items():
-                if key.id == made[whose][0].id:
-                    ready[whose] = made[whose][1]
-                else:  # another process was quicker
-                    stored[whose] = key
+        stored = self.keys.get(missing)
         for whose, key in stored.items():
             held = self._unwrapped(key)
             if held is not None:
                 ready[whose] = held
+            elif make:
+                raise KeyGone(
+                    self.vault.place, got=f"a person's key that {key.kek} wrapped, which is gone",
+                    promised="every key that wraps those of the key store",
+                    mend="bring the vault back, or erase the person: hmac:" + key.tag.hex(),
+                )  # fmt: skip
+        if make and (new := [whose for whose in missing if whose not in ready]):
+            ready |= self._new(new)
         return ready
 
-    def _made(self, whose: Whose) -> tuple[SubjectKey, Held]:
+    def _new(self, new: Sequence[Whose]) -> dict[Whose, Held]:
+        made = {whose: self._made(whose) for whose in new}
+        counts = self.keys.add([key for key, _, _ in made.values()])
+        keks = {one.id for one in self.vault.keks()}
+        # What wrapped them may have been replaced, and destroyed, since: before they are used they
+        # are wrapped by one that is there.
+        self.keys.rewrap(
+            [
+                self._wrapped_again(key, made[whose][2])
+                for whose, key in counts.items()
+                if key.kek not in keks and key.id == made[whose][0].id
+            ]
+        )
+        ready: dict[Whose, Held] = {}
+        for whose, key in counts.items():
+            if key.id == made[whose][0].id:
+                ready[whose] = made[whose][1]
+            elif (held := self._unwrapped(key)) is not None:  # another process was quicker
+                ready[whose] = held
+        return ready
+
+    def _wrapped_again(self, key: SubjectKey, plain: bytes) -> SubjectKey:
+        kek, wrapped = self.vault.wrap(plain, bound_to(key.tag, key.integration, key.id))
+        return msgspec.structs.replace(key, kek=kek, wrapped=wrapped)
+
+    def _made(self, whose: Whose) -> tuple[SubjectKey, Held, bytes]:
         tag, integration = whose
         key, key_id = os.urandom(_KEY_BYTES), os.urandom(ID_BYTES)
         aead = cipher_of(key)
         kek, wrapped = self.vault.wrap(key, bound_to(tag, integration, key_id))
         stored = SubjectKey(tag, integration, key_id, kek, wrapped, self._clock())
-        return stored, Held(aead, head_of(tag, key_id))
+        return stored, Held(aead, head_of(tag, key_id)), key
 
     def _unwrapped(self, key: SubjectKey) -> Held | None:
         try:

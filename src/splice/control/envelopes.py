@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import hmac
 import os
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Any, Protocol, TypeAlias
 
 import msgspec
 import zstandard
@@ -22,8 +23,8 @@ TAG_BYTES, ID_BYTES, _NONCE = 16, 8, 12
 OWNER = len(MARK) + TAG_BYTES
 """So many bytes at the start are the same in all envelopes of one person."""
 _HEAD = OWNER + ID_BYTES
-_SMALL = 256
-"""Bytes; what is shorter does not become shorter by compression."""
+_SMALL = 512
+"""Bytes; what is shorter hardly becomes shorter by compression."""
 _PLAIN, _ZSTD = b"\0", b"\1"
 
 
@@ -44,6 +45,10 @@ class Held(msgspec.Struct, frozen=True, gc=False):
 
     aead: Aead
     head: bytes
+
+
+ToSeal: TypeAlias = "tuple[Held, Any, bytes]"
+"""A key, what is to be sealed with it, and where the envelope belongs."""
 
 
 def head_of(tag: bytes, key_id: bytes) -> bytes:
@@ -68,24 +73,41 @@ class Sealer:
     """Makes envelopes. One thread at a time uses it: so does the compressor."""
 
     def __init__(self) -> None:
-        self._compress = zstandard.ZstdCompressor(level=1).compress
+        self._compressor = zstandard.ZstdCompressor(level=1)
 
-    def sealed(self, held: Held, texts: Any, place: bytes, always: bytes = b"") -> bytes:
-        """An envelope of what msgpack can hold.
+    def sealed(self, some: Sequence[ToSeal], always: bytes = b"") -> list[bytes]:
+        """An envelope of each: of a key in memory, what msgpack can hold, and where it belongs.
 
         With a secret `always`, the same texts give the same envelope: then a store can tell that
         it has one. Different texts still have different nonces.
         """
-        packed = _pack(texts)
-        packed = _PLAIN + packed if len(packed) < _SMALL else _ZSTD + self._compress(packed)
-        head = held.head
-        if always:
-            nonce = hmac.digest(always, b"splice nonce\0" + head + place + packed, "sha256")[
-                :_NONCE
-            ]
+        packed = self._packed([_pack(texts) for _, texts, _ in some])
+        random = os.urandom(_NONCE * len(some))
+        envelopes: list[bytes] = []
+        for number, ((held, _, place), body) in enumerate(zip(some, packed, strict=True)):
+            head = held.head
+            if always:
+                text = b"splice nonce\0" + head + place + body
+                nonce = hmac.digest(always, text, "sha256")[:_NONCE]
+            else:
+                nonce = random[number * _NONCE : (number + 1) * _NONCE]
+            envelopes.append(head + nonce + held.aead.encrypt(nonce, body, head + place))
+        return envelopes
+
+    def _packed(self, bodies: list[bytes]) -> list[bytes]:
+        """The bodies, the longer ones compressed."""
+        long = [number for number, body in enumerate(bodies) if len(body) >= _SMALL]
+        some: list[Any] = [bodies[number] for number in long]
+        # One call for all: each gives the GIL away, which a busy event loop hands back late.
+        if len(long) > 1 and "multi_compress_to_buffer" in zstandard.backend_features:
+            together = self._compressor.multi_compress_to_buffer(some, threads=1)
+            short = [one.tobytes() for one in together]
         else:
-            nonce = os.urandom(_NONCE)
-        return head + nonce + held.aead.encrypt(nonce, packed, head + place)
+            short = [self._compressor.compress(one) for one in some]
+        found = [_PLAIN + body for body in bodies]
+        for number, body in zip(long, short, strict=True):
+            found[number] = _ZSTD + body
+        return found
 
 
 def opened(held: Held, envelope: bytes, place: bytes) -> bytes:

@@ -27,7 +27,6 @@ from sqlalchemy import (
     func,
     insert,
     select,
-    tuple_,
     update,
 )
 from sqlalchemy.engine import URL, make_url
@@ -39,6 +38,21 @@ from splice.ports.subjects import ErasedKey, SubjectKey
 _AT_ONCE = 400  # rows in one statement
 _BUSY_S = 5.0
 _TRIES, _REST_S = 20, 0.05
+
+# By whether it is SQLite, where rows of marks follow.
+_COLUMNS = "tag, integration, id, kek, wrapped, made_us"
+_GET = {
+    True: f"SELECT {_COLUMNS} FROM subject_keys WHERE (tag, integration) IN (VALUES ",  # noqa: S608
+    False: f"SELECT {_COLUMNS} FROM subject_keys WHERE (tag, integration) IN "  # noqa: S608
+    "(SELECT * FROM unnest(%s::bytea[], %s::text[]))",
+}
+_ADD = {
+    True: f"INSERT INTO subject_keys ({_COLUMNS}) VALUES ",  # noqa: S608
+    False: f"INSERT INTO subject_keys ({_COLUMNS}) SELECT * FROM unnest(%s::bytea[], "  # noqa: S608
+    "%s::text[], %s::bytea[], %s::text[], %s::bytea[], %s::bigint[]) "
+    "ON CONFLICT DO NOTHING RETURNING tag, integration",
+}
+_THEN = {2: ")", 6: " ON CONFLICT DO NOTHING RETURNING tag, integration"}
 
 _metadata = MetaData()
 _keys = Table(
@@ -100,8 +114,7 @@ class SqlSubjectKeys:
         with self._read() as connection:
             for start in range(0, len(every), _AT_ONCE):
                 among = every[start : start + _AT_ONCE]
-                named = tuple_(_keys.c.tag, _keys.c.integration).in_(among)
-                for row in connection.execute(select(_keys).where(named)):
+                for row in self._run(connection, _GET[self._sqlite], 2, among):
                     key = _key(row)
                     found[key.tag, key.integration] = key
         return found
@@ -109,11 +122,31 @@ class SqlSubjectKeys:
     def add(self, keys: Sequence[SubjectKey]) -> dict[tuple[bytes, str], SubjectKey]:
         """Store new keys, durable on return; gives those that count: of two, the first."""
         # One order for all, so that no two wait for each other.
-        rows = [_row(one) for one in sorted(keys, key=lambda one: (one.tag, one.integration))]
+        ordered = sorted(keys, key=lambda one: (one.tag, one.integration))
+        rows = [(k.tag, k.integration, k.id, k.kek, k.wrapped, k.made_us) for k in ordered]
+        new: set[tuple[bytes, str]] = set()
         if rows:
             with self._write() as connection:
-                connection.execute(self._insert_new(), rows)
-        return self.get([(one.tag, one.integration) for one in keys])
+                for start in range(0, len(rows), _AT_ONCE):
+                    some = rows[start : start + _AT_ONCE]
+                    done = self._run(connection, _ADD[self._sqlite], 6, some)
+                    new.update((bytes(row.tag), row.integration) for row in done)
+        found = {(one.tag, one.integration): one for one in ordered}
+        taken = [whose for whose in found if whose not in new]
+        return (found | self.get(taken)) if taken else found
+
+    def _run(
+        self, connection: Connection, text: str, width: int, rows: Sequence[tuple[Any, ...]]
+    ) -> Sequence[Row[Any]]:
+        """Past SQLAlchemy's own statements, which take longer to make than to run."""
+        if self._sqlite:
+            row = "(" + ",".join("?" * width) + ")"
+            values = tuple([value for one in rows for value in one])
+            return connection.exec_driver_sql(
+                text + ",".join([row] * len(rows)) + _THEN[width], values
+            ).all()
+        columns = tuple(map(list, zip(*rows, strict=True)))
+        return connection.exec_driver_sql(text, columns).all()
 
     def erase(self, tag: bytes, integrations: Sequence[str], now_us: int) -> list[ErasedKey]:
         """Destroy the keys of a person in these integrations, durably, and note that."""
@@ -187,15 +220,6 @@ class SqlSubjectKeys:
     def close(self) -> None:
         """Close all connections."""
         self._engine.dispose()
-
-    def _insert_new(self) -> Any:  # an Insert of either dialect
-        if self._sqlite:
-            from sqlalchemy.dialects.sqlite import insert as insert_sqlite
-
-            return insert_sqlite(_keys).on_conflict_do_nothing()
-        from sqlalchemy.dialects.postgresql import insert as insert_postgres
-
-        return insert_postgres(_keys).on_conflict_do_nothing()
 
     def _empty_log(self) -> None:
         """The pages that held the key are overwritten in the file; here, in its log as well."""
@@ -289,10 +313,3 @@ def _key(row: Row[Any]) -> SubjectKey:  # a row of `subject_keys`
     return SubjectKey(
         bytes(row.tag), row.integration, bytes(row.id), row.kek, bytes(row.wrapped), row.made_us
     )
-
-
-def _row(key: SubjectKey) -> dict[str, Any]:
-    return {
-        "tag": key.tag, "integration": key.integration, "id": key.id, "kek": key.kek,
-        "wrapped": key.wrapped, "made_us": key.made_us,
-    }  # fmt: skip
