@@ -34,6 +34,7 @@ class _Line(msgspec.Struct):
     call: CallLeaf | None = None
     id: str = ""
     leaf: str = ""
+    index: int = -1
 
 
 _decode = msgspec.json.Decoder(_Line).decode
@@ -103,8 +104,8 @@ def _calls(
     def calls() -> Iterator[tuple[Leaf, bytes]]:
         for line in _read(lines):
             if line.id:
+                yield _leaf(line, seen.calls), _hex(line.leaf)
                 seen.calls += 1
-                yield _leaf(line), _hex(line.leaf)
 
     pairs, again = itertools.tee(calls())
     follower = Follower("call", (kept for _, kept in again), heads)
@@ -113,7 +114,9 @@ def _calls(
     return broken
 
 
-def _leaf(line: _Line) -> Leaf:
+def _leaf(line: _Line, index: int) -> Leaf:
+    if line.index != index:
+        return Leaf(line.id, None, f"is leaf {line.index}, in the place of leaf {index}")
     if line.call is None:
         return Leaf(line.id, None)
     if line.call.call_id != line.id:

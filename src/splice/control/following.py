@@ -100,11 +100,10 @@ class Follower:
         if not self._kept.size:
             return Broken("head", str(note.head.number), "has another root than an empty tree")
         first, last = self._since, self._last
-        which = "" if first == last else f", or one after it up to {self._kind} {last},"
+        which = "" if first == last else f", or one after it up to {self._kind} {last}, "
         return Broken(
             self._kind, first,
-            f"{which} was rewritten with all its hashes: it contradicts head {note.head.number}, "
-            f"and holds with the one before".removeprefix(" "),
+            f"{which}was rewritten with all its hashes: it contradicts head {note.head.number}",
             note.head.number,
         )  # fmt: skip
 

@@ -97,10 +97,11 @@ def export(
             here = store.stored(some.ids)
             gone = [one for one in some.ids if one not in here]
             files = archived(gone) if gone else {}
-            for call_id in some.ids:
+            for index, call_id in enumerate(some.ids, some.first):
                 stored, record = here.get(call_id), files.get(call_id)
                 leaf = stored.leaf if stored else None if record is None else leaf_of(record)
-                yield _line({"call": leaf, "id": call_id, "leaf": next(kept, b"").hex()})
+                kept_hash = next(kept, b"").hex()
+                yield _line({"call": leaf, "id": call_id, "leaf": kept_hash, "index": index})
 
 
 def _line(what: dict[str, Any]) -> bytes:

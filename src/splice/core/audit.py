@@ -17,10 +17,10 @@ FIRST = "0" * 64
 class Origin(msgspec.Struct, frozen=True, omit_defaults=True):
     """From where somebody acted. What is empty is not known, or does not apply.
 
-    `surface` is `cli`, `console`, `api` or `chore`; empty within a program. `address` is the peer's IP address
-    (console, API), `host` the name of the machine whose process acted. `command` is what was done
-    there: `splice release apply`, `POST /console/…`, the name of a chore; never its arguments,
-    which may hold secrets.
+    `surface` is `cli`, `console`, `api` or `chore`; empty within a program. `address` is the peer's
+    IP address (console, API), `host` the name of the machine whose process acted. `command` is what
+    was done there: `splice release apply`, `POST /console/…`, the name of a chore; never its
+    arguments, which may hold secrets.
     """
 
     surface: str = ""

@@ -19,7 +19,8 @@ class Broken(msgspec.Struct, frozen=True):
     head: int = 0
 
     def __str__(self) -> str:
-        return f"{self.kind.capitalize()} {self.name} {self.how}"
+        space = "" if self.how.startswith(",") else " "
+        return f"{self.kind.capitalize()} {self.name}{space}{self.how}"
 
 
 class Inspection(msgspec.Struct):
