@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,14 +14,16 @@ from starlette.requests import Request
 from starlette.testclient import TestClient
 
 import splice
+from splice.app.identity import with_services
 from splice.app.openness import openness
 from splice.app.settings import load
 from splice.console.access import check_action
 from splice.console.slowing import Slowing
 from splice.control.keys import KeyRequest, Keys
-from splice.core.access import Key, grant_of
+from splice.core.access import Change, Key, grant_of
 from splice.core.errors import NotAllowed, RateLimited
 from splice.core.people import Person
+from splice.ports.keys import Spending
 from splice.testing.project import Project
 
 T = TypeVar("T")
@@ -276,3 +279,51 @@ def test_a_project_as_it_is_made_is_open_to_this_machine_only(tmp_path: Path) ->
 
     assert [one.level for one in found] == ["note"]
     assert "127.0.0.1" in found[0].what
+
+
+def test_a_stream_of_calls_ends_with_the_key_of_whoever_watches(
+    shop: tuple[splice.App, TestClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("splice.console.site._LOOK_S", 0.0)
+    monkeypatch.setattr("splice.console.live._QUIET_S", 0.05)
+    app, client = shop
+    watcher = key(app, "viewer")
+    until(lambda: client.get("/console", headers=watcher).status_code == 200)
+    keys = Keys(app.services.stores.keys, pepper=b"", currency="EUR")
+    id_ = watcher["x-api-key"].split("-")[2]
+
+    with ThreadPoolExecutor(1) as pool:
+        stream = pool.submit(client.get, "/console/live/events", headers=watcher)
+        keys.revoke(keys.find(id_), Change("test", 1))
+
+        ended = stream.result(60)
+
+    assert ended.status_code in (200, 401)
+
+
+def test_a_foreign_page_changes_nothing_where_nobody_is_asked_for_a_key(
+    shop: tuple[splice.App, TestClient],
+) -> None:
+    _, client = shop
+    outcome = {"integration": "orders", "name": "paid", "value": True, "entity": "c-77"}
+
+    foreign = client.post(
+        "/v1/outcomes", json=outcome, headers={"origin": "https://evil.example.com"}
+    )
+    own = client.post("/v1/outcomes", json=outcome)
+
+    assert (foreign.status_code, own.status_code) == (403, 201)
+
+
+def test_what_services_spent_is_in_the_sums_of_their_teams(tmp_path: Path) -> None:
+    toml = '[issuers.c]\nissuer = "https://x"\naudience = "y"\n'
+    for name, team in (("a", "growth"), ("b", "ops")):
+        toml += f'[services.{name}]\nissuer = "c"\nsubject = "{name}-*"\nteam = "{team}"\n'
+    (tmp_path / "splice.toml").write_text(toml, "utf-8")
+    spent = Spending({"k1": 5, "service:a": 7, "service:b/b-2": 11, "service:gone": 13},
+                     {"growth": 5}, {}, 36)  # fmt: skip
+
+    summed = with_services(load(tmp_path, {}), spent)
+
+    assert summed.by_team == {"growth": 12, "ops": 11}
+    assert summed.by_key == spent.by_key

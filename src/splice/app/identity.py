@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
+
 from splice.app.access_sections import IssuerSettings, ServiceSettings
 from splice.app.plugins import made
 from splice.app.settings import Settings
@@ -11,6 +13,7 @@ from splice.core.access import Grant, Key, grant_of
 from splice.core.errors import InputMismatch, SettingsError
 from splice.engine.bearers import CALLER, Bearers, Service
 from splice.ports.identity import IdentityOptions, IdentityProvider
+from splice.ports.keys import Spending
 
 _EXTRA = "splice-ai[governance]"
 
@@ -61,6 +64,17 @@ def provider_of(settings: Settings) -> IdentityProvider | None:
         ca_file=str(settings.path(people.ca_file)) if people.ca_file else "",
     )
     return _provider(settings, options)
+
+
+def with_services(settings: Settings, spent: Spending) -> Spending:
+    """What was spent, with that of services in the sums of their teams: no key names these."""
+    teams = dict(spent.by_team)
+    for caller, amount in spent.by_key.items():
+        name = caller.removeprefix(CALLER).partition("/")[0]
+        service = settings.services.get(name) if caller.startswith(CALLER) else None
+        if service is not None and service.team:
+            teams[service.team] = teams.get(service.team, 0) + amount
+    return msgspec.structs.replace(spent, by_team=teams)
 
 
 def check_identity(settings: Settings) -> None:

@@ -18,7 +18,7 @@ from splice.app.encrypting import Encryption
 from splice.app.gating import features_of, permits_of, validator_of
 from splice.app.hosts import close as close_hosts
 from splice.app.hosts import hosts_of
-from splice.app.identity import bearers_of, provider_of
+from splice.app.identity import bearers_of, provider_of, with_services
 from splice.app.plugins import available, made, plugin
 from splice.app.policing import detectors_of
 from splice.app.providers import close as close_providers
@@ -278,7 +278,7 @@ def services(settings: Settings) -> Services:
 
 def _purse(settings: Settings, stores: Stores, meter: Meter) -> Purse:
     async def spent(since_us: int) -> Spending:
-        return await asyncio.to_thread(stores.keys.spending, since_us)
+        return with_services(settings, await asyncio.to_thread(stores.keys.spending, since_us))
 
     return Purse(
         meter,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,9 @@ from splice.core.errors import NotAllowed, RateLimited, RequestError, SpliceErro
 from splice.serve.http.problems import status_of
 
 log = logging.getLogger("splice.console")
+
+_LOOK_S = 2.0
+"""How often whoever watches calls is looked at anew; not where nothing happens."""
 
 _READERS = 2
 """Pages that are made at once: calls are answered by the same process, and come first."""
@@ -249,7 +253,25 @@ class Site:
         """Calls as they come, by server-sent events."""
         visit = await self._visit(request)
         headers = {**_HEADERS, "cache-control": "no-store", "x-accel-buffering": "no"}
-        return StreamingResponse(self._tail.events(visit), 200, headers, "text/event-stream")
+        events = self._while_let_in(request, visit, self._tail.events(visit))
+        return StreamingResponse(events, 200, headers, "text/event-stream")
+
+    async def _while_let_in(
+        self, request: Request, visit: Visit, events: AsyncGenerator[bytes]
+    ) -> AsyncGenerator[bytes]:
+        """A stream ends when its visitor signs out, or is no longer who he was when it began."""
+        looked = time.monotonic()
+        async with contextlib.aclosing(events):
+            async for event in events:
+                if time.monotonic() - looked > _LOOK_S:
+                    looked = time.monotonic()
+                    try:
+                        now = await self._visit(request)
+                    except SpliceError:
+                        return
+                    if now.principal != visit.principal:
+                        return
+                yield event
 
     async def wrong(self, request: Request, error: Exception) -> Response:
         """What went wrong, on a page of its own."""

@@ -27,6 +27,7 @@ from splice.serve.http.pages import GUARDED, pages
 from splice.serve.http.problems import PROBLEM_JSON, problem, status_of
 from splice.serve.http.protocols import OpenLimits, OpenProtocols
 from splice.serve.http.trace import trace_of
+from splice.serve.mcp.guard import check_origin
 from splice.serve.mcp.surface import McpSurface
 from splice.serve.tokens import token_of
 
@@ -265,6 +266,9 @@ class HttpSurface:
         address = scope["client"][0] if scope.get("client") else ""
         try:
             principal = await self._desk.engine.keyring.asker(token_of(headers), address)
+            if principal.anonymous and scope["method"] not in ("GET", "HEAD"):
+                # Whoever is asked for no key may be a page that somebody on this machine looks at.
+                check_origin(headers, (), "api")
         except SpliceError as error:
             reply = _problem_reply(error, "")
             start = {"type": "http.response.start", "status": reply.status}
