@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 UV     := VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv
 JOB    ?= serve
 
-.PHONY: help setup demo test check audit bench fuzz docs format services clean
+.PHONY: help setup demo test check audit bench fuzz redteam docs format services clean
 
 help: ## Say what each target does
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -45,6 +45,9 @@ bench: setup ## Measure us and our neighbours: make bench JOB=serve
 
 fuzz: setup ## Fuzz the parsers, guided by coverage: make fuzz SECONDS=60
 	$(BIN)/python scripts/fuzz --seconds $(or $(SECONDS),60)
+
+redteam: setup ## garak against the gateway, in an environment of its own; for a night, not CI
+	scripts/redteam
 
 docs: setup ## Write the reference in docs/ anew from the code
 	$(BIN)/python scripts/docs
