@@ -139,7 +139,7 @@ def test_an_export_that_was_changed_names_the_first_record(kept: Any, tmp_path: 
             calls[4]: lines[calls[3]],
         },
         "Event 1": {events[0]: lines[events[0]].replace(b'"by":"', b'"by":"x')},
-        "Event 2 is missing": {events[1]: b""},
+        "Event after 1 is missing": {events[1]: b""},
     }
     assert edited != lines[calls[9]]
     for said, changes in bent.items():
