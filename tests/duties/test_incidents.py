@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import msgspec
 import pytest
 from duties_house import DAY_US, NAME, Command, calls, now_us, opened, write_project
 
+from splice.adapters.vaults.file import FileVault
 from splice.app.folders import broken
 from splice.app.incidents import remind_of
 from splice.app.settings import load
@@ -99,6 +101,30 @@ def test_an_incident_freezes_its_window_and_copies_what_is_in_it(applied: Comman
         assert freeze_of(freezes, NAME, before[0].asked_us, before[0].asked_us + 1) is None
         (event,) = [one for one in stores.audit.events() if one.action == "incident.copy"]
     assert event.details["evidence_sha256"] == incident["evidence_sha256"]
+
+
+def test_a_copy_holds_nothing_in_clear_that_the_ledger_enciphers(command: Command) -> None:
+    write_project(command.folder)
+    file = command.folder / "integrations.py"
+    protected = "    protect = splice.Protect(encrypt=True)\n    risk ="
+    file.write_text(file.read_text("utf-8").replace("    risk =", protected, 1), "utf-8")
+    FileVault(command.folder / ".splice-keys" / "vault.json").make(1)
+    assert command("release", "apply", "--yes").code == 0
+    (record,) = calls(1)
+    secret = msgspec.structs.replace(
+        record, entity="Ludmilla", input=b'{"applicant":"Ludmilla","amount":41.5}'
+    )
+    with opened(command.folder) as stores:
+        stores.records.append([secret])
+        assert stores.records.get(secret.call_id) is not None
+
+    incident = open_one(command)
+
+    (line,) = (Path(incident["evidence"]) / "calls.jsonl").read_text("utf-8").splitlines()
+    copied = json.loads(line)
+    assert copied["call_id"] == secret.call_id
+    assert copied["entity"] != "Ludmilla"
+    assert b"Ludmilla" not in base64.b64decode(copied["input"])
 
 
 def test_a_copy_that_was_changed_is_named(applied: Command) -> None:

@@ -108,14 +108,15 @@ def _calls(stores: Stores, incident: Incident) -> Iterator[Record]:
         integration=incident.integration, since_us=incident.since_us,
         until_us=incident.until_us or None, limit=_PAGE,
     )  # fmt: skip
-    finders = [stores.records.find]
+    stored = stores.records.stored  # as it lies there: nothing is deciphered for a copy
+    finders = [stored.find]
     if stores.archives.files():
-        finders.append(stores.records.find_archived)
+        finders.append(stored.find_archived)
     for find in finders:
         before: str | None = None
         while page := find(msgspec.structs.replace(wanted, before_id=before)):
             ids = [one.call_id for one in page]
-            whole = stores.records.get_many(ids)
+            whole = stored.get_many(ids)
             yield from (whole.get(one.call_id, one) for one in page)
             before = ids[-1]
 
