@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
+from splice.core.reviews import Cause
 from splice.serve.adopt import REF
 from splice.serve.reviews import (
     AgainIn,
@@ -95,7 +96,7 @@ def _filters() -> list[dict[str, Any]]:
     return [
         query("integration", {"type": "string"}),
         query("state", {"enum": ["open", "escalated", "decided", "expired"]}),
-        query("origin", {"enum": ["reply", "sample", "monitor", "again", "asked"]}),
+        query("origin", {"enum": list(get_args(Cause))}),
         query("call_id", {"type": "string", "format": "uuid"}),
         query("overdue", {"enum": ["true", "false"]}),
         query("after", {"type": "string", "format": "uuid"}),
