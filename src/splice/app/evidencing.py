@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,6 +32,7 @@ from splice.control.duties.pack import (
     schema_of_evidence,
     statements_of,
 )
+from splice.core.errors import SettingsError
 from splice.core.evidence import Checklist
 from splice.declare.law import eu_ai_act, frameworks
 
@@ -84,6 +86,11 @@ def write_pack(
         UnknownIntegration: It never had a release.
         SettingsError: The folder holds something already, or an extra is missing.
     """
+    if pdf and importlib.util.find_spec("typst") is None:
+        raise SettingsError(
+            "evidence", got="a PDF, without what sets it",
+            mend="install splice-ai[evidence], or leave it out with --no-pdf",
+        )  # fmt: skip
     known = known_of(settings, stores, integration, clock())
     law = eu_ai_act()
     found, whole = checklist(known, law), checklist(known, law, all_duties=True)
