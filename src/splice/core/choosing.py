@@ -24,6 +24,8 @@ def chosen(record: Record, pinned: PinnedReview, now_us: int) -> Review | None:
     """
     if record.status is not Status.ANSWERED or record.shadow_of is not None:
         return None
+    if asks := asked_by_policy(record):
+        return review_of(record, "policy", asks, now_us, pinned.terms)
     if pinned.when and record.reply is None and ERASED not in record.notes:
         why = "what was answered is not kept, so nobody can tell whether it need be looked at"
         return review_of(record, "reply", why, now_us, pinned.terms)
@@ -39,11 +41,19 @@ def chosen(record: Record, pinned: PinnedReview, now_us: int) -> Review | None:
     return None
 
 
+def asked_by_policy(record: Record) -> str:
+    """What a policy found that a person must look at: "policy no_injection: reveal"; or nothing."""
+    for run in record.policies:
+        if run.did == "review":
+            return f"policy {run.policy}: {run.found}"
+    return ""
+
+
 def review_of(
     record: Record, origin: Cause, why: str, now_us: int, terms: Terms = PLAIN_TERMS
 ) -> Review:
     """A review of a call. Its id follows from the call's: made twice, it is stored once."""
-    begins_us = record.asked_us if origin in ("reply", "sample") else now_us
+    begins_us = record.asked_us if origin in ("reply", "sample", "policy") else now_us
     expires = terms.expires_s
     return Review(
         id=derived_uuid7(record.asked_us // 1000, record.call_id, "review"),

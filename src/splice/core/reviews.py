@@ -9,8 +9,9 @@ import msgspec
 from splice.core.truths import Value
 
 Test = Literal["is", "is not", "<", "<=", ">", ">="]
-Cause = Literal["reply", "sample", "monitor", "again", "asked"]
+Cause = Literal["reply", "sample", "policy", "monitor", "again", "asked"]
 """`reply`: what was predicted or decided asks for it; `sample`: one of a share of the calls;
+`policy`: a policy found something in it;
 `monitor`: a call behind an alert; `again`: a decided review is looked at once more; `asked`: a
 person wants it."""
 

@@ -14,8 +14,11 @@ from splice.adapters.ledgers.database import Database
 from splice.adapters.ledgers.releases import SqlReleases
 from splice.adapters.ledgers.reviews import put_reviews
 from splice.core.call import Record
-from splice.core.choosing import chosen
+from splice.core.choosing import asked_by_policy, chosen
 from splice.core.reviews import PinnedReview
+
+_UNDECLARED = PinnedReview()
+"""Of a release without reviews: there a policy alone may ask for one."""
 
 
 class Reviewing:
@@ -33,13 +36,22 @@ class Reviewing:
             for key in {(one.integration, one.release) for one in records}
             if (review := self._of(*key)) is not None
         }
-        if not declared:
-            return
+        asking = [
+            record
+            for record in records
+            if (record.integration, record.release) in declared or asked_by_policy(record)
+        ]
         found = [
             review
-            for record in records
-            if (pinned := declared.get((record.integration, record.release))) is not None
-            and (review := chosen(record, pinned, now_us or record.asked_us)) is not None
+            for record in asking
+            if (
+                review := chosen(
+                    record,
+                    declared.get((record.integration, record.release), _UNDECLARED),
+                    now_us or record.asked_us,
+                )
+            )
+            is not None
         ]
         if found:
             put_reviews(self._database, connection, found)
