@@ -25,6 +25,9 @@ if TYPE_CHECKING:  # at run time only where masking is asked for: it needs an op
 
 ALL = "all"
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
+_NAMED_WITHIN = 64
+"""Characters before something in which a word may say what it is."""
+
 _ROUNDS = 8
 """A finding that goes may leave another in the open; after so many the document is hostile."""
 
@@ -206,26 +209,27 @@ class Masking:
     def _in_each(self, texts: Sequence[str]) -> list[tuple[int, _Found]]:
         """What is found in each of the texts, by its number."""
         found: list[tuple[int, _Found]] = []
-        whole = BREAK.join(texts)
-        if whole.count(BREAK) != len(texts) - 1:
-            whole = BREAK.join(text.replace(BREAK, "\0") for text in texts)
-        starts: list[int] = []
-        start = 0
-        for text in texts:
-            starts.append(start)
-            start += len(text) + 1
-        for folded in _readings(whole) if self._built_in else ():
-            searched = self._searched(folded)
-            if searched.holds_nothing:
-                continue
-            for span, rank in self._all_in(searched):
-                begin, end = folded.original(*span)
-                place = bisect_right(starts, begin) - 1
-                offset = starts[place]
-                end = min(end - offset, len(texts[place]))
-                found.append((place, (begin - offset, end, rank)))
+        if self._built_in:
+            joined = _Joined(texts)
+            chosen = joined.chosen(self._searched)
+            if len(chosen) == len(texts):
+                found = self._in_all(joined)
+            elif chosen:
+                some = self._in_all(_Joined([texts[place] for place in chosen]))
+                found = [(chosen[place], one) for place, one in some]
         for place, text in enumerate(texts) if self._custom else ():
             found += [(place, one) for one in self._by_custom(text)]
+        return found
+
+    def _in_all(self, joined: _Joined) -> list[tuple[int, _Found]]:
+        found: list[tuple[int, _Found]] = []
+        for folded in joined.readings:
+            for span, rank in self._all_in(self._searched(folded)):
+                begin, end = folded.original(*span)
+                place = joined.place(begin)
+                offset = joined.starts[place]
+                end = min(end - offset, len(joined.texts[place]))
+                found.append((place, (begin - offset, end, rank)))
         return found
 
     def _all_in(self, searched: Searched) -> Iterator[tuple[tuple[int, int], int]]:
@@ -267,6 +271,45 @@ class Masking:
             start, end, rank = begin, stop, other
         pieces.append(text[done:])
         return "".join(pieces)
+
+
+class _Joined:
+    """Texts that are searched together."""
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        self.texts = texts
+        whole = BREAK.join(texts)
+        if whole.count(BREAK) != len(texts) - 1:
+            whole = BREAK.join(text.replace(BREAK, "\0") for text in texts)
+        self.readings = _readings(whole)
+        self.starts: list[int] = []
+        start = 0
+        for text in texts:
+            self.starts.append(start)
+            start += len(text) + 1
+        self._length = start
+
+    def place(self, begin: int) -> int:
+        """The number of the text in which something begins."""
+        return bisect_right(self.starts, begin) - 1
+
+    def chosen(self, searched: type[Searched]) -> Sequence[int]:
+        """The texts in which there may be something, with those before them that may name it.
+
+        All of them, where that is most of what there is.
+        """
+        places: set[int] = set()
+        for folded in self.readings:
+            for begin in searched(folded).hints():
+                place = self.place(folded.original(begin, begin + 1)[0])
+                room = _NAMED_WITHIN
+                while place >= 0 and room > 0 and place not in places:
+                    places.add(place)
+                    place -= 1
+                    room -= len(self.texts[place]) + 1
+        if 2 * sum(len(self.texts[place]) for place in places) > self._length:
+            return range(len(self.texts))
+        return sorted(places)
 
 
 class _Names:

@@ -7,7 +7,7 @@ would pass), a word that names it must stand before it: then it is in `words`.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib import import_module
 from typing import Any, Final, NamedTuple
 
@@ -16,6 +16,9 @@ from splice.control.masking_text import Folded
 
 _NEAR = 48
 """Characters before a number in which its name may stand."""
+
+_LONGEST = 20
+"""Characters that a number has whose digits stand among letters."""
 
 _AROUND = 8
 """Characters around a run of digits that may belong to the number."""
@@ -28,6 +31,7 @@ class Identity(NamedTuple):
     form: re.Pattern[str]
     valid: Callable[[str], bool]
     words: tuple[str, ...] = ()
+    least: int = 9  # digits of the run that it is in
 
 
 def _by(module: str) -> Callable[[str], bool]:
@@ -43,11 +47,16 @@ def _by(module: str) -> Callable[[str], bool]:
 
 
 def _number(
-    rule: str, form: str, valid: Callable[[str], bool], words: Sequence[str] = ()
+    rule: str,
+    form: str,
+    valid: Callable[[str], bool],
+    words: Sequence[str] = (),
+    least: int = 9,
 ) -> Identity:
     written = [form for word in words for form in (word, word.upper())]
     folded = tuple(dict.fromkeys(Folded(one).text.lower() for one in written))
-    return Identity(rule, re.compile(form, re.IGNORECASE), valid, folded)
+    letters = re.search("[A-Z]", form) is not None
+    return Identity(rule, re.compile(form, re.IGNORECASE * letters), valid, folded, least)
 
 
 def _is_dni(number: str) -> bool:
@@ -100,44 +109,46 @@ _ELEVEN = r"\d{3}[ .]?\d{3}[ .]?\d{3}[ -]?\d{2}"
 
 NUMBERS: Final[tuple[Identity, ...]] = (
     _number("at_svnr", r"\d{4} ?\d{6}", _by("at.vnr"), ("sozialvers", "svnr", "sv-n", "sv n")),
-    _number("au_tfn", r"\d{3} ?\d{3} ?\d{2,3}", _by("au.tfn"), ("tfn", "tax file")),
-    _number("be_nn", r"\d{2}\.?\d{2}\.?\d{2}[- ]?\d{3}[. ]?\d{2}", _by("be.nn")),
+    _number("au_tfn", r"\d{3} ?\d{3} ?\d{2,3}", _by("au.tfn"), ("tfn", "tax file"), least=8),
+    _number("be_nn", r"\d{2}\.?\d{2}\.?\d{2}[- ]?\d{3}[. ]?\d{2}", _by("be.nn"), least=11),
     _number("bg_egn", r"\d{10}", _by("bg.egn"), ("egn", "егн")),
-    _number("br_cpf", r"\d{3}\.\d{3}\.\d{3}-\d{2}", _by("br.cpf")),
-    _number("br_cpf", r"\d{11}", _by("br.cpf"), ("cpf",)),
+    _number("br_cpf", r"\d{3}\.\d{3}\.\d{3}-\d{2}", _by("br.cpf"), least=11),
+    _number("br_cpf", r"\d{11}", _by("br.cpf"), ("cpf",), least=11),
     _number(
         "ca_sin",
         r"\d{3}[ -]?\d{3}[ -]?\d{3}",
         _by("ca.sin"),
         (" sin:", " sin ", "insurance n", " nas ", " nas:"),
     ),
-    _number("ch_ahv", r"756[. ]?\d{4}[. ]?\d{4}[. ]?\d{2}", _by("ch.ssn")),
-    _number("cn_ric", r"\d{17}[\dX]", _is_ric),
+    _number("ch_ahv", r"756[. ]?\d{4}[. ]?\d{4}[. ]?\d{2}", _by("ch.ssn"), least=13),
+    _number("cn_ric", r"\d{17}[\dX]", _is_ric, least=17),
     _number("cz_rc", r"\d{6}/\d{3,4}", _by("cz.rc")),
     _number("de_idnr", r"[1-9]\d ?\d{3} ?\d{3} ?\d{3}", _by("de.idnr"), _TAX),
-    _number("de_svnr", r"\d{2} ?\d{6} ?[A-Z] ?\d{3}", _is_insurance),
+    _number("de_svnr", r"\d{2} ?\d{6} ?[A-Z] ?\d{3}", _is_insurance, least=8),
     _number("dk_cpr", r"\d{6}[- ]?\d{4}", _by("dk.cpr"), ("cpr", "personnummer")),
     _number("ee_ik", r"[1-6]\d{10}", _by("ee.ik"), ("isikukood", "personal code", "ик")),
-    _number("es_nif", r"(?:\d{8}|[XYZ]-?\d{7})-?[A-Z]", _is_dni),
-    _number(
-        "fr_nir",
-        r"[1-478] ?\d{2} ?\d{2} ?\d[\dAB] ?\d{3} ?\d{3} ?\d{2}",
-        _is_nir,
-    ),
+    _number("es_nif", r"(?:\d{8}|[XYZ]-?\d{7})-?[A-Z]", _is_dni, least=7),
+    _number("fr_nir", r"[1-478] ?\d{2} ?\d{2} ?\d[\dAB] ?\d{3} ?\d{3} ?\d{2}", _is_nir, least=7),
     _number("gb_nhs", r"\d{3}[ -]?\d{3}[ -]?\d{4}", _by("gb.nhs"), ("nhs",)),
     _number("gr_amka", r"\d{11}", _by("gr.amka"), ("amka", "αμκα")),
     _number("hr_oib", r"\d{11}", _by("hr.oib"), ("oib",)),
-    _number("ie_pps", r"\d{7}[A-W][A-IW]?", _by("ie.pps"), ("pps",)),
+    _number("ie_pps", r"\d{7}[A-W][A-IW]?", _by("ie.pps"), ("pps",), least=7),
     _number("in_aadhaar", r"[2-9]\d{3} ?\d{4} ?\d{4}", _by("in_.aadhaar"), ("aadha", "uidai")),
-    _number("kr_rrn", rf"\d\d{_MONTH_DAY}-\d{{7}}", _always),
+    _number("kr_rrn", rf"\d\d{_MONTH_DAY}-\d{{7}}", _always, least=13),
     _number("lt_ak", r"[1-6]\d{10}", _by("lt.asmens"), ("asmens",)),
     _number("nl_bsn", r"\d{4}\.?\d{2}\.?\d{3}", _by("nl.bsn"), ("bsn", "burgerservice", "sofi")),
-    _number("no_fnr", r"\d{6} ?\d{5}", _by("no.fodselsnummer")),
+    _number("no_fnr", r"\d{6} ?\d{5}", _by("no.fodselsnummer"), least=11),
     _number("pl_pesel", r"\d{11}", _by("pl.pesel"), ("pesel",)),
     _number("pt_nif", r"[1-35689]\d{2} ?\d{3} ?\d{3}", _by("pt.nif"), ("nif", "contribuinte")),
     _number("ro_cnp", r"[1-9]\d{12}", _by("ro.cnp"), ("cnp", "numeric personal")),
-    _number("se_pnr", r"(?:\d{2})?\d{6}[-+]\d{4}", _by("se.personnummer")),
-    _number("se_pnr", r"(?:19|20)?\d{10}", _by("se.personnummer"), ("personnummer", "personnr")),
+    _number("se_pnr", r"(?:\d{2})?\d{6}[-+]\d{4}", _by("se.personnummer"), least=10),
+    _number(
+        "se_pnr",
+        r"(?:19|20)?\d{10}",
+        _by("se.personnummer"),
+        ("personnummer", "personnr"),
+        least=10,
+    ),
     _number("tr_tckn", r"[1-9]\d{10}", _by("tr.tckimlik"), ("kimlik", "tckn", "t.c.")),
     _number("us_ssn", r"\d{3}-\d{2}-\d{4}", _by("us.ssn")),
     _number("us_ssn", r"9\d{2}-\d{2}-\d{4}", _by("us.itin")),
@@ -146,7 +157,8 @@ NUMBERS: Final[tuple[Identity, ...]] = (
 )
 """Numbers in runs of seven digits and more; a rule may have several forms."""
 
-_WORDS = re.compile("|".join(sorted({re.escape(w) for one in NUMBERS for w in one.words})))
+NAMES: Final = "|".join(sorted({re.escape(w.strip()) for one in NUMBERS for w in one.words}))
+"""Words that name a number, as an alternation."""
 
 SCATTERED: Final[tuple[Identity, ...]] = (
     _number(
@@ -198,25 +210,30 @@ _ALONE: Final = tuple(one for one in NUMBERS if not one.words)
 _NAMED: Final = tuple(one for one in NUMBERS if one.words)
 
 
-def in_runs(text: str, runs: Sequence[Run]) -> dict[str, list[Span]]:
-    """The numbers in runs of digits, by their rules."""
+def in_runs(text: str, runs: Sequence[Run], *, named: bool) -> dict[str, list[Span]]:
+    """The numbers in runs of digits, by rule; `named` where a word for one is in the text."""
     found: dict[str, list[Span]] = {}
     for run in runs:
         begin, end = max(0, run.start - _AROUND), min(len(text), run.end + _AROUND)
-        before = f" {text[max(0, run.start - _NEAR) : run.start].lower()}"
-        forms = _ALONE
-        if _WORDS.search(before) is not None:
-            named = [one for one in _NAMED if any(word in before for word in one.words)]
-            forms = (*_ALONE, *named)
+        digits = sum(stop - start for start, stop in run.groups)
+        forms = [one for one in _ALONE if one.least <= digits]
+        if named:
+            before = f" {text[max(0, run.start - _NEAR) : run.start].lower()}"
+            forms += [one for one in _NAMED if any(word in before for word in one.words)]
         for identity in forms:
             if identity.form.search(text, begin, end) is not None:
                 found.setdefault(identity.rule, []).extend(_found(identity, text, begin, end))
     return found
 
 
-def scattered(text: str) -> dict[str, list[Span]]:
-    """The numbers whose digits stand among letters, by their rules."""
-    return {one.rule: list(_found(one, text, 0, len(text))) for one in SCATTERED}
+def scattered(text: str, places: Iterable[Span]) -> dict[str, list[Span]]:
+    """The numbers whose digits stand among letters, by their rules, in or near some places."""
+    found: dict[str, list[Span]] = {}
+    for start, end in places:
+        begin, stop = max(0, start - _LONGEST), min(len(text), end + _LONGEST)
+        for one in SCATTERED:
+            found.setdefault(one.rule, []).extend(_found(one, text, begin, stop))
+    return found
 
 
 def _found(identity: Identity, text: str, begin: int, end: int) -> Iterator[Span]:

@@ -18,6 +18,7 @@ from stdnum import iban as iban_number
 from splice.control.masking_identity import (
     BIRTH_WORDS,
     BIRTHDATE_BYTES,
+    NAMES,
     NUMBERS,
     PASSPORT_BYTES,
     SCATTERED,
@@ -62,10 +63,9 @@ class Searched:
         self._announced: bool | None = None
         self._words: list[Span] | None = None  # end of the word; 1 where it is of a telephone
 
-    @property
-    def holds_nothing(self) -> bool:
-        """Whether no rule can find anything: one pass in the place of many."""
-        return _ANYTHING.search(self.raw) is None
+    def hints(self) -> Iterator[int]:
+        """Where a rule may find something: one pass in the place of many."""
+        return (one.start() for one in _ANYTHING.finditer(self.raw))
 
     @property
     def runs(self) -> list[Run]:
@@ -77,10 +77,11 @@ class Searched:
     @property
     def numbers(self) -> Mapping[str, Sequence[Span]]:
         """The numbers that states give to people, by their rules."""
-        found = in_runs(self.text, self.runs)
-        if _SCATTERED.search(self.raw) is not None:
-            found |= scattered(self.text)
-        return found
+        runs = self.runs
+        named = bool(runs) and _NAMED.search(self.raw) is not None
+        found = in_runs(self.text, runs, named=named)
+        places = [one.span() for one in _SCATTERED.finditer(self.raw)]
+        return found | scattered(self.text, places) if places else found
 
     @property
     def may_say_who(self) -> bool:
@@ -310,6 +311,7 @@ IDENTITIES: Final = tuple(dict.fromkeys(one.rule for one in (*NUMBERS, *SCATTERE
 """The rules of `Searched.numbers`, which come after these: numbers that states give to people."""
 
 _ANNOUNCED: Final = pattern(BIRTH_WORDS)
+_NAMED: Final = pattern(f"(?i:{NAMES})".encode())
 _SCATTERED: Final = pattern(SCATTERED_BYTES)
 _ANYTHING: Final = pattern(
     b"@|" + b"|".join([_RUNS, _IBAN_BEGINS, _IPS, SCATTERED_BYTES, BIRTH_WORDS]) + b"|" + HINT
