@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -161,3 +162,17 @@ def test_who_operates_may_stop_and_who_reviews_may_not(house: House) -> None:
     assert (event.by, event.why, event.origin.surface) == ("ops", "wrong sums", "console")
     assert 'id="stop"' in house.get("ops", "/console/integrations/claims").text
     assert 'id="stop"' not in house.get("ada", "/console/integrations/claims").text
+
+
+def test_who_does_not_say_who_he_is_is_no_pair_of_eyes(tmp_path: Path) -> None:
+    app = splice.App(project=project(tmp_path / "open", more="four_eyes=True").folder)
+    with TestClient(app.asgi(), base_url="http://localhost", follow_redirects=False) as client:
+        client.post(CALLS, json={"customer": "c-1", "amount": 900})
+        (found,) = until(lambda: client.get("/v1/reviews").json()["reviews"])
+        path = f"/v1/reviews/{found['id']}"
+
+        said = client.post(f"{path}/verdict", json={"choice": "approve"})
+        page = client.get(path.replace("/v1", "/console")).text
+
+    assert (said.status_code, said.json()["code"]) == (403, "not_allowed")
+    assert "nobody knows who you are" in page

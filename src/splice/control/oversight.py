@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from splice.core.access import Permission, Principal
+from splice.core.access import ANYONE, Permission, Principal
 from splice.core.audit import origin
 from splice.core.call import Outcome, Record
 from splice.core.choosing import value_at
@@ -22,6 +22,9 @@ from splice.ports.stores import RecordStore, ReleaseStore
 
 SOURCE = "review"
 """What the outcomes of verdicts name as their source."""
+
+NOBODY = ANYONE.name
+"""What everybody is called where nobody is asked who he is."""
 
 _LONGEST = 2000
 _LONGEST_REPLY = 256 * 1024
@@ -119,6 +122,7 @@ class Oversight:
         """
         review = self.one(who, review_id)
         self._may_review(who, review)
+        self._is_known(who, review)
         choice = _choice(ruling.choice)
         record = self._kept.records.get(review.call_id)
         release = self._kept.releases.release(review.integration, review.release)
@@ -166,6 +170,15 @@ class Oversight:
                 promised="the role reviewer or approver", mend="ask one who has it",
             )  # fmt: skip
 
+    def _is_known(self, who: Principal, review: Review) -> None:
+        """Two people are two only where it is known who they are."""
+        if review.terms.four_eyes and name_of(who) == NOBODY:
+            raise NotAllowed(
+                f"review {review.id}", got="somebody who did not say who he is",
+                promised="two people whom this server knows",
+                mend="have people sign in, or give each a key",
+            )  # fmt: skip
+
     def _reply(
         self, review: Review, release: Release, record: Record, choice: Choice, ruling: Ruling
     ) -> str:
@@ -196,7 +209,7 @@ class Oversight:
 
 def name_of(who: Principal) -> str:
     """What reviews and the audit log call him."""
-    return who.name or ("" if who.key is None else who.key.name) or who.caller or "anyone"
+    return who.name or ("" if who.key is None else who.key.name) or who.caller or NOBODY
 
 
 def _choice(given: str) -> Choice:

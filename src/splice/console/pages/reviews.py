@@ -14,7 +14,7 @@ from splice.console.replying import inputs_of
 from splice.console.room import Page, Room
 from splice.console.search import id_in
 from splice.console.story import fields_of, story_of
-from splice.control.oversight import name_of
+from splice.control.oversight import NOBODY, name_of
 from splice.core.access import Permission
 from splice.core.call import Record
 from splice.core.errors import SpliceError
@@ -141,6 +141,8 @@ def _may(one: Review, visit: Visit) -> dict[str, Any]:
         why = f"It is {one.state}."
     elif not who.may(Permission.REVIEW, one.integration):
         why = "You may look at it, and not decide it: that takes the role reviewer."
+    elif one.terms.four_eyes and name == NOBODY:
+        why = "Two people must say the same, and nobody knows who you are: sign in, or show a key."
     elif one.seen_by(name):
         why = "You have given your verdict: it needs another person's."
     elif approver and not who.may(Permission.APPROVE, one.integration):
