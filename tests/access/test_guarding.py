@@ -156,6 +156,11 @@ def test_a_key_without_a_role_calls_and_reads_its_own_and_sees_no_console(
     assert signed.status_code == 401
     assert "no role" in signed.text
     assert "set-cookie" not in signed.headers
+    mixed = key(app, "viewer@refunds", integrations=("orders",))
+    until(lambda: client.get("/console", headers=mixed).status_code == 200)
+    own = client.post("/v1/integrations/orders/calls", json=asked, headers=mixed).json()["call_id"]
+    until(lambda: client.get(f"/v1/calls/{own}", headers=mixed).status_code == 200)
+    assert client.get(f"/console/calls/{own}", headers=mixed).status_code == 404
     # A role sees, and does not call.
     assert client.get(call, headers=viewer).status_code == 200
     assert "c-77" in client.get("/console/calls", headers=viewer).text
@@ -281,8 +286,9 @@ def test_a_project_as_it_is_made_is_open_to_this_machine_only(tmp_path: Path) ->
     assert "127.0.0.1" in found[0].what
 
 
-def test_a_stream_of_calls_ends_with_the_key_of_whoever_watches(
-    shop: tuple[splice.App, TestClient], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("end", ["revoked", "another role"])
+def test_a_stream_of_calls_ends_with_the_right_of_whoever_watches(
+    shop: tuple[splice.App, TestClient], monkeypatch: pytest.MonkeyPatch, end: str
 ) -> None:
     monkeypatch.setattr("splice.console.site._LOOK_S", 0.0)
     monkeypatch.setattr("splice.console.live._QUIET_S", 0.05)
@@ -294,7 +300,10 @@ def test_a_stream_of_calls_ends_with_the_key_of_whoever_watches(
 
     with ThreadPoolExecutor(1) as pool:
         stream = pool.submit(client.get, "/console/live/events", headers=watcher)
-        keys.revoke(keys.find(id_), Change("test", 1))
+        if end == "revoked":
+            keys.revoke(keys.find(id_), Change("test", 1))
+        else:
+            keys.grant(keys.find(id_), (grant_of("viewer@refunds"),), Change("test", 1))
 
         ended = stream.result(60)
 

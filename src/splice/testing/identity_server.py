@@ -123,6 +123,7 @@ class IdentityServer:
                 self.send_response(200)
                 self.send_header("content-type", "application/json")
                 self.send_header("content-length", str(len(body)))
+                self.send_header("connection", "close")  # once it is away, it is away
                 self.end_headers()
                 self.wfile.write(body)
 

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from joserfc.jwk import RSAKey
 
 from splice.core.errors import UnknownKey
 from splice.core.identity_errors import IdentityAway, SignInRefused
@@ -164,6 +165,23 @@ class IdentityContract:
         ):
             with pytest.raises(UnknownKey):
                 await provider.verified(token)
+
+    async def test_a_key_that_fits_several_algorithms_signs_by_those_of_the_settings_only(
+        self, provider: IdentityProvider, server: IdentityServer
+    ) -> None:
+        server.keys["bare"] = RSAKey.generate_key(2048, {"kid": "bare"})
+
+        assert (await provider.verified(server.token("bare", aud=HERE))).subject == "anna"
+        for algorithm in ("PS256", "RS512"):
+            with pytest.raises(UnknownKey, match=algorithm):
+                await provider.verified(server.token("bare", aud=HERE, header={"alg": algorithm}))
+
+    async def test_a_token_that_names_no_key_counts_where_there_is_one(
+        self, provider: IdentityProvider, server: IdentityServer
+    ) -> None:
+        token = server.token(aud=HERE, header={"kid": None})
+
+        assert (await provider.verified(token)).subject == "anna"
 
     async def test_a_key_of_somebody_else_signs_nothing(
         self, provider: IdentityProvider, server: IdentityServer
