@@ -195,7 +195,7 @@ class Eraser:
             if held is not None:
                 raise Frozen(
                     name, got=f"evidence that is kept since {held.by} froze it: {held.why}"[:300],
-                    mend="lift the freeze first: splice incident list",
+                    mend="lift the freeze first: splice incidents list",
                 )  # fmt: skip
 
     def _calls(self, tag: bytes, named: str, names: Sequence[str]) -> Iterator[Record]:
