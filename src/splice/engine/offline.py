@@ -17,13 +17,16 @@ from msgspec import UNSET, Raw, UnsetType
 from splice.core.access import ANYONE
 from splice.core.call import Call, Gathered, Prediction, Record
 from splice.core.errors import GatherError, ModelUnavailable, RouteError, SettingsError
+from splice.core.policy_errors import PolicyRefused, PolicyUnavailable
 from splice.engine.admit import entity_of
 from splice.engine.engine import Answered, Engine
 from splice.engine.gather import Look, gather, recorded
+from splice.engine.guard_typed import let_in
 from splice.engine.line import Arm, Ask, Line, Picked, Step
 from splice.engine.record import not_recorded
 from splice.engine.routing.prompted import Prompted
 from splice.engine.routing.relayed import Relayed
+from splice.engine.run import Run
 from splice.engine.spend import NO_RESERVATION, Reservation
 from splice.engine.tokens import BYTES_A_TOKEN, estimate_nano
 from splice.ports.features import FeatureStore
@@ -116,6 +119,7 @@ class OfflineRoute:
             prepared.why = "its entity is held out"
             return prepared
         look = Look(call.asked_us, self._features)
+        look.untrusted = line.guard is not None and bool(line.guard.at("context"))
         context: Mapping[str, Any]
         try:
             if line.context is None:
@@ -123,14 +127,29 @@ class OfflineRoute:
             else:
                 context = await gather(line, line.context, request, look)
                 prepared.context = Raw(recorded(line, context))
-                if self._prompted.masks:  # as it is read again when the answer has come
-                    context = msgspec.json.decode(prepared.context)
+            context = await self._let_in(prepared, call, look, context)
+            if prepared.context is not UNSET and self._prompted.masks:
+                # As it is read again when the answer has come.
+                context = msgspec.json.decode(prepared.context)
             wanted = self._prompted.request(context, self._step.route.timeout_s)
             prepared.sent = Raw(self.offline.encode(call.id, self._prompted.outward(wanted)))
-        except (GatherError, RouteError) as error:
-            prepared.why = str(error)
+        except (GatherError, RouteError, PolicyRefused, PolicyUnavailable) as error:
+            prepared.why = str(error)  # it is said again, and recorded, when the batch is back
         prepared.gathered = tuple(look.gathered)
         return prepared
+
+    async def _let_in(
+        self, prepared: Prepared, call: Call, look: Look, context: Mapping[str, Any]
+    ) -> Mapping[str, Any]:
+        """The context as policies let it go to the provider."""
+        run = Run(self.line, call, None, time.monotonic())
+        if run.asking is None:
+            return context
+        run.gathered = look.gathered
+        clean = await let_in(run, run.asking, context)
+        if run.context is not None:
+            prepared.context = Raw(run.context)
+        return clean
 
     async def reserve(self, prepared: Prepared) -> Reservation:
         """Room for a call at the price of a batch, or of the dearest route behind it.
