@@ -133,9 +133,9 @@ def oip(raw: bytes) -> None:
             except RequestError:
                 continue
             for one in tensors:
-                one.raw()
-                with suppress(RequestError):  # NaN, and bytes that are no text, have no JSON
-                    one.data()
+                for write in (one.raw, one.data):  # what has no such form is refused
+                    with suppress(RequestError):
+                        write()
 
 
 def vendors(raw: bytes) -> None:
@@ -213,7 +213,7 @@ _RECORD = Record(
 )  # fmt: skip
 
 SEEDS: dict[str, list[bytes]] = {
-    "request": [b'{"customer":"c","parts":[{"name":"n","amount":1.5,"kind":"b"}],"more":{"a":[1]}}'],
+    "request": [b'{"customer":"c","parts":[{"name":"n","amount":1.5,"kind":"b"}],"more":{}}'],
     "masking": [
         b'{"a":"write to anna@example.org","b":["NL91ABNA0417164300",{"c":"4111 1111 1111 1111"}]}',
         b'"call +49 30 901820 order-1234 \\u0061nna\\u0040example.org"',
@@ -223,7 +223,9 @@ SEEDS: dict[str, list[bytes]] = {
         b'\x01{"specversion":"1.0","id":"1","source":"/s","type":"t","data_base64":"e30="}',
         b'\x03{"customer":"c"}',
     ],
-    "registry": [b"\x06c-1\x04\x02\x00\x00\x00\x00\x00\x00\xf8\x3f\x00\x00\x02\x02a\x08\x00\x00abc"],
+    "registry": [
+        b"\x06c-1\x04\x02\x00\x00\x00\x00\x00\x00\xf8\x3f\x00\x00\x02\x02a\x08\x00\x00abc",
+    ],
     "oip": [
         b'{"inputs":[{"name":"a","shape":[1,2],"datatype":"FP32","data":[1,2]}]}',
         b'{"outputs":[{"name":"a","shape":[2],"datatype":"BYTES","parameters":'
@@ -234,7 +236,9 @@ SEEDS: dict[str, list[bytes]] = {
         b'"text":"hi"}]}],"tools":[{"name":"t","input_schema":{}}]}',
     ],
     "stream": [b"data: a\r\n\r\nevent: x\ndata: b\n\n: c\rdata\r\r"],
-    "prompt": [b"---\nname: text\nage: number = 3\n---\n## system\nBe kind.\n## user\n{{name}} {{age}}\n"],
+    "prompt": [
+        b"---\nname: text\nage: number = 3\n---\n## system\nBe kind.\n## user\n{{name}} {{age}}\n",
+    ],
     "toml": [
         b'[project]\nmodules = ["a"]\n[server]\nport = 8000\n[providers.a]\nkind = "openai"\n'
         b'api_key_env = "KEY"\n[alerts.a]\nkind = "slack"\nurl_env = "URL"\n',

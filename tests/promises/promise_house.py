@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
+from urllib.parse import parse_qs, urlsplit
 
 TOML = """
 [project]
@@ -92,22 +95,21 @@ class Clock:
 
 
 class Proxy:
-    """A TCP proxy that passes everything on, holds everything back, or lets nobody in.
+    """A proxy of a socket that passes everything on, holds everything back, or lets nobody in.
 
     Args:
-        host: Where it passes on to.
-        port: And its port.
+        to: The socket of a server.
+        here: Its own.
     """
 
-    def __init__(self, host: str, port: int) -> None:
-        self._to = (host, port)
+    def __init__(self, to: Path, here: Path) -> None:
+        self._to, self._here = to, here
         self._loop = asyncio.new_event_loop()
         self._open = asyncio.Event()
         self._open.set()
         self._mode: Mode = "pass"
         self._writers: set[asyncio.StreamWriter] = set()
         self._ready = threading.Event()
-        self.port = 0
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
         self._ready.wait(30)
@@ -132,8 +134,8 @@ class Proxy:
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
-        server = self._loop.run_until_complete(asyncio.start_server(self._serve, "127.0.0.1", 0))
-        self.port = server.sockets[0].getsockname()[1]
+        start = asyncio.start_unix_server(self._serve, str(self._here))
+        server = self._loop.run_until_complete(start)
         self._ready.set()
         self._loop.run_forever()
         server.close()
@@ -149,7 +151,7 @@ class Proxy:
         if self._mode == "refuse":
             writer.transport.abort()
             return
-        there_reader, there_writer = await asyncio.open_connection(*self._to)
+        there_reader, there_writer = await asyncio.open_unix_connection(str(self._to))
         self._writers |= {writer, there_writer}
         with contextlib.suppress(OSError):
             await asyncio.gather(self._pump(reader, there_writer), self._pump(there_reader, writer))
@@ -166,18 +168,21 @@ class Proxy:
 
 
 @contextlib.contextmanager
-def proxy_to(host: str, port: int) -> Iterator[Proxy]:
-    made = Proxy(host, port)
-    try:
-        yield made
-    finally:
-        made.close()
+def postgres_behind(url: str) -> Iterator[tuple[Proxy, str]]:
+    """A proxy before the PostgreSQL of an URL, and the URL by it."""
+    name = ".s.PGSQL.5432"
+    real = urlsplit(url)
+    (folder,) = parse_qs(real.query)["host"]
+    with tempfile.TemporaryDirectory(prefix="pg-") as here:  # a short path: sockets want that
+        made = Proxy(Path(folder, name), Path(here, name))
+        try:
+            yield made, real._replace(query=f"host={here}").geturl()
+        finally:
+            made.close()
 
 
 def until(found: Callable[[], object], seconds: float = 90.0) -> None:
     """Waits for something that will be so, on a machine that may be busy."""
-    import time
-
     give_up = time.monotonic() + seconds
     while not found():
         assert time.monotonic() < give_up, "it did not come true"

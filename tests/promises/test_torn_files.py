@@ -71,14 +71,16 @@ def test_a_log_whose_end_is_torn_leaves_a_sound_ledger_and_the_calls_before_it(
 def test_a_batch_in_the_spool_that_is_rubbish_is_set_aside_and_holds_up_no_other(
     project: Project,
 ) -> None:
-    with project.serve() as server:
-        with contextlib.closing(sqlite3.connect(ledger_of(project), isolation_level=None)) as db:
-            db.execute("BEGIN EXCLUSIVE")
-            ids = [server.post(LOW, GOOD).json["call_id"] for _ in range(5)]
-            spool = project.folder / ".splice" / "spool"
-            until(lambda: list(spool.glob("*.records")))
-            server.kill()
-            db.execute("ROLLBACK")
+    spool = project.folder / ".splice" / "spool"
+    with (
+        project.serve() as server,
+        contextlib.closing(sqlite3.connect(ledger_of(project), isolation_level=None)) as db,
+    ):
+        db.execute("BEGIN EXCLUSIVE")
+        ids = [server.post(LOW, GOOD).json["call_id"] for _ in range(5)]
+        until(lambda: list(spool.glob("*.records")))
+        server.kill()
+        db.execute("ROLLBACK")
     good = sorted(spool.glob("*.records"))[0]
     for number, raw in enumerate(
         (b"", b"\xc1", good.read_bytes()[:-9], b"\x91\x81\xa7call_id\xa1\xe1", b"\xff" * 99)
