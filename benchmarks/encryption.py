@@ -3,7 +3,8 @@
 CPU time of this process, all threads, so that a busy machine changes little. `record` appends calls
 to an SQLite ledger in groups of 64: as they are, encrypted for persons whose keys are in memory,
 and for a new person each. `call` asks an integration of one rule in process, from the request to
-its place in the ledger, with and without `splice.Protect(encrypt=True)`. Rounds alternate, and the
+its place in the ledger, with and without `splice.Protect(encrypt=True)`; `served` asks it over HTTP
+and tells the CPU of the server, chores included. Rounds alternate, and the
 median counts. Payloads have about as many bytes as `--bytes` says.
 """
 
@@ -12,12 +13,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import platform
 import random
 import statistics
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -110,6 +113,34 @@ def asked(count: int, size: int, folder: Path, way: str) -> float:
     return asyncio.run(run())
 
 
+def served(count: int, size: int, folder: Path, way: str) -> float:
+    """CPU microseconds of the server a call over HTTP, on kept-alive connections."""
+    place = folder / f"served-{way}-{random.random()}"
+    note = random.Random(1).randbytes(max(0, size - 60) // 2).hex()
+    with project(place, encrypt=way != "plain").serve() as server:
+
+        def spent_by_server() -> float:
+            stats = [Path(f"/proc/{pid}/stat").read_text().rsplit(")")[1] for pid in server.pids()]
+            ticks = sum(sum(map(int, stat.split()[11:13])) for stat in stats)
+            return ticks / os.sysconf("SC_CLK_TCK")
+
+        def ask(first: int) -> None:
+            connection = server.connection()
+            for n in range(first, count, 8):
+                who = n if way == "new" else n % 997
+                body = {"customer": f"customer-{who}", "note": note}
+                connection.ask("POST", "/v1/integrations/credit/calls", body)
+            connection.close()
+
+        with ThreadPoolExecutor(8) as threads:
+            if way != "new":  # every person has called before
+                list(threads.map(ask, range(8)))
+            began = spent_by_server()
+            list(threads.map(ask, range(8)))
+            time.sleep(1.0)  # what was recorded last is written, and counted
+            return (spent_by_server() - began) / count * 1e6
+
+
 def told(job: str, size: int, rows: dict[str, list[float]]) -> None:
     """Print a row: microseconds, and how much more it is."""
     plain = statistics.median(rows["plain"])
@@ -133,12 +164,15 @@ def main() -> None:
             some = records(given.calls, size, 1)
             by_record: dict[str, list[float]] = {way: [] for way in WAYS}
             by_call: dict[str, list[float]] = {way: [] for way in WAYS}
+            by_served: dict[str, list[float]] = {way: [] for way in WAYS}
             for _ in range(given.rounds):
                 for way in WAYS:
                     by_record[way].append(recorded(some, folder, way))
                     by_call[way].append(asked(given.calls, size, folder, way))
+                    by_served[way].append(served(given.calls, size, folder, way))
             told("record", size, by_record)
             told("call", size, by_call)
+            told("served", size, by_served)
             sys.stdout.flush()
 
 

@@ -86,7 +86,7 @@ class Encryption:
             if count := self._keychain.forget():
                 log.info("%d keys of people are forgotten", count)
         except StoreError as error:
-            log.warning("keys are forgotten, for nobody can tell which are destroyed: %s", error)
+            log.warning("nobody can tell which keys of people were destroyed: %s", error)
 
     def close(self) -> None:
         """Close the key store."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hmac
 import os
 import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
@@ -36,6 +37,9 @@ MOST_HELD = 4096
 
 Whose: TypeAlias = "tuple[bytes, str]"
 """A person's HMAC and an integration."""
+
+_UNSEEN_S = 60.0
+"""So long keys in memory are used while nobody can tell which were destroyed."""
 
 _KEY_BYTES = 32
 _PERSON = b"splice person\0"
@@ -76,6 +80,7 @@ class Keychain:
         self._sealer = Sealer()
         self._lock = threading.RLock()
         self._seen = -1  # the last destroyed key that was looked at
+        self._looked = time.monotonic()
 
     def tag(self, person: str) -> bytes:
         """What stands for a person in indexes and envelopes: 16 bytes of an HMAC.
@@ -168,15 +173,18 @@ class Keychain:
         """Let go of keys that were destroyed since the last time; says how many that were.
 
         Raises:
-            StoreError: The key store cannot be read; then every key is let go of.
+            StoreError: The key store cannot be read; after a minute of that every key is let go of.
         """
         with self._lock:
             try:
-                return self._learn(now=True)
+                count = self._learn(now=True)
             except BaseException:
-                self._held.clear()
-                self._tags.clear()
+                if time.monotonic() - self._looked > _UNSEEN_S:
+                    self._held.clear()
+                    self._tags.clear()
                 raise
+            self._looked = time.monotonic()
+            return count
 
     def _learn(self, *, now: bool = False) -> int:
         """At the first time nothing is held yet: only how far the list goes must be known."""
