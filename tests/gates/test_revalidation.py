@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, closing
@@ -21,12 +22,20 @@ from splice.app.wiring import modules_of
 from splice.control.fresh import TooFew
 from splice.control.permits import Permits
 from splice.control.revalidate import Due
+from splice.control.validate import Validator
 from splice.core.alerts import Alert
 from splice.core.call import Outcome, Reason, Record, Status
 from splice.core.errors import StoreError
 from splice.core.ids import uuid7
 from splice.core.release import Release
-from splice.core.validation import Approval, NotValidated, Permit, PinnedValidity, Validation
+from splice.core.validation import (
+    Approval,
+    GateResult,
+    NotValidated,
+    Permit,
+    PinnedValidity,
+    Validation,
+)
 from splice.declare.discover import find
 from splice.ports.alerts import AlertFilter
 from splice.ports.stores import CallFilter
@@ -300,6 +309,19 @@ def test_a_validation_on_fresh_calls_alone_lets_nothing_in(make: Callable[..., B
         database.execute("DELETE FROM validations WHERE body NOT LIKE '%until_us%'")
 
     assert "credit@1 passed no validation" in bank.permit(bank.now_us).why
+
+
+def test_the_audit_log_names_the_digest_of_what_the_ledger_gives_back(
+    make: Callable[..., Branch], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bank = make()
+    found = GateResult("AtLeast auc", passed=True, measured=0.8, low=math.nan, high=math.nan)
+    monkeypatch.setattr(Validator, "_run", lambda *_: (found,))
+
+    bank.validate(bank.promoter.version("credit@1"))
+
+    told = [one for one in bank.stores.audit.events() if one.action == "model.validate"]
+    assert told[-1].details["validation"] == bank.newest.digest
 
 
 def ledger(bank: Bank) -> Any:

@@ -94,29 +94,19 @@ def test_a_batch_in_the_spool_that_is_rubbish_is_set_aside_and_holds_up_no_other
     assert len(list(spool.glob("*.broken"))) == 5  # for a person to look at
 
 
-@pytest.mark.parametrize("harm", ["cut", "zeros", "rubbish", "empty"])
-def test_a_ledger_that_is_broken_is_told_in_a_line_and_never_begun_anew(
-    project: Project, harm: str
-) -> None:
+def test_a_ledger_that_is_broken_is_told_in_a_line_and_never_begun_anew(project: Project) -> None:
     asked(project, 5)
     file = ledger_of(project)
     with contextlib.closing(sqlite3.connect(file)) as database:
         database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     raw = file.read_bytes()
-    broken = {
-        "cut": raw[: len(raw) // 2],
-        "zeros": bytes(len(raw)),
-        "rubbish": random.Random(6).randbytes(len(raw)),
-        "empty": b"",
-    }[harm]
-    file.write_bytes(broken)
+    draw = random.Random(6)
+    for broken in (raw[: len(raw) // 2], bytes(len(raw)), draw.randbytes(len(raw))):
+        file.write_bytes(broken)
 
-    ran = project.run("calls", "list", "--json")
+        ran = project.run("calls", "list", "--json")
 
-    if harm == "empty":  # an empty file is a new ledger to SQLite, and to everybody
-        assert ran.returncode == 0
-        return
-    assert ran.returncode != 0
-    assert "Traceback" not in ran.stderr
-    assert "ledger" in ran.stderr
-    assert file.read_bytes() == broken
+        assert ran.returncode != 0
+        assert "Traceback" not in ran.stderr
+        assert "ledger" in ran.stderr
+        assert file.read_bytes() == broken
