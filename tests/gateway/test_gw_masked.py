@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import pytest
 from gw_house import BASE, MESSAGES, Gateway, events_of, provider, serving
 
@@ -341,3 +342,32 @@ def test_the_record_counts_what_was_masked_and_holds_none_of_it(
     assert record.attempts[-1].masked == {"email": 2, "iban": 1}
     assert b"quokka" not in record.input + (record.reply or b"")
     assert b"[email] [email] [iban], counted" in record.input
+
+
+def test_nothing_personal_is_written_anywhere(gateway: Gateway, up: OpenAIServer) -> None:
+    text = f"{ANN} {BOB} {IBAN} {CARD} {json.dumps({'password': KEY})}"
+    up.always = Scripted(status=500, text=f"you said {text}")
+    for model in ("talk", "claude", "seeing"):
+        gateway.ask(said(text, model=model))
+        gateway.ask(said(text, model=model, stream=True))
+    gateway.ask(said(text, model=f"no-{ANN}"))
+    gateway.server.post("/v1/integrations/typed/calls", {"customer": ANN, "text": text, BOB: 1})
+    gateway.rest()
+    gateway.records(10)
+
+    written: dict[str, bytes] = {
+        str(file): file.read_bytes()
+        for file in gateway.project.folder.rglob("*")
+        if file.is_file() and file.suffix not in (".toml", ".py", ".pyc", ".md")
+    }
+    written["log"] = gateway.server.log.encode()
+    written["metrics"] = gateway.metrics().encode()
+    written |= {
+        one.call_id: msgspec.json.encode(one, enc_hook=str)
+        + one.input + (one.reply or b"") + (one.context or b"") + (one.prediction or b"")
+        for one in gateway.all_records()
+    }  # fmt: skip
+
+    found = [(where, raw) for where, held in written.items() for raw in RAW if raw.encode() in held]
+    assert found == []
+    assert unseen(up) == []

@@ -62,3 +62,8 @@ def available(group: str, name: str) -> Any:
         return plugin(group, name)
     except SettingsError:
         return None
+
+
+def names(group: str) -> list[str]:
+    """The names of all entry points of `splice.GROUP`."""
+    return sorted({one.name for one in entry_points(group=f"splice.{group}")})

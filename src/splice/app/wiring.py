@@ -19,7 +19,7 @@ from splice.app.gating import features_of, permits_of, validator_of
 from splice.app.hosts import close as close_hosts
 from splice.app.hosts import hosts_of
 from splice.app.identity import bearers_of, provider_of, with_services
-from splice.app.plugins import available, made, plugin
+from splice.app.plugins import available, made, names, plugin
 from splice.app.policing import detectors_of
 from splice.app.providers import close as close_providers
 from splice.app.providers import providers as make_providers
@@ -331,7 +331,8 @@ def masker_of(settings: Settings) -> Callable[[tuple[str, ...]], Masker]:
 
     def make(rules: tuple[str, ...]) -> Masker:
         masking = plugin("masking", "re2", "splice-ai[masking]")
-        return masking(rules, settings.masking.rules)
+        others = {name: plugin("finders", name)() for name in names("finders") if name in rules}
+        return masking(rules, settings.masking.rules, others)
 
     return make
 

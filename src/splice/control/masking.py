@@ -18,6 +18,7 @@ from splice.control.masking_document import Document, Files, HoldsFile
 from splice.control.masking_table import Table
 from splice.control.masking_text import BREAK, Folded, has_numbers
 from splice.core.errors import DeclarationError, SettingsError, SpliceError
+from splice.ports.masking import Finder as Other
 from splice.ports.masking import Veiled
 
 if TYPE_CHECKING:  # at run time only where masking is asked for: it needs an optional library
@@ -65,13 +66,19 @@ class Masking:
         rules: Names of built-in and of custom rules; `all` stands for every built-in one.
         custom: RE2 patterns by name, of which `rules` may name some. They are searched in each
             string by itself, as it is and as it looks (see `masking_text`).
+        others: Finders of what no pattern can find, by the rules that ask them.
 
     Raises:
         DeclarationError: A rule is unknown, or the library is not installed.
         SettingsError: A custom rule is not RE2, or has the name of a built-in one.
     """
 
-    def __init__(self, rules: Sequence[str], custom: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        rules: Sequence[str],
+        custom: Mapping[str, str],
+        others: Mapping[str, Other] | None = None,
+    ) -> None:
         try:
             from splice.control.masking_rules import IDENTITIES, RULES, Searched, pattern
         except ImportError as error:
@@ -97,7 +104,8 @@ class Masking:
                     mend="write it without look-around and back-references",
                 ) from None  # fmt: skip
         built_in = (*RULES, *IDENTITIES)
-        known = {*built_in, *custom, ALL}
+        others = others or {}
+        known = {*built_in, *custom, *others, ALL}
         for name in rules:
             if name not in known:
                 raise DeclarationError(
@@ -110,7 +118,9 @@ class Masking:
         self._numbers = {name: rank for rank, name in enumerate(wanted) if name in IDENTITIES}
         self._built_in = len(wanted)
         self._custom: list[Any] = [pattern(custom[name]) for name in custom if name in rules]
-        self._names = [*wanted, *(name for name in custom if name in rules)]
+        self._others = [others[name] for name in others if name in rules]
+        self._names = [*wanted, *(one for one in (*custom, *others) if one in rules)]
+        self.slow = bool(self._others)
         self._secret = self._names.index("secret") if "secret" in wanted else None
 
     def mask(self, document: bytes) -> bytes:
@@ -219,6 +229,10 @@ class Masking:
                 found = [(chosen[place], one) for place, one in some]
         for place, text in enumerate(texts) if self._custom else ():
             found += [(place, one) for one in self._by_custom(text)]
+        first = self._built_in + len(self._custom)
+        for rank, other in enumerate(self._others, first):
+            for place, spans in enumerate(_asked(other, texts)):
+                found += [(place, (start, end, rank)) for start, end in spans]
         return found
 
     def _in_all(self, joined: _Joined) -> list[tuple[int, _Found]]:
@@ -271,6 +285,19 @@ class Masking:
             start, end, rank = begin, stop, other
         pieces.append(text[done:])
         return "".join(pieces)
+
+
+def _asked(finder: Other, texts: Sequence[str]) -> list[list[tuple[int, int]]]:
+    """What a finder finds in each text.
+
+    Raises:
+        ValueError: Its answer is not one for these texts.
+    """
+    found = [list(spans) for spans in finder.find(texts)]
+    for text, spans in zip(texts, found, strict=True):
+        if any(not 0 <= start < end <= len(text) for start, end in spans):
+            raise ValueError
+    return found
 
 
 class _Joined:

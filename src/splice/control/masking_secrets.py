@@ -29,7 +29,7 @@ SECRETS: Final[dict[str, bytes]] = {
     "basic": rb"(?i)authorization[\"' \t:=]+basic[ \t]+([A-Za-z0-9+/=]{8,})",
     "assigned": (
         rb"(?i)(?:" + _NAMES.encode() + rb")[\"']?[ \t]*(?:=|:=|:|=>)[ \t]*"
-        rb"(\"[^\"\x1e\n]+\"|'[^'\x1e\n]+'|[^\s\x1e\"',;&<>(){}]+)"
+        rb"(\"(?:[^\"\\\x1e\n]|\\[^\x1e\n])+\"|'[^'\x1e\n]+'|[^\s\x1e\"',;&<>(){}]+)"
     ),
     "in_url": rb"[a-z][a-z0-9+.-]*://[^/\s\x1e:@]*:([^/\s\x1e@]+)@",
 }
