@@ -12,7 +12,7 @@ import msgspec
 
 ROWS = (
     "Traffic", "Latency", "Cost", "Tokens", "Routes", "Ledger", "Events", "Outcomes and releases",
-    "Alerts", "Others",
+    "Alerts", "Oversight", "Others",
 )  # fmt: skip
 
 Shape = Literal["timeseries", "stat", "state-timeline"]
@@ -181,4 +181,21 @@ ALERTS = (
           note="What they saw: splice monitors, or the console.", steps=(1, 5), width=24),
 )  # fmt: skip
 
-PANELS = (*TRAFFIC, *LATENCY, *COSTS, *TOKENS, *ROUTES, *LEDGER, *EVENTS, *OUTCOMES, *ALERTS)
+OVERSIGHT = (
+    Panel("Oversight", "Calls that a policy changed, marked or refused",
+          (Query("sum by (policy, action) "
+                 '(rate(splice_policy_total{integration=~"$i",action!="passed"}[$r]))',
+                 "{{policy}} {{action}}"),), "reqps"),
+    Panel("Oversight", "Calls that wait for a person",
+          (Query('max by (integration) (splice_reviews_open{integration=~"$i"})',
+                 "{{integration}}"),
+           Query('max by (integration) (splice_reviews_overdue{integration=~"$i"})',
+                 "{{integration}} overdue")), steps=(20, 100)),
+    Panel("Oversight", "Oldest call that waits for a person",
+          (Query('max by (integration) (splice_reviews_oldest_seconds{integration=~"$i"})',
+                 "{{integration}}"),), "s", steps=(3600, 86_400)),
+)  # fmt: skip
+
+PANELS = (
+    *TRAFFIC, *LATENCY, *COSTS, *TOKENS, *ROUTES, *LEDGER, *EVENTS, *OUTCOMES, *ALERTS, *OVERSIGHT
+)  # fmt: skip
