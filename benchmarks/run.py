@@ -20,6 +20,7 @@ from console import job as console
 from drift import job as drift
 from events import job as events
 from gateway import job as gateway
+from masking import job as masking
 from models import job as models
 from serve import job as serve
 from switch import job as switch
@@ -35,6 +36,7 @@ JOBS = {
     "events": events,
     "drift": drift,
     "console": console,
+    "masking": masking,
 }
 SECONDS, ROUNDS = 8.0, 2
 """Of a job that names none of its own."""
