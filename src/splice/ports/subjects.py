@@ -97,9 +97,9 @@ class SubjectStore(Protocol):
         """Delete what is readable of a person beside calls; kind to how many. Safe to repeat.
 
         `outcomes` whose value is a text, of this entity (`tag`) or of these calls, in these
-        integrations; `dead_letters` and `waiting` events and messages in whose body `owner` stands,
-        with which every envelope of his begins. What is deleted is overwritten where the database
-        can do that.
+        integrations; corrected decisions and notes in `reviews` of these calls; `dead_letters`
+        and `waiting` events and messages in whose body `owner` stands, with which every envelope
+        of his begins. What is deleted is overwritten where the database can do that.
         """
         ...
 

@@ -15,10 +15,12 @@ from splice.adapters.ledgers.event_tables import dead_letters
 from splice.adapters.ledgers.expiring import Expiring
 from splice.adapters.ledgers.label_tables import unjoined
 from splice.adapters.ledgers.queued import Queued
+from splice.adapters.ledgers.review_tables import reviews
 from splice.adapters.ledgers.subject_tables import erasures, expiries, openings
 from splice.adapters.ledgers.tables import outcomes
 from splice.core.archives import Archived
 from splice.core.erasure import Erasure, Expiry
+from splice.core.reviews import Review
 
 _AT_ONCE = 400
 _BODIES = "SELECT number FROM queued_bodies WHERE {found}"
@@ -32,7 +34,7 @@ _FILE = """
 UPDATE archives SET part = :new, file = :file, bytes = :bytes, sha256 = :sha256, state = 'expired'
 WHERE day = :day AND integration = :integration AND part = :part AND state = 'removed'
 """
-_CLEANED = ("outcomes", "dead_letters", "queued_bodies")
+_CLEANED = ("outcomes", "reviews", "dead_letters", "queued_bodies")
 _BY = "splice"
 _ERASURE, _RETENTION = "erasure", "retention"  # see m0013_subjects.py
 _EMPTY = msgspec.msgpack.encode(())
@@ -65,6 +67,7 @@ class SqlSubjects:
                     connection.execute(delete(unjoined).where(unjoined.c.outcome.in_(some)))
                     connection.execute(delete(outcomes).where(outcomes.c.id.in_(some)))
                 _count(found, "outcomes", len(ids))
+            _count(found, "reviews", _scrub(connection, call_ids))
             letters = self._with(connection, _LETTERS, "value", owner)
             self._empty_letters(connection, letters)
             _count(found, "dead_letters", len(letters))
@@ -229,3 +232,19 @@ def _opened(connection: Connection, opening: str) -> Generator[Connection]:
 def _count(found: dict[str, int], kind: str, number: int) -> None:
     if number:
         found[kind] = found.get(kind, 0) + number
+
+
+def _scrub(connection: Connection, call_ids: Sequence[str]) -> int:
+    """Take texts out of what people said of these calls: corrected decisions, and notes."""
+    scrubbed = 0
+    for start in range(0, len(call_ids), _AT_ONCE):
+        some = reviews.c.call_id.in_(call_ids[start : start + _AT_ONCE])
+        for row in connection.execute(select(reviews.c.id, reviews.c.body).where(some)).all():
+            review = msgspec.json.decode(row.body, type=Review)
+            if not any(one.reply or one.note for one in review.verdicts):
+                continue
+            bare = tuple(msgspec.structs.replace(one, reply="", note="") for one in review.verdicts)
+            body = msgspec.json.encode(msgspec.structs.replace(review, verdicts=bare)).decode()
+            connection.execute(update(reviews).where(reviews.c.id == row.id).values(body=body))
+            scrubbed += 1
+    return scrubbed
