@@ -255,6 +255,7 @@ async def test_who_comes_again_has_a_new_key_that_opens_nothing_old(small: House
 
     assert readable(small, again.record.call_id).input
     assert readable(small, ids["mine"]).input == b""
+    assert ERASED in readable(small, ids["mine"]).notes
 
 
 async def test_a_running_server_forgets_the_key_that_it_had_in_memory(small: House) -> None:
