@@ -62,6 +62,9 @@ class ScriptedEngine:
             raise UnknownKey("key", got="no key that is known", promised="an API key of this house")
         return Principal(caller="tests", tenant=address)
 
+    async def asker(self, token: str, address: str) -> Principal:
+        return self.principal(token, address)
+
     def find(self, model: str, principal: Principal) -> str:
         if model == "nobody":
             raise UnknownModel(model, got="no such model")
