@@ -70,7 +70,9 @@ def test_the_document_holds_in_a_schemathesis_run_with_all_its_checks(
     document = server.get("/openapi.json").json
     for path in document["paths"].values():
         # Keys have a memory, which a schema cannot say: one with another body is refused, as told.
-        path.get("post", {}).pop("parameters", None)
+        post = path.get("post", {})
+        if "parameters" in post:
+            post["parameters"] = [one for one in post["parameters"] if one["in"] != "header"]
     file = tmp_path / "openapi.json"
     file.write_text(json.dumps(document))
 
