@@ -31,9 +31,7 @@ def chores_of_encryption(services: Services) -> list[Chore]:
 
 def eraser_of(stores: Stores) -> Eraser:
     """Erases persons of a ledger."""
-    shelves = Shelves(
-        stores.records, stores.outcomes, stores.subjects, stores.duties, stores.audit
-    )
+    shelves = Shelves(stores.records, stores.outcomes, stores.subjects, stores.duties, stores.audit)
     return Eraser(stores.encryption.locks, shelves)
 
 
