@@ -212,7 +212,7 @@ class Validator:
             since_us=data.since_us,
             until_us=data.until_us,
         )
-        # As it comes back from the ledger (an interval that is none is null there): the same digest.
+        # As it comes back from the ledger (an interval that is none is null there): one digest.
         validation = msgspec.json.decode(msgspec.json.encode(validation), type=Validation)
         failed = [one.gate for one in results if not one.passed]
         details = {"integration": case.integration, "validation": validation.digest,
