@@ -254,6 +254,24 @@ def chromium_at() -> ChromiumAt:
     return ChromiumAt(*peer("browser"))
 
 
+@pytest.fixture(scope="module")
+def browser(chromium_at: ChromiumAt) -> Iterator[Any]:
+    """A Chromium that runs, of Playwright's synchronous kind; it ends with the module."""
+    from playwright.sync_api import sync_playwright  # not for those who need none
+
+    flags = [
+        "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+        "--disable-dev-shm-usage", "--disable-background-networking",
+        "--disable-component-update", "--disable-sync",
+    ]  # fmt: skip
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(
+            executable_path=chromium_at.program, args=flags, timeout=60_000
+        )
+        yield started
+        started.close()
+
+
 @pytest.fixture(scope="session")
 def provider_script() -> str:
     """A script for Node that is a real OpenID provider: see scripts/peers.d/identity."""

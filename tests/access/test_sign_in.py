@@ -9,27 +9,13 @@ from typing import Any
 
 import pytest
 from access_house import Provider, until
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from splice.testing.project import Project, Server
 
 pytestmark = pytest.mark.browser
 
-FLAGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-dev-shm-usage",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-]  # fmt: skip
 PATIENCE_MS = 60_000
-
-
-@pytest.fixture(scope="module")
-def browser(chromium_at: Any) -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(
-            executable_path=chromium_at.program, args=FLAGS, timeout=PATIENCE_MS
-        )
-        yield started
-        started.close()
 
 
 @pytest.fixture

@@ -8,29 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 from seeded import Seeded
 
 from splice.testing.project import Server
 
 pytestmark = pytest.mark.browser
 
-FLAGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-dev-shm-usage",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-]  # fmt: skip
 FRAUD = "/console/integrations/fraud-screening"
 PATIENCE_MS = 60_000  # on a busy machine; what is waited for is there within a second elsewhere
-
-
-@pytest.fixture(scope="module")
-def browser(chromium_at: Any) -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(
-            executable_path=chromium_at.program, args=FLAGS, timeout=PATIENCE_MS
-        )
-        yield started
-        started.close()
 
 
 @pytest.fixture

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import sync_playwright
 from report_house import empty, figures
 
 from splice.console.report.content import report_of
@@ -15,22 +13,8 @@ from splice.console.report.html import as_html
 
 pytestmark = pytest.mark.browser
 
-FLAGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-dev-shm-usage",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-]  # fmt: skip
 PATIENCE_MS = 60_000  # on a busy machine
 _RULES = "['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']"
-
-
-@pytest.fixture(scope="module")
-def browser(chromium_at: Any) -> Iterator[Any]:
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(
-            executable_path=chromium_at.program, args=FLAGS, timeout=PATIENCE_MS
-        )
-        yield started
-        started.close()
 
 
 @pytest.mark.parametrize("month", ["full", "empty"])
