@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import http.client
 import json
 import ssl
@@ -57,7 +58,9 @@ def test_a_token_of_the_provider_calls_what_its_service_may(
     assert kept == [200, 200, 200]
     assert console.post(calls("refunds"), ASKED, **bearer(token)).status == 403
     assert console.post(calls(), ASKED).status == 401
-    shown = until(lambda: console.ask("GET", f"/v1/calls/{call_id}", **bearer(token)))
+    asks = {"method": "GET", "path": f"/v1/calls/{call_id}", **bearer(token)}
+    until(lambda: console.ask(**asks).status == 200)  # it is written with others
+    shown = console.ask(**asks)
     assert shown.json["caller"] == "service:billing"
     names = console.ask("GET", "/v1/integrations", **bearer(token)).json["integrations"]
     assert [one["name"] for one in names] == ["orders"]
@@ -111,12 +114,12 @@ class Secured:
             self.server.host, self.server.port, context=tls, timeout=30
         )
         found = []
-        for _ in range(times):
-            body = json.dumps(ASKED)
-            connection.request("POST", path, body, {"content-type": "application/json"})
-            got = connection.getresponse()
-            found.append(Answer(got.status, dict(got.getheaders()), got.read()))
-        connection.close()
+        with contextlib.closing(connection):
+            for _ in range(times):
+                body = json.dumps(ASKED)
+                connection.request("POST", path, body, {"content-type": "application/json"})
+                got = connection.getresponse()
+                found.append(Answer(got.status, dict(got.getheaders()), got.read()))
         return found
 
 

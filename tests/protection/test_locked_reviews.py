@@ -14,7 +14,6 @@ from splice.app.overseeing import declared_by, oversight_of
 from splice.app.rolling import catch_up
 from splice.control.oversight import Ruling
 from splice.core.access import Grant, Principal, Role
-from splice.core.erasure import ERASED
 from splice.core.reviews import Review, Verdict
 from splice.ports.reviews import ReviewFilter
 
@@ -55,7 +54,7 @@ def test_a_corrected_decision_is_enciphered_agreed_upon_and_erased(tmp_path: Pat
 
     stores = house.stores()
     gone = stores.reviews.review(review.id)
-    assert {(msgspec.json.decode(one.reply), one.note) for one in said(gone)} == {(ERASED, ERASED)}
+    assert [(one.reply, one.note) for one in said(gone)] == [("", ""), ("", "")]
     stores.close()
 
 

@@ -334,6 +334,6 @@ def _check_channel(settings: Settings, channel: str) -> None:
 
 
 def _trial(channel: str) -> Message:
-    text = f"{user_name()} tries this channel; nothing is wrong"
+    text = f"trial by {user_name()}; nothing is wrong"
     note: Any = Note(channel, "trial", "", "opened", now_us(), "info", text)
     return Message(Ids().new(), channel, "trial", "waiting", now_us(), (note,), ())
