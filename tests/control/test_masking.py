@@ -144,13 +144,13 @@ def test_json_in_strings_is_opened_again_and_again_but_not_for_ever() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["a@" * 500_000, "1" * 1_000_000, "4 " * 300_000, "01 " * 100_000, "DE89 " * 100_000,
-     "-----BEGIN A-----" * 50_000, "password:" * 100_000, "a:" * 400_000, '"' * 500_000,
-     "data:" * 150_000, "a\u200b" * 200_000, "+(" * 400_000, "%40" * 200_000, '{"a":' * 100_000,
-     "\0" * 500_000, "\x1e" * 500_000, "1.1." * 100_000, "eyJ" * 300_000, "tel 0 " * 100_000],
+    ["a@" * 125_000, "1" * 250_000, "4 " * 75_000, "01 " * 25_000, "DE89 " * 25_000,
+     "-----BEGIN A-----" * 12_500, "password:" * 25_000, "a:" * 100_000, '"' * 125_000,
+     "data:" * 37_500, "a\u200b" * 50_000, "+(" * 100_000, "%40" * 50_000, '{"a":' * 25_000,
+     "\0" * 125_000, "\x1e" * 125_000, "1.1." * 25_000, "eyJ" * 75_000, "tel 0 " * 25_000],
     ids=lambda text: ascii(text[:8]),
 )  # fmt: skip
-def test_a_hostile_text_of_a_megabyte_is_searched_to_its_end(text: str) -> None:
+def test_a_hostile_text_of_a_quarter_of_a_megabyte_is_searched_to_its_end(text: str) -> None:
     got = masked(f"{text} {EMAIL}")
 
     assert "john.doe" not in got
