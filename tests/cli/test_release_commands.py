@@ -183,6 +183,16 @@ def test_rollback_goes_to_the_one_before_and_to_any(applied, orders) -> None:
     assert live(orders) == [(3, True), (2, False), (1, False)]
 
 
+def test_the_way_back_leads_to_what_was_live_and_past_what_was_taken_back(applied, orders) -> None:
+    applied("")
+    applied("0.9 if=>0.8 if")
+    orders("release", "rollback", "order-screening", "--yes")
+
+    third = applied("0.9 if=>0.7 if")
+
+    assert third.out.endswith("Undo: splice release rollback order-screening --to 1\n")
+
+
 def test_rollback_asks_first(applied, orders) -> None:
     applied("")
     applied("0.9 if=>0.8 if")

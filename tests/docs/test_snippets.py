@@ -14,6 +14,7 @@ NOT_RUN = {
         "CI runs both by themselves",
         "it installs into the environment that runs this",
         "the page on monitors runs the like",
+        "it installs into the environment that runs this",
         "the pages on reviews, masking, guards and duties run the like",
     ],
     "docs/batch.md": [

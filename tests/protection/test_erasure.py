@@ -18,7 +18,7 @@ from splice.control.erasure import Frozen, NothingToErase, tend
 from splice.control.verifying import Verifier
 from splice.core.call import Record
 from splice.core.duties import Freeze, Incident
-from splice.core.erasure import ERASED
+from splice.core.erasure import ERASED, receipt
 from splice.core.events import DeadLetter, Event, Inbox, Message, Origin, Settled
 from splice.core.ids import uuid7
 from splice.core.vault_errors import KeyGone
@@ -325,3 +325,22 @@ async def test_what_is_known_of_a_person_is_given_out_whole_and_after_erasure_as
     assert len(before["calls"]) == len(after["calls"]) == 4
     assert all(one["input"] is None and ERASED in one["notes"] for one in after["calls"])
     assert len(after["erasures"]) == 1
+
+
+async def test_calls_from_before_encryption_are_counted_and_not_called_erased(
+    tmp_path: Path,
+) -> None:
+    house = House(tmp_path / "p")
+    file = house.folder / "integrations.py"
+    encrypted = file.read_text()
+    for text in (encrypted.replace("(encrypt=True)", "()"), encrypted):
+        file.write_text(text)
+        async with splice.App(project=house.folder) as app:
+            await app.call("triages", visit("p-77"))
+
+    erased = house.erase("p-77")
+    nobody = house.erase("p-78")
+
+    assert (erased.calls, erased.in_clear) == (1, 1)
+    assert (nobody.calls, nobody.in_clear, nobody.keys) == (0, 0, 0)
+    assert receipt(nobody)["calls"] == 0

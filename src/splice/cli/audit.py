@@ -229,7 +229,10 @@ def _told(seen: Inspection) -> None:
     if seen.heads:
         out.print(f"Signed heads that agree: {seen.heads}; the newest covers {seen.covered} calls.")
     else:
-        out.print("No head was signed: whoever rewrote all of it would not be found.")
+        out.print(
+            "No head was signed: whoever rewrote all of it would not be found. splice audit init "
+            "makes a key; splice audit head signs one now."
+        )
 
 
 def _among(parts: list[str]) -> str:

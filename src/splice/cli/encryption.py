@@ -64,7 +64,12 @@ def status() -> None:
         for kek, count in counts.items():
             if kek not in known:
                 talk.print(f"{count} keys are wrapped by {kek}, which is not in the vault")
-        out.print(f"encrypted     {', '.join(encrypted) or 'nothing yet'}")
+        live = opened.encryption.protections.live
+        told = [
+            name if (one := live(name)) and one.encrypt else f"{name} (not by its live release)"
+            for name in encrypted
+        ]
+        out.print(f"encrypted     {', '.join(told) or 'nothing yet'}")
         rotated = settings.encryption.rotate or "never by itself"
         out.print(f"rotation      {rotated}")
 

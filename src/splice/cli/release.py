@@ -165,12 +165,12 @@ def apply(name: OptionalName = None, yes: Yes = False, why: Why = "") -> None:
             raise typer.Exit(REFUSED)
         for plan in plans:
             release = control.apply(plan, by=user_name(), why=why, now_us=now_us())
-            undo = f" Undo: splice release rollback {release.integration}"
-            is_first = plan.before is None
-            out.print(
-                f"Release {release.number} of {release.integration} is live."
-                + ("" if is_first else undo)
-            )
+            undo = ""
+            if plan.before is not None:
+                undo = f" Undo: splice release rollback {release.integration}"
+                if plan.before.number != release.number - 1:  # the one before was taken back
+                    undo += f" --to {plan.before.number}"
+            out.print(f"Release {release.number} of {release.integration} is live.{undo}")
 
 
 @app.command()
@@ -192,7 +192,19 @@ def rollback(
             raise typer.Exit(REFUSED)
         live = control.rollback(name, to, by=user_name(), why=why, now_us=now_us())
         out.print(f"Release {live.number} of {name} is live (was {shown}).")
-        _tell_what_runs(opened, opened.releases.release(name, live.number))
+        release = opened.releases.release(name, live.number)
+        _tell_what_ends(now, release)
+        _tell_what_runs(opened, release)
+
+
+def _tell_what_ends(before: Release | None, after: Release | None) -> None:
+    """Whoever goes back to before calls were protected, watched or looked at is told."""
+    if before is None or after is None:
+        return
+    kept = ("protect", "policies", "review", "monitors")
+    for change in manifest_diff(before.manifest, after.manifest):
+        if change.what.partition(" ")[0] in kept:
+            talk.print(f"With this: {change}", style="yellow")
 
 
 def _tell_what_runs(opened: wiring.Stores, release: Release | None) -> None:

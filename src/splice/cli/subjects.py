@@ -9,7 +9,7 @@ import typer
 from splice.app.clock import now_us
 from splice.app.settings import user_name
 from splice.app.tending import eraser_of
-from splice.cli.common import REFUSED, as_json, confirm, out, stores
+from splice.cli.common import REFUSED, as_json, confirm, out, stores, talk
 from splice.core.erasure import receipt
 from splice.serve.http.desk import iso
 
@@ -35,6 +35,7 @@ def erase(
     """Destroy a person's keys: texts that were encrypted with them can never be read again.
 
     Prints the receipt, which names him by an HMAC only. Running servers forget within a second.
+    Exit code 1 where calls about him were recorded without encryption: they stay readable.
     """
     with stores() as (_, opened):
         if not confirm("Erase all texts about this person, for good?", yes):
@@ -44,6 +45,15 @@ def erase(
             integrations=tuple(integration or ()), final=final,
         )  # fmt: skip
     as_json(receipt(done))
+    if not (done.keys or done.calls or done.in_clear or done.dropped):
+        talk.print("Nothing was recorded of this person here: is that how calls name him?")
+    if done.in_clear:
+        talk.print(
+            f"{done.in_clear} calls about this person were recorded without encryption and stay "
+            "readable. ledger.keep and protect.keep drop the texts of old calls.",
+            style="red",
+        )
+        raise typer.Exit(REFUSED)
 
 
 @app.command()
@@ -61,6 +71,8 @@ def list_(
     """List receipts of erasures, newest first, as lines of text."""
     with stores() as (_, opened):
         found = opened.subjects.erasures(limit=limit)
+    if not found:
+        talk.print("Nobody was erased yet.")
     for one in found:
         state = "final" if one.final else f"final once {one.kek} is destroyed"
         if not one.kek and not one.final:

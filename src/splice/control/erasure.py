@@ -98,7 +98,7 @@ class Eraser:
             tend(chain, now_us, rotate=True, destroy=True)
         erasure = Erasure(
             named, now_us, by, why, tuple(names), sum(bool(one.id) for one in destroyed),
-            len(calls), dropped, final, "" if final else kek,
+            len(calls), dropped, final, "" if final else kek, self._in_clear(person, integrations),
         )  # fmt: skip
         self._shelves.subjects.add_erasure(erasure)
         return erasure
@@ -139,6 +139,21 @@ class Eraser:
             some = self._calls(chain.tag(person), chain.named(person), [name])
             found.update((one.call_id, one) for one in some)
         return list(found.values())
+
+    def _in_clear(self, person: str, integrations: Sequence[str]) -> int:
+        """Calls about him from before encryption, or of what never encrypted."""
+        stored, ids = self._shelves.records.stored, set[str]()
+        finds = [stored.find, *([stored.find_archived] if stored.has_archive else [])]
+        for find in finds:
+            wanted = CallFilter(entity=person, limit=_PAGE)
+            while page := find(wanted):
+                ids.update(
+                    one.call_id
+                    for one in page
+                    if not integrations or one.integration in integrations
+                )
+                wanted = msgspec.structs.replace(wanted, before_id=page[-1].call_id)
+        return len(ids)
 
     def finish(self, now_us: int) -> bool:
         """Take up erasures whose keys are gone and whose receipt is not in the ledger.

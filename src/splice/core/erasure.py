@@ -35,6 +35,7 @@ class Erasure(msgspec.Struct, frozen=True, omit_defaults=True):
         final: Whether older copies of the key store are useless already; else they are once the
             key that wrapped it (`kek`) is destroyed, too.
         kek: The key-encryption key that the destroyed keys were wrapped by.
+        in_clear: Calls about him that were recorded without encryption: they stay as they are.
     """
 
     tag: str
@@ -47,6 +48,7 @@ class Erasure(msgspec.Struct, frozen=True, omit_defaults=True):
     dropped: dict[str, int] = {}
     final: bool = False
     kek: str = ""
+    in_clear: int = 0
 
 
 class Expiry(msgspec.Struct, frozen=True):
@@ -64,5 +66,6 @@ def is_tag(text: str) -> bool:
 
 
 def receipt(erasure: Erasure) -> dict[str, Any]:
-    """The receipt as JSON values."""
-    return msgspec.to_builtins(erasure)
+    """The receipt as JSON values; what was none is told, too."""
+    counts = {"keys": erasure.keys, "calls": erasure.calls, "in_clear": erasure.in_clear}
+    return {**msgspec.to_builtins(erasure), **counts}

@@ -32,3 +32,18 @@ class PinnedProtection(msgspec.Struct, frozen=True, omit_defaults=True):
     def person(self) -> str:
         """Path in the request to the person whom a call is about; empty where nothing names him."""
         return self.subject or self.entity
+
+
+def protection_text(given: PinnedProtection | None) -> str:
+    """In words: "masked: email, iban; encrypted by customer; kept for 400 d; only in eu"."""
+    if given is None:
+        return ""
+    by = f" by {given.person}" if given.person else ""
+    said = (
+        f"masked: {', '.join(given.mask)}" if given.mask else "",
+        "files go out" if given.files else "",
+        f"encrypted{by}" if given.encrypt else "",
+        "" if given.keep_s is None else f"kept for {given.keep_s / 86_400:g} d",
+        f"only in {', '.join(given.regions)}" if given.regions else "",
+    )
+    return "; ".join(one for one in said if one)

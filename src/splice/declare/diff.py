@@ -11,6 +11,7 @@ from splice.core.figures import figure_text
 from splice.core.monitors import PinnedMonitor
 from splice.core.policies import policies_text
 from splice.core.profiles import PinnedProfile
+from splice.core.protection import protection_text
 from splice.core.release import (
     Bundle,
     Manifest,
@@ -55,6 +56,7 @@ def manifest_diff(before: Manifest, after: Manifest) -> list[Change]:
             ("guards", _guards_text(before.rollout), _guards_text(after.rollout)),
             ("holdout", _holdout_text(before.holdout), _holdout_text(after.holdout)),
             ("profile", _profile_text(before.profile), _profile_text(after.profile)),
+            ("protect", protection_text(before.protect), protection_text(after.protect)),
             ("policies", policies_text(before.policies), policies_text(after.policies)),
             ("monitors", _monitors_text(before.monitors), _monitors_text(after.monitors)),
             ("assessment", assessment_text(before.assessment), assessment_text(after.assessment)),
