@@ -7,7 +7,7 @@ restored from before the erasure.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -127,13 +127,9 @@ class Eraser:
 
     def _about(self, person: str, encrypted: Sequence[str]) -> list[Record]:
         """Calls about a person, encrypted or not, archived or not; without their texts."""
-        records, found = self._shelves.records, dict[str, Record]()
+        records = self._shelves.records
         finds = [records.find, *([records.find_archived] if records.stored.has_archive else [])]
-        for find in finds:
-            wanted = CallFilter(entity=person, limit=_PAGE)
-            while page := find(wanted):
-                found.update((one.call_id, one) for one in page)
-                wanted = msgspec.structs.replace(wanted, before_id=page[-1].call_id)
+        found = _by_entity(finds, person)
         for name in filter(self._locks.protections.by_path, encrypted):
             chain = self._locks.keychain()
             some = self._calls(chain.tag(person), chain.named(person), [name])
@@ -142,18 +138,10 @@ class Eraser:
 
     def _in_clear(self, person: str, integrations: Sequence[str]) -> int:
         """Calls about him from before encryption, or of what never encrypted."""
-        stored, ids = self._shelves.records.stored, set[str]()
+        stored = self._shelves.records.stored
         finds = [stored.find, *([stored.find_archived] if stored.has_archive else [])]
-        for find in finds:
-            wanted = CallFilter(entity=person, limit=_PAGE)
-            while page := find(wanted):
-                ids.update(
-                    one.call_id
-                    for one in page
-                    if not integrations or one.integration in integrations
-                )
-                wanted = msgspec.structs.replace(wanted, before_id=page[-1].call_id)
-        return len(ids)
+        found = _by_entity(finds, person).values()
+        return sum(not integrations or one.integration in integrations for one in found)
 
     def finish(self, now_us: int) -> bool:
         """Take up erasures whose keys are gone and whose receipt is not in the ledger.
@@ -268,6 +256,19 @@ def tend(
         for old in keks[1:]:
             chain.vault.destroy(old.id)
     return False
+
+
+def _by_entity(
+    finds: Sequence[Callable[[CallFilter], list[Record]]], person: str
+) -> dict[str, Record]:
+    """Calls of an entity by their ids, of each that finds some, page by page."""
+    found: dict[str, Record] = {}
+    for find in finds:
+        wanted = CallFilter(entity=person, limit=_PAGE)
+        while page := find(wanted):
+            found.update((one.call_id, one) for one in page)
+            wanted = msgspec.structs.replace(wanted, before_id=page[-1].call_id)
+    return found
 
 
 def _pages(records: Sequence[Record]) -> Iterator[Sequence[Record]]:
