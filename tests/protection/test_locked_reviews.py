@@ -56,6 +56,9 @@ def test_a_corrected_decision_is_enciphered_agreed_upon_and_erased(tmp_path: Pat
     gone = stores.reviews.review(review.id)
     assert [(one.reply, one.note) for one in said(gone)] == [("", ""), ("", "")]
     stores.close()
+    shown = house.project.run("reviews", "show", review.id).stdout
+    assert all(f"{what}: erased, 20" in shown for what in ("asked", "predicted", "decided")), shown
+    assert "nothing" not in shown
 
 
 def said(review: Review | None) -> tuple[Verdict, ...]:

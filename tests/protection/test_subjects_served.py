@@ -95,7 +95,16 @@ def test_a_replay_of_an_erased_call_says_so(small: House, server: Server) -> Non
     assert "erased" in ran.stderr
     story = small.project.run("calls", "explain", call_id)
     assert story.returncode == 0
-    assert "erased" in story.stdout
+    day = "2030-03-17 17:46 UTC"  # where the clock of the house stands when it erases
+    for place in ("Asked", "Predicted", "Answered"):
+        assert f"{place}\n  erased, {day}" in story.stdout
+    assert "nothing" not in story.stdout
+    assert f'"texts": "erased, {day}"' in small.project.run("calls", "show", call_id).stdout
+    until(lambda: erased(server, call_id))
+    page = server.get(f"/console/calls/{call_id}").body.decode()
+    assert page.count(f"Erased, {day}.") == 4  # asked, gathered, predicted, decided
+    assert "not recorded" not in page
+    assert "No answer was given" not in page
 
 
 def test_calls_are_found_by_the_person_himself(small: House, server: Server) -> None:

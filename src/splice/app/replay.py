@@ -10,7 +10,7 @@ import msgspec
 from splice.app.watch import Watcher
 from splice.app.wiring import Services
 from splice.core.call import Call, Record
-from splice.core.erasure import ERASED, EXPIRED, UNREADABLE
+from splice.core.erasure import why_gone
 from splice.core.errors import UnknownCall, UnknownRelease
 from splice.core.rollout import SHADOW
 from splice.engine.admit import entity_of
@@ -18,8 +18,6 @@ from splice.engine.engine import Answered
 from splice.engine.gather import Look
 from splice.engine.line import Arm, Picked
 from splice.serve.asked import ASKED
-
-_GONE = (ERASED, EXPIRED, UNREADABLE)
 
 
 class Difference(msgspec.Struct, frozen=True):
@@ -40,8 +38,8 @@ async def replay(
         UnknownCall: What was asked is not there any more, or cannot be read here.
         RequestError: That release does not take the recorded input.
     """
-    gone = next((note for note in record.notes if note in _GONE), None)
-    if gone is not None and not record.input:
+    gone = why_gone(record.notes)
+    if gone and not record.input:
         raise UnknownCall(record.call_id, got=f"a call whose texts are {gone}")
     wanted = record.release if number is None else number
     line = await asyncio.to_thread(watcher.line_of, record.integration, wanted)

@@ -15,6 +15,7 @@ from splice.app.application import App
 from splice.app.replay import differences
 from splice.cli.common import Project, as_json, out, stores, talk
 from splice.core.call import Outcome, Reason, Record, Status
+from splice.core.erasure import in_place_of_texts, is_erased
 from splice.core.errors import UnknownCall
 from splice.core.ids import id_bytes, id_text
 from splice.core.policies import policy_told
@@ -165,8 +166,9 @@ def story(record: Record, outcomes: list[Outcome], currency: str) -> list[str]:
         lines.append(f"  a shadow of call {record.shadow_of}: nobody got its answer")
     elif record.variant:
         lines.append(f"  variant {record.variant}")
-    if record.input:
-        lines += ["Asked", *_fields(record.input)]
+    gone = in_place_of_texts(record.notes)
+    if record.input or gone:
+        lines += ["Asked", *_fields(record.input, gone)]
     if record.gathered:
         lines.append("Gathered")
         for one in record.gathered:
@@ -181,10 +183,19 @@ def story(record: Record, outcomes: list[Outcome], currency: str) -> list[str]:
     lines += [f"  Policy {one.policy} {policy_told(one)}" for one in record.policies]
     if record.prediction is not None:
         lines += ["Predicted", *_fields(record.prediction, skip=("cost_nano", "usage"))]
-    lines += _ended(record)
+    elif gone and record.version:
+        lines += ["Predicted", f"  {gone}"]
+    lines += _ended(record, gone)
     took, cost = _time(record.duration_us), cost_text(_cost(record), currency)
     lines.append(f"Took {took} and cost {cost}")
-    lines.append("What became of it" if outcomes else "What became of it is not known yet")
+    if outcomes:
+        lines.append("What became of it")
+    elif is_erased(record.notes):
+        lines.append(
+            "What became of it: outcomes that were texts are erased, others there are none"
+        )
+    else:
+        lines.append("What became of it is not known yet")
     for outcome in outcomes:
         lines.append(f"  {outcome.name} = {outcome.value} at {iso(outcome.at_us)}")
     return lines
@@ -208,17 +219,17 @@ def _tried(record: Record, currency: str) -> list[str]:
     return lines
 
 
-def _ended(record: Record) -> list[str]:
+def _ended(record: Record, gone: str) -> list[str]:
     """The answer and why it was given; or why there is none, and what came before."""
     if record.status is Status.ANSWERED:
         why = _REASONS.get(record.reason, record.reason)
         if record.reason is Reason.FALLBACK and len({one.route for one in record.attempts}) == 1:
             why = "an earlier try did not"
         by = f"  by {record.version}: {why}" if record.version else f"  {why}"
-        return ["Answered", *_fields(record.reply), by]
+        return ["Answered", *_fields(record.reply, gone), by]
     lines: list[str] = []
     if record.problem is not None:
-        place, detail = f"{record.problem.where}: ", record.problem.detail
+        place, detail = f"{record.problem.where}: ", record.problem.detail or gone
         if record.reason in (Reason.DISCONNECTED, Reason.CANCELLED):
             # Nothing was got: somebody left.
             place, detail = "", detail.removeprefix("got ")
@@ -278,9 +289,9 @@ _REASONS = {
 }
 
 
-def _fields(raw: bytes | None, skip: tuple[str, ...] = ()) -> list[str]:
+def _fields(raw: bytes | None, gone: str = "", skip: tuple[str, ...] = ()) -> list[str]:
     if not raw:
-        return ["  nothing"]
+        return [f"  {gone or 'nothing'}"]
     plain: Any = msgspec.json.decode(raw)
     if not isinstance(plain, dict):
         return [f"  {plain}"]

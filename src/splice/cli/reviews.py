@@ -19,6 +19,7 @@ from splice.cli.moments import WrongOption
 from splice.control.oversight import Oversight, Ruling
 from splice.core.access import Grant, Principal, Role
 from splice.core.call import Record
+from splice.core.erasure import in_place_of_texts
 from splice.core.explanations import Attributions
 from splice.core.reviews import CHOICES, Review, ReviewState
 from splice.core.units import duration_text
@@ -105,10 +106,11 @@ def show(
     if record is None:
         out.print("  the call is not in the ledger any more")
     else:
+        gone = in_place_of_texts(record.notes)
         for title, document in (
             ("asked", record.input), ("predicted", record.prediction), ("decided", record.reply),
         ):  # fmt: skip
-            out.print(f"  {title}: {_plain(document)}")
+            out.print(f"  {title}: {_plain(document, gone)}")
         out.print(f"  by {record.version or record.route}; splice calls show {record.call_id}")
     for said in review.verdicts:
         text = f"  {iso(said.at_us)[:19].replace('T', ' ')} {said.by}: {said.choice}"
@@ -140,7 +142,7 @@ def decide(
         review = desk.one(_me(), review_id)
         record = opened.records.get(review.call_id)
         if record is not None:
-            talk.print(f"decided: {_plain(record.reply)}")
+            talk.print(f"decided: {_plain(record.reply, in_place_of_texts(record.notes))}")
         if choice == "override":
             talk.print(f"instead: {_plain(body)}")
         if not confirm(f"{choice} as {user_name()}?", yes):
@@ -209,6 +211,7 @@ def _call(record: Record) -> dict[str, Any]:
     return {
         "call_id": record.call_id, "input": _json(record.input), "reply": _json(record.reply),
         "prediction": _json(record.prediction), "version": record.version,
+        "notes": record.notes,
     }  # fmt: skip
 
 
@@ -219,8 +222,8 @@ def _json(document: bytes | None) -> Any:
         return (document or b"").decode("utf-8", "replace")
 
 
-def _plain(document: bytes | None) -> str:
-    text = (document or b"nothing").decode("utf-8", "replace")
+def _plain(document: bytes | None, gone: str = "") -> str:
+    text = document.decode("utf-8", "replace") if document else gone or "nothing"
     # What callers send may hold the escapes that a terminal obeys.
     text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
     return text if len(text) <= 2000 else f"{text[:2000]}…"

@@ -7,6 +7,7 @@ from typing import Any, Literal, cast
 import msgspec
 
 from splice.core.call import Attempt, Outcome, Reason, Record, Status
+from splice.core.erasure import in_place_of_texts
 from splice.core.explanations import route_of
 from splice.core.release import PinnedRoute, Release
 
@@ -70,6 +71,12 @@ class Story(msgspec.Struct, frozen=True):
     bars: list[Bar]
     route: PinnedRoute | None
     replay: str
+
+    @property
+    def gone(self) -> str:
+        """Why the texts of the call are not there, beginning a sentence; empty where they are."""
+        why = in_place_of_texts(self.record.notes)
+        return f"{why[0].upper()}{why[1:]}." if why else ""
 
     @property
     def why(self) -> str:
@@ -146,7 +153,7 @@ def _bar(attempt: Attempt, number: int, whole: int) -> Bar:
 def _replay(record: Record, release: Release | None) -> str:
     """Why it cannot be replayed; empty where it can."""
     if not record.input:
-        return "what was asked is not recorded"
+        return in_place_of_texts(record.notes) or "what was asked is not recorded"
     if release is None:
         return f"release {record.release} is not in this ledger"
     return ""

@@ -139,8 +139,11 @@ class Keychain:
             self._learn()
             held = self._of({(tag, integration)}, make=False).get((tag, integration))
         if held is None or owner_of(held.head)[1] != key_id:
-            if key_id in self.keys.gone([key_id]):
-                raise KeyGone(integration, got="texts whose key was destroyed")
+            gone = self.keys.gone([key_id])
+            if key_id in gone:
+                error = KeyGone(integration, got="texts whose key was destroyed")
+                error.at_us = gone[key_id]
+                raise error
             raise KeyMissing(
                 integration, got="texts whose key is not in the key store",
                 promised=f"the keys that belong to {self.vault.place}",

@@ -15,7 +15,7 @@ import msgspec
 from splice.control.envelopes import is_envelope, owner_of
 from splice.control.locks import Locks
 from splice.core.call import Record
-from splice.core.erasure import ERASED, UNREADABLE
+from splice.core.erasure import UNREADABLE, erased_note
 from splice.core.errors import StoreError
 from splice.core.reviews import Review, Verdict
 from splice.core.vault_errors import KeyGone, KeyMissing
@@ -125,8 +125,8 @@ class LockedReviews:
         try:
             envelope = base64.b64decode(text.removeprefix(_MARK))
             return _words(self._locks.keychain().open(review.integration, envelope, place))
-        except KeyGone:
-            return ERASED
+        except KeyGone as error:
+            return erased_note(error.at_us)
         except (KeyMissing, StoreError, ValueError, msgspec.MsgspecError) as error:
             log.warning("words of review %s: %s", review.id, error)
             return UNREADABLE

@@ -16,7 +16,7 @@ import msgspec
 from splice.control.encryption import Keychain
 from splice.control.protections import Protections
 from splice.core.call import Gathered, Problem, Reason, Record
-from splice.core.erasure import ERASED, UNREADABLE
+from splice.core.erasure import UNREADABLE, erased_note
 from splice.core.errors import StoreError
 from splice.core.ids import id_unix_ms
 from splice.core.persons import person_in
@@ -124,8 +124,8 @@ class Locks:
         try:
             packed = chain.open(record.integration, record.locked, record.call_id.encode())
             return _whole(record, _texts(packed))
-        except KeyGone:
-            return _noted(record, ERASED)
+        except KeyGone as error:
+            return _noted(record, erased_note(error.at_us))
         except (KeyMissing, msgspec.MsgspecError) as error:
             log.warning("texts of call %s: %s", record.call_id, error)
         except StoreError as error:

@@ -9,7 +9,7 @@ from typing import Any, cast
 import msgspec
 
 from splice.core.call import Record, Status
-from splice.core.erasure import ERASED
+from splice.core.erasure import is_erased
 from splice.core.ids import derived_uuid7
 from splice.core.reviews import PLAIN_TERMS, Cause, PinnedCondition, PinnedReview, Review, Terms
 from splice.core.rollout import place, share_text
@@ -26,7 +26,7 @@ def chosen(record: Record, pinned: PinnedReview, now_us: int) -> Review | None:
         return None
     if asks := asked_by_policy(record):
         return review_of(record, "policy", asks, now_us, pinned.terms)
-    if pinned.when and record.reply is None and ERASED not in record.notes:
+    if pinned.when and record.reply is None and not is_erased(record.notes):
         why = "what was answered is not kept, so nobody can tell whether it need be looked at"
         return review_of(record, "reply", why, now_us, pinned.terms)
     if pinned.when:

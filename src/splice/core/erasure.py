@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
+from splice.core.schedule import moment_text
+
 ERASED = "erased: the key of whom it is about was destroyed"
-"""The note of a call whose texts nobody can read any more."""
+"""How the note of a call begins whose texts nobody can read any more."""
 
 UNREADABLE = "not readable here: the key of its texts cannot be had"
 """The note of a call whose texts could be read where the keys are."""
@@ -58,6 +61,32 @@ class Expiry(msgspec.Struct, frozen=True):
     before_us: int
     at_us: int
     calls: int
+
+
+def erased_note(at_us: int) -> str:
+    """The note of a call whose texts nobody can read any more, with when if that is known."""
+    return f"{ERASED}, {moment_text(at_us)}" if at_us else ERASED
+
+
+def why_gone(notes: Sequence[str]) -> str:
+    """The note that tells why the texts of a call are not there; empty where none tells it."""
+    return next((one for one in notes if one.startswith((ERASED, EXPIRED, UNREADABLE))), "")
+
+
+def in_place_of_texts(notes: Sequence[str]) -> str:
+    """What stands where a text would: "erased, 2026-11-28 13:20 UTC"; empty where texts are kept.
+
+    Args:
+        notes: Of the call.
+    """
+    why = why_gone(notes)
+    what, _, _ = why.partition(":")
+    return what + why.removeprefix(ERASED) if is_erased(notes) else what
+
+
+def is_erased(notes: Sequence[str]) -> bool:
+    """Whether the person whom a call is about was erased."""
+    return why_gone(notes).startswith(ERASED)
 
 
 def is_tag(text: str) -> bool:

@@ -15,6 +15,8 @@ class KeyGone(VaultError):
     """The key that a thing was encrypted with was destroyed: nobody can read it any more."""
 
     code = "key_gone"
+    at_us: int = 0
+    """When, in Unix microseconds; 0 where that is not known."""
 
 
 class KeyMissing(VaultError):

@@ -67,8 +67,8 @@ class SubjectKeys(Protocol):
         """Destroyed keys with a higher number, in their order."""
         ...
 
-    def gone(self, key_ids: Iterable[bytes]) -> set[bytes]:
-        """Those of the keys that were destroyed, by their ids."""
+    def gone(self, key_ids: Iterable[bytes]) -> dict[bytes, int]:
+        """Those of the keys that were destroyed, by their ids; and when, in Unix microseconds."""
         ...
 
     def under(self, keks: Sequence[str], limit: int) -> list[SubjectKey]:

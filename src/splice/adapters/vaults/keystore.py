@@ -185,11 +185,13 @@ class SqlSubjectKeys:
                 for row in rows
             ]
 
-    def gone(self, key_ids: Iterable[bytes]) -> set[bytes]:
-        """Those of the keys that were destroyed, by their ids."""
-        query = select(_erased.c.id).where(_erased.c.id.in_([one for one in key_ids if one]))
+    def gone(self, key_ids: Iterable[bytes]) -> dict[bytes, int]:
+        """Those of the keys that were destroyed, by their ids; and when, in Unix microseconds."""
+        query = select(_erased.c.id, _erased.c.at_us).where(
+            _erased.c.id.in_([one for one in key_ids if one])
+        )
         with self._read() as connection:
-            return {bytes(row.id) for row in connection.execute(query)}
+            return {bytes(row.id): row.at_us for row in connection.execute(query)}
 
     def under(self, keks: Sequence[str], limit: int) -> list[SubjectKey]:
         """Some keys that another than these has wrapped."""

@@ -14,6 +14,7 @@ from splice.console.room import Download, Page, Room
 from splice.console.search import FIELDS, Search, id_in, search_of
 from splice.console.story import story_of
 from splice.core.call import Reason, Record, Status
+from splice.core.erasure import in_place_of_texts
 from splice.core.errors import InputMismatch, UnknownCall
 from splice.monitor.export import MEDIA_TYPES, Form, Source, export
 from splice.monitor.export_columns import Columns, columns_of
@@ -39,7 +40,7 @@ def calls(room: Room, visit: Visit, named: Mapping[str, str]) -> Page:
     rows = [
         {
             "record": record,
-            "summary": summary(record.reply),
+            "summary": summary_of(record),
             "outcomes": found.outcomes.get(record.call_id, []),
         }
         for record in found.records
@@ -116,6 +117,11 @@ class _Sieved:
     def get_many(self, call_ids: Sequence[str]) -> dict[str, Record]:
         """The same, whole."""
         return {one: self._found[one] for one in call_ids if one in self._found}
+
+
+def summary_of(record: Record) -> str:
+    """The decision of a call in one line, or why it cannot be read."""
+    return summary(record.reply) or in_place_of_texts(record.notes)
 
 
 def summary(reply: bytes | None) -> str:

@@ -9,7 +9,7 @@ import msgspec
 from starlette.exceptions import HTTPException
 
 from splice.console.desk import Visit
-from splice.console.pages.calls import summary
+from splice.console.pages.calls import summary, summary_of
 from splice.console.replying import inputs_of
 from splice.console.room import Page, Room
 from splice.console.search import id_in
@@ -163,7 +163,7 @@ def _readable(room: Room, visit: Visit, record: Record | None) -> Record | None:
 
 
 def _summary(room: Room, visit: Visit, record: Record | None) -> str:
-    return "" if _readable(room, visit, record) is None else summary(cast("Record", record).reply)
+    return "" if _readable(room, visit, record) is None else summary_of(cast("Record", record))
 
 
 def _outcomes(room: Room, record: Record) -> list[Any]:

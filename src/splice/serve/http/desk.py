@@ -10,6 +10,7 @@ from msgspec import Meta
 
 from splice.control.erasure import Eraser
 from splice.core.call import Attempt, Gathered, Outcome, Problem, Record, Usage
+from splice.core.erasure import in_place_of_texts
 from splice.core.policies import PolicyRun
 from splice.core.units import NANO
 from splice.engine.engine import Engine
@@ -136,7 +137,11 @@ class OutcomeShown(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class CallShown(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A recorded call: asked, gathered, tried, answered, cost, and what became of it."""
+    """A recorded call: asked, gathered, tried, answered, cost, and what became of it.
+
+    `texts` says why what was asked and answered is not there: erased and when, no longer kept, or
+    not readable here.
+    """
 
     call_id: str
     integration: str
@@ -162,6 +167,7 @@ class CallShown(msgspec.Struct, frozen=True, omit_defaults=True):
     currency: str = ""
     problem: Problem | None = None
     notes: tuple[str, ...] = ()
+    texts: str = ""
     shadow_of: str | None = None
     policies: tuple[PolicyRun, ...] = ()
     outcomes: tuple[OutcomeShown, ...] = ()
@@ -286,6 +292,7 @@ def call_of(record: Record, outcomes: list[Outcome], currency: str) -> CallShown
         currency=currency,
         problem=record.problem,
         notes=record.notes,
+        texts=in_place_of_texts(record.notes),
         shadow_of=record.shadow_of,
         policies=record.policies,
         outcomes=tuple(
