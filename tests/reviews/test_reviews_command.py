@@ -61,15 +61,21 @@ def test_a_decision_is_corrected_with_a_reason(command: Any, asked: Callable[...
     override = ("reviews", "decide", review_id, "override", "--yes")
 
     for options, says in (
-        ((), "review.reason"),
-        (("--reply", right), "review.reason"),
-        (("--reply", right, "--reason", "mood"), "review.reason"),
+        (
+            (),
+            "override: got no --reply and no --reason, expected --reply: JSON of chance (number), "
+            "action (pay, review); --reason: one of wrong amount, fraud",
+        ),
+        (("--reply", right), "--reason: one of wrong amount, fraud"),
+        (("--reply", right, "--reason", "mood"), "got --reason 'mood', expected --reason: one of"),
         (("--reply", "{", "--reason", "fraud"), "claims.reply"),
         (("--reply", "@nowhere.json", "--reason", "fraud"), "--reply"),
     ):  # fmt: skip
         ran = command(*override, *options)
         assert (ran.code, says in ran.err) == (2, True), ran.err
     file = command.write("right.json", right)
+    bare = command("reviews", "decide", review_id)
+    assert (bare.code, "one of approve, override, escalate" in bare.err) == (2, True)
     done = command(*override, "--reply", f"@{file}", "--reason", "fraud", "--json").json
 
     assert done["state"] == "decided"

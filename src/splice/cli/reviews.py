@@ -16,11 +16,13 @@ from splice.app.settings import Settings, user_name
 from splice.app.wiring import Stores
 from splice.cli.common import REFUSED, as_json, confirm, out, stores, talk
 from splice.cli.moments import WrongOption
+from splice.console.replying import inputs_of
 from splice.control.oversight import Oversight, Ruling
 from splice.core.access import Grant, Principal, Role
 from splice.core.call import Record
 from splice.core.erasure import in_place_of_texts
 from splice.core.explanations import Attributions
+from splice.core.release import Release
 from splice.core.reviews import CHOICES, Review, ReviewState
 from splice.core.units import duration_text
 from splice.ports.reviews import ReviewFilter
@@ -124,7 +126,13 @@ def show(
 @app.command()
 def decide(
     review_id: Id,
-    choice: Annotated[str, typer.Argument(help="approve, override or escalate.")],
+    choice: Annotated[
+        str,
+        typer.Argument(
+            help="approve; override, with --reply and --reason; or escalate, with --reason.",
+            show_default=False,
+        ),
+    ] = "",
     reply: Annotated[
         str, typer.Option(help="The decision as it should be: JSON, or @FILE. Of an override.")
     ] = "",
@@ -135,12 +143,18 @@ def decide(
 ) -> None:
     """Say of a call whether its decision stands; what is said is final."""
     if choice not in CHOICES:
-        raise WrongOption("choice", got=repr(choice), promised=f"one of {', '.join(CHOICES)}")
+        raise WrongOption(
+            "choice", got=repr(choice) if choice else "none",
+            promised=f"one of {', '.join(CHOICES)}",
+            mend="an override needs --reply and --reason, an escalation --reason",
+        )  # fmt: skip
     body = _file(reply[1:]) if reply.startswith("@") else reply.encode()
     with stores() as (settings, opened):
         desk = _desk(settings, opened)
         review = desk.one(_me(), review_id)
         record = opened.records.get(review.call_id)
+        release = opened.releases.release(review.integration, review.release)
+        _check_whole(review, release, Ruling(choice, body, reason, note))
         if record is not None:
             talk.print(f"decided: {_plain(record.reply, in_place_of_texts(record.notes))}")
         if choice == "override":
@@ -167,6 +181,36 @@ def again(
         as_json(shown(new, now_us()))
         return
     out.print(f"{new.id} is open.")
+
+
+def _check_whole(review: Review, release: Release | None, ruling: Ruling) -> None:
+    """Names all that a verdict lacks at once, with what may stand there."""
+    reason, known = ruling.reason.strip(), review.terms.reasons
+    lacks: list[tuple[str, str, str]] = []
+    if ruling.choice == "override":
+        if not ruling.reply:
+            lacks.append(("--reply", "", _replies_told(release)))
+        if not reason or (known and reason not in known):
+            among = f"one of {', '.join(known)}" if known else "why it was wrong"
+            lacks.append(("--reason", reason, among))
+    if ruling.choice == "escalate" and not (reason or ruling.note.strip()):
+        lacks.append(("--reason", "", "why somebody else must decide"))
+    if lacks:
+        raise WrongOption(
+            ruling.choice,
+            got=" and ".join(
+                f"{n} {given[:80]!r}" if given else f"no {n}" for n, given, _ in lacks
+            ),
+            promised="; ".join(f"{name}: {among}" for name, _, among in lacks),
+        )
+
+
+def _replies_told(release: Release | None) -> str:
+    """What a corrected decision is made of: "JSON of chance (number), action (pay, review)"."""
+    schema = {} if release is None else release.manifest.reply_schema
+    fields = [one for one in inputs_of(schema, None, None) if one.name]
+    told = ", ".join(f"{one.name} ({', '.join(one.options) or one.kind})" for one in fields)
+    return f"JSON of {told}" if told else "the decision as it should be, in JSON"
 
 
 def left_text(one: Review) -> str:
