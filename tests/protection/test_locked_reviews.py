@@ -49,6 +49,10 @@ def test_a_corrected_decision_is_enciphered_agreed_upon_and_erased(tmp_path: Pat
     assert stores.reviews.review(review.id) == done
     stores.close()
     assert b"wedding" not in house.everything()
+    logged = ("audit", "list", "--action", "review.")
+    line = told(house, *logged)
+    assert f"review={review.id}, call={review.call_id}, " in line
+    assert f"note=seen: {SECRET}" in line
 
     house.erase("p-77", now_us=time.time_ns() // 1000)
 
@@ -56,9 +60,15 @@ def test_a_corrected_decision_is_enciphered_agreed_upon_and_erased(tmp_path: Pat
     gone = stores.reviews.review(review.id)
     assert [(one.reply, one.note) for one in said(gone)] == [("", ""), ("", "")]
     stores.close()
-    shown = house.project.run("reviews", "show", review.id).stdout
+    assert "note=erased" in told(house, *logged)
+    shown = told(house, "reviews", "show", review.id)
     assert all(f"{what}: erased, 20" in shown for what in ("asked", "predicted", "decided")), shown
     assert "nothing" not in shown
+
+
+def told(house: House, *command: str) -> str:
+    """What a command prints, without the ends of lines that a table makes."""
+    return " ".join(house.project.run(*command).stdout.split())
 
 
 def said(review: Review | None) -> tuple[Verdict, ...]:

@@ -13,6 +13,7 @@ from splice.app import auditing
 from splice.app.clock import now_us
 from splice.app.settings import Settings, user_name
 from splice.cli.common import REFUSED, Project, as_json, out, stores, talk
+from splice.control.audit_words import details_of
 from splice.control.signing import new_key
 from splice.core.audit import AuditEvent, Origin
 from splice.core.errors import SettingsError
@@ -53,6 +54,7 @@ def list_(
             found = [one for one in found if _is_wanted(one, wanted)]
         else:
             found = opened.audit.find(wanted)[::-1]
+        details = [_details(details_of(one, opened.reviews.review)) for one in found]
     if json:
         as_json(found)
         return
@@ -61,11 +63,11 @@ def list_(
         table.add_column(column, no_wrap=True)
     for column in ("subject", "why", "details"):
         table.add_column(column, overflow="fold", min_width=14)
-    for one in found:
+    for one, words in zip(found, details, strict=True):
         when = iso(one.at_us)[:19].replace("T", " ")
         table.add_row(
             str(one.number), when, one.by, one.origin.surface, one.action, one.subject, one.why,
-            _details(one),
+            words,
         )  # fmt: skip
     out.print(table)
 
@@ -77,13 +79,17 @@ def _is_wanted(event: AuditEvent, wanted: EventFilter) -> bool:
     )
 
 
-_SHORT = 24
+_LONG = 100  # ids and hashes are shorter, and are shown whole
 
 
-def _details(event: AuditEvent) -> str:
+def _details(details: dict[str, Any]) -> str:
     """What is short enough to be read; `--json` and `show` have all of it."""
-    plain = {k: v for k, v in event.details.items() if isinstance(v, (str, int, float, bool))}
-    return ", ".join(f"{k}={str(v)[:_SHORT]}" for k, v in plain.items() if k != "sha256")
+    plain = {k: str(v) for k, v in details.items() if isinstance(v, (str, int, float, bool))}
+    return ", ".join(
+        f"{k}={v if len(v) <= _LONG else v[: _LONG - 1] + '…'}"
+        for k, v in plain.items()
+        if k != "sha256"
+    )
 
 
 @app.command()
@@ -93,6 +99,7 @@ def show(
     """Show an event: what it was before, what it became, and from where it was done."""
     with stores() as (_, opened):
         found = opened.audit.event(number)
+        details = {} if found is None else details_of(found, opened.reviews.review)
     if found is None:
         talk.print(f"There is no event {number}.", style="red")
         raise typer.Exit(REFUSED)
@@ -106,7 +113,7 @@ def show(
     _line("why", found.why)
     _line("before", found.before)
     _line("after", found.after)
-    for name, value in found.details.items():
+    for name, value in details.items():
         _line(name, value)
     _line("sha256", found.sha256)
 

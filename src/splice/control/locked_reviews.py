@@ -26,6 +26,11 @@ log = logging.getLogger("splice.encryption")
 _MARK = "locked:"
 
 
+def is_locked(text: str) -> bool:
+    """Whether a note is enciphered."""
+    return text.startswith(_MARK)
+
+
 class _Words(msgspec.Struct, array_like=True, frozen=True):
     """What is enciphered. The order is the format: add at the end only."""
 
@@ -104,7 +109,7 @@ class LockedReviews:
         return msgspec.structs.replace(said, verdict=hidden)
 
     def _opened(self, review: Review) -> Review:
-        if not any(_MARK in one.reply or one.note.startswith(_MARK) for one in review.verdicts):
+        if not any(_MARK in one.reply or is_locked(one.note) for one in review.verdicts):
             return review
         verdicts = tuple(self._read(review, one) for one in review.verdicts)
         return msgspec.structs.replace(review, verdicts=verdicts)
@@ -114,7 +119,7 @@ class LockedReviews:
         if reply.startswith(f'"{_MARK}'):
             words = self._words(review, msgspec.json.decode(reply, type=str))
             reply = msgspec.json.encode(words).decode() if isinstance(words, str) else words.reply
-        if note.startswith(_MARK):
+        if is_locked(note):
             words = self._words(review, note)
             note = words if isinstance(words, str) else words.note
         return msgspec.structs.replace(one, reply=reply, note=note)

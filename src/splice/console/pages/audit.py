@@ -9,6 +9,7 @@ from starlette.exceptions import HTTPException
 
 from splice.console.desk import Visit
 from splice.console.room import Page, Room
+from splice.control.audit_words import details_of
 from splice.core.access import Permission
 from splice.core.audit import AuditEvent
 from splice.ports.audit import EventFilter
@@ -54,10 +55,11 @@ def event(room: Room, visit: Visit, named: Mapping[str, str]) -> Page:
     found = room.shelves.audit.event(number)
     if found is None or not _may_see(visit, found):
         raise HTTPException(404)
+    details = details_of(found, room.shelves.reviews.review)
     values = {
         name: _json(value)
         for name, value in (
-            ("Before", found.before), ("After", found.after), ("Details", found.details or None),
+            ("Before", found.before), ("After", found.after), ("Details", details or None),
         )
         if value is not None
     }  # fmt: skip
