@@ -64,6 +64,8 @@ class ByMasking:
     """
 
     immediate = True
+    masks = True
+    """What it finds is not recorded either where a policy refuses it."""
 
     def __init__(
         self, masker: Masker, what: str, surely: Callable[[str], bool] | None = None

@@ -6,6 +6,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -23,12 +24,12 @@ from splice.core.errors import (
 from splice.core.ids import uuid7
 from splice.engine import observe
 from splice.engine.admit import Claims, may_enter
+from splice.engine.guard_record import without_refused
 from splice.engine.keyring import Keyring, may_call
 from splice.engine.line import Line, Picked
 from splice.engine.live import LiveStream
 from splice.engine.record import Recorder, not_recorded
 from splice.engine.reuse import Reuse
-from splice.engine.seal import Seal
 from splice.engine.shadows import Shadows
 from splice.engine.spend import NO_RESERVATION, Purse, Reservation
 from splice.ports.features import FeatureStore
@@ -198,7 +199,8 @@ class Floor:
         Returns the error that the caller gets in place of his answer where it had to be recorded
         first (high risk, or an idempotency key) and could not be; else None.
         """
-        kept = await self.sealed(line, record) if line.seal is not None else record
+        changes = line.seal is not None or record.reason is Reason.POLICY
+        kept = await self.sealed(line, record) if changes else record
         error: NotRecorded | None = None
         if line.durable or call.key is not None:
             left = line.deadline_s - record.duration_us / 1e6
@@ -222,17 +224,19 @@ class Floor:
 
     async def sealed(self, line: Line, record: Record) -> Record:
         """The record as it is kept."""
-        return record if line.seal is None else await _sealed(line.seal, record)
+        if record.reason is Reason.POLICY and line.guard is not None:
+            record = await _in_place(record, partial(without_refused, guard=line.guard))
+        return record if line.seal is None else await _in_place(record, line.seal.sealed)
 
     def finish_now(self, line: Line, record: Record) -> None:
         """The same for a call whose caller is gone: nobody waits for a commit."""
         if line.seal is not None:
-            self.in_background(self._finish_sealed(line.seal, record))
+            self.in_background(self._finish_sealed(line, record))
             return
         self._written(record)
 
-    async def _finish_sealed(self, seal: Seal, record: Record) -> None:
-        self._written(await _sealed(seal, record))
+    async def _finish_sealed(self, line: Line, record: Record) -> None:
+        self._written(await self.sealed(line, record))
 
     def _written(self, record: Record) -> None:
         self.recorder.put(record)
@@ -281,8 +285,8 @@ class Floor:
             await asyncio.wait(list(self._background))
 
 
-async def _sealed(seal: Seal, record: Record) -> Record:
-    """The record as it is kept. Long texts are masked in a thread: nobody else waits for them."""
+async def _in_place(record: Record, mask: Callable[[Record], Record]) -> Record:
+    """A record masked. Long texts are masked in a thread: nobody else waits for them."""
     if len(record.input) + len(record.reply or b"") < _LONG:
-        return seal.sealed(record)
-    return await asyncio.to_thread(seal.sealed, record)
+        return mask(record)
+    return await asyncio.to_thread(mask, record)

@@ -22,6 +22,8 @@ class Detector(Protocol):
 
     `immediate` detectors answer within microseconds, in time that grows with the length of the text
     only; others are asked in a thread, and given up after the policy's timeout.
+    One that has `masks` (true) redacts for policies that refuse, too, and what it finds is not
+    recorded.
     """
 
     immediate: bool
