@@ -149,7 +149,7 @@ def test_two_releases_can_be_compared(applied, orders) -> None:
     ("arguments", "said"),
     [
         (("release", "diff", "order-screening", "--from", "9"), "no release 9"),
-        (("release", "diff", "--from", "1"), "no name"),
+        (("release", "diff", "--from", "9"), "no release 9"),
         (("release", "diff", "nobody"), "no such integration"),
         (("release", "apply", "nobody", "-y"), "no such integration"),
         (("release", "rollback", "order-screening", "-y"), "no release to roll back to"),
@@ -257,6 +257,20 @@ def test_stop_and_start_survive_a_rollback(applied, orders) -> None:
     assert "stopped" in orders("release", "list").out
     orders("start", "order-screening")
     assert ask(orders, ORDER)["status"] == "answered"
+
+
+def test_the_only_integration_of_a_project_need_not_be_named(applied, orders) -> None:
+    applied("")
+    stopped = orders("stop", "--why", "a check")
+    orders("start")
+    file = orders.folder / "integrations.py"
+    file.write_text(file.read_text("utf-8") + '\n\nclass Others(OrderScreening):\n    "Others."\n')
+
+    ran = orders("stop", "--why", "a check")
+
+    assert stopped.out.startswith("order-screening is stopped")
+    assert ran.code == 2
+    assert "NAME: got nothing, expected one of order-screening, others" in ran.err
 
 
 def test_what_has_no_release_cannot_be_stopped(orders) -> None:

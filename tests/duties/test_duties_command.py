@@ -72,6 +72,7 @@ def test_the_tier_is_told_with_its_article_date_and_source(applied: Command) -> 
     assert "eur-lex.europa.eu" in told.out
     assert "not legal advice" in told.err
     assert "Art. 27" in told.out
+    assert applied("risk").out == told.out
 
 
 def test_the_questions_are_printed_with_every_key(command: Command) -> None:

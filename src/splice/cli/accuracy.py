@@ -12,6 +12,7 @@ from splice.app.clock import now_us
 from splice.app.labelling import catch_up
 from splice.cli.common import as_json, out, stores, talk
 from splice.cli.moments import WrongOption, moment_us
+from splice.cli.naming import TheOnly
 from splice.core.errors import UnknownIntegration
 from splice.core.quality import MEASURES, By, Measured, Quality, QualityWanted
 from splice.core.rollups import Window
@@ -30,7 +31,7 @@ _BESIDE = ("accuracy", "precision", "recall", "auc", "rmse", "bias", "r2", "ndcg
 
 
 def accuracy(
-    integration: Annotated[str, typer.Argument(help="Name of the integration.")],
+    integration: TheOnly = "",
     window: Annotated[
         str | None,
         typer.Option(

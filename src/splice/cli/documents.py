@@ -18,20 +18,20 @@ from splice.app.signatures import library, public_key_of
 from splice.cli.cards import version_of
 from splice.cli.common import REFUSED, as_json, out, stores, talk
 from splice.cli.moments import WrongOption
+from splice.cli.naming import TheOnly
 from splice.cli.writing import write_out, write_whole
 from splice.core.errors import ModelUnavailable, SettingsError
 from splice.declare.law import eu_ai_act
 
 app = typer.Typer(no_args_is_help=True)
 
-Name = Annotated[str, typer.Argument(help="Name of the integration.")]
 Form = Literal["md", "html", "json", "pdf"]
 Format = Annotated[Form, typer.Option("--format", help="md, html, json or pdf.")]
 Out = Annotated[Path | None, typer.Option("--out", help="File; stdout if left out.")]
 
 
 def evidence(
-    name: Name,
+    name: TheOnly = "",
     folder: Annotated[
         Path | None,
         typer.Option("--out", help="New folder; evidence-NAME-DATE if left out."),
@@ -115,7 +115,7 @@ def model(
 
 
 @app.command()
-def integration(name: Name, form: Format = "md", file: Out = None) -> None:
+def integration(name: TheOnly = "", form: Format = "md", file: Out = None) -> None:
     """Write the card of an integration, and name what a person must add."""
     from splice.app.dutiful import known_of
     from splice.console.report.cards import integration_card_report
@@ -129,7 +129,7 @@ def integration(name: Name, form: Format = "md", file: Out = None) -> None:
 
 
 @app.command()
-def fria(name: Name, form: Format = "md", file: Out = None) -> None:
+def fria(name: TheOnly = "", form: Format = "md", file: Out = None) -> None:
     """Write the assessment of fundamental rights (Art. 27), prefilled from the ledger."""
     from splice.app.dutiful import known_of
     from splice.console.report.cards import fria_report

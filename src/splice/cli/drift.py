@@ -19,6 +19,7 @@ from splice.app.references import training_of
 from splice.app.rolling import catch_up
 from splice.app.settings import Settings
 from splice.cli.common import as_json, out, stores, talk
+from splice.cli.naming import the_only
 from splice.core.errors import SettingsError, UnknownIntegration, UnknownRelease
 from splice.core.profiles import Against, ColumnDrift, DriftQuestion, DriftReport, Profile
 from splice.core.release import Release
@@ -36,7 +37,8 @@ _MEASURES = {
 
 def drift(
     integration: Annotated[
-        str | None, typer.Argument(help="Name; left out where --rows names a file.")
+        str | None,
+        typer.Argument(help="Name; the only one if left out, none where --rows names a file."),
     ] = None,
     window: Annotated[str, typer.Option(help="How much of the past is looked at.")] = "24 h",
     against: Annotated[
@@ -71,11 +73,7 @@ def drift(
         report = _of_rows(rows, reference, columns)
         title = f"{rows}: {report.calls:,} rows" if rows else ""
     else:
-        if integration is None:
-            raise SettingsError(
-                "drift", got="no name", promised="an integration, or --rows and --reference",
-                mend="name one: splice release list shows them",
-            )  # fmt: skip
+        integration = the_only(integration or "", ", or --rows and --reference")
         with stores() as (settings, opened):
             _check_installed()
             question, training = _question(

@@ -14,6 +14,7 @@ from splice.app.settings import user_name
 from splice.cli.asking import asked, declaration_text
 from splice.cli.common import DONE, REFUSED, as_json, mistakes, out, stores, talk
 from splice.cli.moments import WrongOption
+from splice.cli.naming import TheOnly, the_only
 from splice.control.duties.checklist import checklist
 from splice.core.duties import Attestation, PinnedAssessment
 from splice.core.errors import UnknownIntegration
@@ -24,13 +25,18 @@ from splice.core.units import seconds
 from splice.declare.discover import find
 from splice.declare.law import eu_ai_act
 
-Name = Annotated[str, typer.Argument(help="Name of the integration.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _LONGEST_S = 3 * 366 * 86_400
 
 
 def risk(
-    name: Annotated[str, typer.Argument(help="Name of the integration.")] = "",
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="Name of the integration; the only one of the project if left out.",
+            show_default=False,
+        ),
+    ] = "",
     questions: Annotated[
         bool, typer.Option("--questions", help="Print the questions, and the keys that answer.")
     ] = False,
@@ -51,10 +57,7 @@ def risk(
         out.print("\nDeclare it:\n")
         out.print(declaration_text(said))
         return
-    if not name:
-        raise WrongOption(
-            "NAME", got="nothing", promised="an integration, or --questions, or --ask"
-        )
+    name = the_only(name, ", or --questions, or --ask")
     said = _declared(name)
     found = estimate(said, law)
     if json:
@@ -112,7 +115,7 @@ def _law_plain(law: Law) -> dict[str, object]:
 
 
 def duties(
-    name: Name,
+    name: TheOnly = "",
     all_: Annotated[bool, typer.Option("--all", help="Also duties that do not bind it.")] = False,
     attest: Annotated[
         str, typer.Option(help="Key of an item that a person must attest, as risk.residual.")

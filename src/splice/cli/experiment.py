@@ -9,6 +9,7 @@ from rich.table import Table
 
 from splice.app.clock import now_us
 from splice.cli.common import as_json, out, stores, talk
+from splice.cli.naming import TheOnly
 from splice.control.rollouts import Rollouts
 from splice.core.rollout import share_text
 from splice.core.studies import Effect, Study
@@ -17,11 +18,9 @@ from splice.monitor.effects import amount, between
 from splice.monitor.experiments import Studies
 from splice.serve.http.desk import iso
 
-Name = Annotated[str, typer.Argument(help="Name of the integration.")]
-
 
 def experiment(
-    name: Name,
+    name: TheOnly = "",
     past: Annotated[bool, typer.Option("--all", help="Those that ended, too.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:

@@ -13,6 +13,7 @@ from splice.app import wiring
 from splice.app.clock import now_us
 from splice.app.settings import Settings, user_name
 from splice.cli.common import REFUSED, as_json, confirm, mistakes, out, stores, talk
+from splice.cli.naming import TheOnly, the_only
 from splice.control.apply import Control, Plan
 from splice.control.registry import CHAMPION
 from splice.core.errors import DeclarationError, UnknownIntegration, UnknownRelease
@@ -130,8 +131,7 @@ def diff(
                     before = opened.releases.bundle(plan.before.manifest.bundle)
                     out.print(source_diff(before, plan.found.bundle))
             return
-        if name is None:
-            raise UnknownRelease("diff", got="no name", mend="name the integration to compare")
+        name = the_only(name or "")
         first = _release(opened, control, name, old)
         second = _release(opened, control, name, new)
         for change in manifest_diff(first.manifest, second.manifest):
@@ -228,8 +228,8 @@ def _must_be_live(opened: wiring.Stores, name: str) -> None:
 
 
 def stop(
-    name: Name,
     why: Annotated[str, typer.Option("--why", help="Reason; callers are told it.")],
+    name: TheOnly = "",
 ) -> None:
     """Switch an integration off: every worker refuses its calls within a second.
 
@@ -241,7 +241,7 @@ def stop(
     out.print(f"{name} is stopped. On again: splice start {name}")
 
 
-def start(name: Name) -> None:
+def start(name: TheOnly = "") -> None:
     """Switch an integration on again."""
     with stores() as (_, opened):
         _must_be_live(opened, name)

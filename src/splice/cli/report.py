@@ -11,12 +11,13 @@ import typer
 from splice.app.clock import now_us
 from splice.cli.common import stores, talk
 from splice.cli.moments import WrongOption
+from splice.cli.naming import TheOnly
 from splice.cli.writing import write_out, write_whole
 from splice.core.errors import SettingsError
 
 
 def report(
-    integration: Annotated[str, typer.Argument(help="Name of the integration.")],
+    integration: TheOnly = "",
     month: Annotated[str, typer.Option(help="As 2026-11; the last whole one if left out.")] = "",
     zone: Annotated[str, typer.Option(help="Time zone of its days, as Europe/Berlin.")] = "UTC",
     out: Annotated[

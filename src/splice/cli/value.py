@@ -10,6 +10,7 @@ from rich.table import Table
 from splice.app.clock import now_us
 from splice.app.rolling import catch_up
 from splice.cli.common import as_json, out, stores
+from splice.cli.naming import TheOnly
 from splice.control.rollouts import Rollouts
 from splice.core.rollups import Window
 from splice.core.studies import KpiStanding, Value
@@ -26,7 +27,7 @@ _BASIS = {
 
 
 def value(
-    name: Annotated[str, typer.Argument(help="Name of the integration.")],
+    name: TheOnly = "",
     window: Annotated[str, typer.Option(help="How much of the past: the last 30 days.")] = "30 d",
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
