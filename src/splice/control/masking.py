@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import msgspec
@@ -225,7 +226,7 @@ class Masking:
             if len(chosen) == len(texts):
                 found = self._in_all(joined)
             elif chosen:
-                some = self._in_all(_Joined([texts[place] for place in chosen]))
+                some = self._in_all(joined.only(chosen))
                 found = [(chosen[place], one) for place, one in some]
         for place, text in enumerate(texts) if self._custom else ():
             found += [(place, one) for one in self._by_custom(text)]
@@ -303,18 +304,19 @@ def _asked(finder: Other, texts: Sequence[str]) -> list[list[tuple[int, int]]]:
 class _Joined:
     """Texts that are searched together."""
 
-    def __init__(self, texts: Sequence[str]) -> None:
+    def __init__(self, texts: Sequence[str], readings: list[Folded] | None = None) -> None:
         self.texts = texts
-        whole = BREAK.join(texts)
-        if whole.count(BREAK) != len(texts) - 1:
-            whole = BREAK.join(text.replace(BREAK, "\0") for text in texts)
-        self.readings = _readings(whole)
-        self.starts: list[int] = []
-        start = 0
-        for text in texts:
-            self.starts.append(start)
-            start += len(text) + 1
-        self._length = start
+        self.readings = readings if readings is not None else _readings(_with_breaks(texts))
+        self.starts = list(accumulate([len(text) + 1 for text in texts], initial=0))
+        self._length = self.starts.pop()
+
+    def only(self, places: Sequence[int]) -> _Joined:
+        """Some of the texts, by their numbers."""
+        texts = [self.texts[place] for place in places]
+        starts = [self.starts[place] for place in places]
+        spans = [(start, start + len(text)) for start, text in zip(starts, texts, strict=True)]
+        some = self.readings[0].only(spans) if len(self.readings) == 1 else None
+        return _Joined(texts, None if some is None else [some])
 
     def place(self, begin: int) -> int:
         """The number of the text in which something begins."""
@@ -337,6 +339,13 @@ class _Joined:
         if 2 * sum(len(self.texts[place]) for place in places) > self._length:
             return range(len(self.texts))
         return sorted(places)
+
+
+def _with_breaks(texts: Sequence[str]) -> str:
+    whole = BREAK.join(texts)
+    if whole.count(BREAK) == len(texts) - 1:
+        return whole
+    return BREAK.join(text.replace(BREAK, "\0") for text in texts)
 
 
 class _Names:

@@ -118,42 +118,46 @@ class Document:
             later: list[Any] = []
             if isinstance(holder, dict):
                 fields = cast("dict[str, Any]", holder)
-                for key, value in list(fields.items()):
-                    self.leaves.append(Leaf(fields, key, key, is_key=True))
-                    if key == "logprobs" and isinstance(value, (dict, list)):
-                        fields[key] = None
-                        continue
-                    self._value(fields, key, value, later, level)
+                for key, value in fields.items():
+                    self.leaves.append(Leaf(fields, key, key, True))
+                    kind: type[Any] = type(value)
+                    if kind is str:
+                        self._string(fields, key, value, level, key)
+                    elif kind is dict or kind is list:
+                        if key == "logprobs":
+                            fields[key] = None
+                        else:
+                            later.append(value)
+                    elif kind is int or kind is float:
+                        self._number(fields, key, value)
             else:
                 items = cast("list[Any]", holder)
                 self._note_group(items)
                 for index, value in enumerate(items):
-                    self._value(items, index, value, later, level)
+                    kind: type[Any] = type(value)
+                    if kind is str:
+                        self._string(items, index, value, level, None)
+                    elif kind is dict or kind is list:
+                        later.append(value)
+                    elif kind is int or kind is float:
+                        self._number(items, index, value)
             waiting += reversed(later)
 
-    def _value(self, holder: Any, key: Any, value: Any, waiting: list[Any], level: int) -> None:
-        if isinstance(value, str):
-            self._string(holder, key, value, level)
-        elif isinstance(value, (dict, list)):
-            waiting.append(value)
-        elif isinstance(value, (int, float)) and not isinstance(value, bool):
-            self._number(holder, key, value)
-
-    def _string(self, holder: Any, key: Any, text: str, level: int) -> None:
-        named = isinstance(key, str)
+    def _string(self, holder: Any, key: Any, text: str, level: int, name: str | None) -> None:
+        """Note a string of a list, or of the field of a name."""
         if self._files == "drop":
-            text = without_files(text)
-            holder[key] = text
-        elif not (named and key in _OPAQUE) and holds_file(text):
+            if len(text) >= _BLOB or ":" in text:
+                holder[key] = text = without_files(text)
+        elif name not in _OPAQUE and holds_file(text):
             if self._files == "refuse":
                 raise HoldsFile
             if _BASE64.fullmatch(text) or _DATA_URL.fullmatch(text):
                 return  # what stands around a file is searched with it
         place = len(self.leaves)
-        if not named or key == _TEXT:
+        if name is None or name == _TEXT:
             self._places[id(holder), key] = place
-        secret = named and bool(text) and names_secret(key)
-        self.leaves.append(Leaf(holder, key, text, secret=secret))
+        secret = name is not None and text != "" and names_secret(name)
+        self.leaves.append(Leaf(holder, key, text, False, secret))
         inner = _json_in(text)
         if inner is not None:
             first = len(self.leaves)
@@ -244,6 +248,9 @@ def _free(fields: dict[str, Any], name: str) -> str:
 
 def _json_in(text: str) -> list[Any] | None:
     """What the JSON in a string means, in a list; None where it is none, or a mere number."""
+    first = text[:1]
+    if first not in '{["' and not first.isspace():  # most texts, which strip() would copy
+        return None
     inner = text.strip()
     if len(inner) < 2 or inner[0] + inner[-1] not in ("{}", "[]", '""'):
         return None

@@ -24,6 +24,10 @@ _AROUND = 8
 """Characters around a run of digits that may belong to the number."""
 
 
+_BEGIN, _END = r"(?<![0-9A-Za-mo-qsu-z_])(?:", r")(?![0-9A-Za-z_])"
+"""What a number stands between; `begins` says more of an n, r or t, as of a written line break."""
+
+
 class Identity(NamedTuple):
     """One form of a number: its pattern, its check, and the words of which one must be near."""
 
@@ -56,7 +60,8 @@ def _number(
     written = [form for word in words for form in (word, word.upper())]
     folded = tuple(dict.fromkeys(Folded(one).text.lower() for one in written))
     letters = re.search("[A-Z]", form) is not None
-    return Identity(rule, re.compile(form, re.IGNORECASE * letters), valid, folded, least)
+    alone = f"{_BEGIN}{form}{_END}"
+    return Identity(rule, re.compile(alone, re.IGNORECASE * letters), valid, folded, least)
 
 
 def _is_dni(number: str) -> bool:
@@ -210,20 +215,34 @@ _ALONE: Final = tuple(one for one in NUMBERS if not one.words)
 _NAMED: Final = tuple(one for one in NUMBERS if one.words)
 
 
-def in_runs(text: str, runs: Sequence[Run], *, named: bool) -> dict[str, list[Span]]:
-    """The numbers in runs of digits, by rule; `named` where a word for one is in the text."""
-    found: dict[str, list[Span]] = {}
-    for run in runs:
-        begin, end = max(0, run.start - _AROUND), min(len(text), run.end + _AROUND)
-        digits = sum(stop - start for start, stop in run.groups)
-        forms = [one for one in _ALONE if one.least <= digits]
-        if named:
-            before = f" {text[max(0, run.start - _NEAR) : run.start].lower()}"
-            forms += [one for one in _NAMED if any(word in before for word in one.words)]
-        for identity in forms:
-            if identity.form.search(text, begin, end) is not None:
-                found.setdefault(identity.rule, []).extend(_found(identity, text, begin, end))
-    return found
+UNNAMED_BYTES: Final = "|".join(
+    f"(?{'i' * bool(one.form.flags & re.IGNORECASE)}:{one.form.pattern[len(_BEGIN) : -len(_END)]})"
+    for one in _ALONE
+).encode()
+"""The forms that need no word before them, for RE2: one search in the place of many."""
+
+
+def around(run: Run, length: int) -> Span:
+    """Where in a text of a length a number may stand that has a run of digits."""
+    return max(0, run.start - _AROUND), min(length, run.end + _AROUND)
+
+
+def before(run: Run) -> Span:
+    """Where the name of a number may stand."""
+    return max(0, run.start - _NEAR), run.start
+
+
+def in_run(text: str, run: Run, *, named: bool) -> Iterator[tuple[str, Span]]:
+    """The numbers in a run of digits with their rules; `named` where a name may be before it."""
+    digits = sum(stop - start for start, stop in run.groups)
+    forms = [one for one in _ALONE if one.least <= digits]
+    if named:
+        start, end = before(run)
+        words = f" {text[start:end].lower()}"
+        forms += [one for one in _NAMED if any(word in words for word in one.words)]
+    for identity in forms:
+        for span in _found(identity, text, *around(run, len(text))):
+            yield identity.rule, span
 
 
 def scattered(text: str, places: Iterable[Span]) -> dict[str, list[Span]]:

@@ -23,7 +23,10 @@ from splice.control.masking_identity import (
     PASSPORT_BYTES,
     SCATTERED,
     SCATTERED_BYTES,
-    in_runs,
+    UNNAMED_BYTES,
+    around,
+    before,
+    in_run,
     scattered,
 )
 from splice.control.masking_numbers import WORDS, Run, Span, begins, cards, ends, phones, run_at
@@ -77,10 +80,14 @@ class Searched:
     @property
     def numbers(self) -> Mapping[str, Sequence[Span]]:
         """The numbers that states give to people, by their rules."""
-        runs = self.runs
-        named = bool(runs) and _NAMED.search(self.raw) is not None
-        found = in_runs(self.text, runs, named=named)
-        places = [one.span() for one in _SCATTERED.finditer(self.raw)]
+        found: dict[str, list[Span]] = {}
+        raw = self.raw
+        for run in self.runs:
+            named = _NAMED.search(raw, *before(run)) is not None
+            if named or _UNNAMED.search(raw, *around(run, len(raw))) is not None:
+                for rule, span in in_run(self.text, run, named=named):
+                    found.setdefault(rule, []).append(span)
+        places = [one.span() for one in _SCATTERED.finditer(raw)]
         return found | scattered(self.text, places) if places else found
 
     @property
@@ -312,6 +319,7 @@ IDENTITIES: Final = tuple(dict.fromkeys(one.rule for one in (*NUMBERS, *SCATTERE
 
 _ANNOUNCED: Final = pattern(BIRTH_WORDS)
 _NAMED: Final = pattern(f"(?i:{NAMES})".encode())
+_UNNAMED: Final = pattern(UNNAMED_BYTES)
 _SCATTERED: Final = pattern(SCATTERED_BYTES)
 _ANYTHING: Final = pattern(
     b"@|" + b"|".join([_RUNS, _IBAN_BEGINS, _IPS, SCATTERED_BYTES, BIRTH_WORDS]) + b"|" + HINT

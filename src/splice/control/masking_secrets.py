@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
 
 from splice.control.masking_numbers import begins, ends
@@ -79,4 +80,9 @@ def _is_value(before: str, found: str) -> bool:
 
 def names_secret(key: str) -> bool:
     """Whether the value of a field of this name is a secret whatever it looks like."""
-    return len(key) <= 64 and _KEY.fullmatch(key) is not None
+    return len(key) <= 64 and _is_secret_name(key)
+
+
+@lru_cache(4096)  # documents have the same fields again and again
+def _is_secret_name(key: str) -> bool:
+    return _KEY.fullmatch(key) is not None

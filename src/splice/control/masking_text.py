@@ -128,6 +128,15 @@ class Folded:
         self.text = self._in_pieces(original, cuts) if cuts else original.translate(_FOLDS)
         self.raw = self.text.encode()
 
+    def only(self, parts: Sequence[tuple[int, int]]) -> Folded | None:
+        """Parts of the text, with breaks between; None where it was not folded one for one."""
+        if self._pieces:
+            return None
+        some = Folded("")
+        some.raw = BREAK.encode().join([self.raw[start:end] for start, end in parts])
+        some.text = some.raw.decode("ascii")
+        return some
+
     def _in_pieces(self, original: str, cuts: Sequence[_Cut]) -> str:
         folded: list[str] = []
         length = done = 0
@@ -204,14 +213,15 @@ def _beyond(error: UnicodeError) -> tuple[bytes, int]:
 
 codecs.register_error("splice-fold", _beyond)
 
-_FIRST = re.compile("[^\x00-\x7f]")
-_PAGES = (  # by the first character that is not ASCII; any other is no mistake, only slower
-    (0x100, "cp1252"),
-    (0x180, "cp1250"),
-    (0x370, "cp1252"),
-    (0x400, "cp1253"),
-    (0x500, "cp1251"),
+_PAGES = (  # of the first character that Latin-1 has not; any other is no mistake, only slower
+    (0x100, 0x180, "cp1250"),
+    (0x370, 0x400, "cp1253"),
+    (0x400, 0x500, "cp1251"),
 )
+_MARKS = {
+    one: _FOLDS[ord(one)] for one in "\u2019\u2018\u201c\u201d\u201e\u2013\u2014\u2026\u2022\u20ac"
+}
+"""What texts in Latin-1 are full of besides, each folded to one character."""
 
 
 def _quickly(original: str) -> bytes | None:
@@ -221,13 +231,20 @@ def _quickly(original: str) -> bytes | None:
         return raw if len(raw.translate(None, _CONTROLS)) == len(raw) else None
     if any(one in original for one in _STAND_INS):
         return None
-    first = _FIRST.search(original)
-    number = ord(first[0]) if first is not None else 0
     length = len(original)
-    if number >= _EASTERN:
-        original = _EAST.sub(_as_words, original)
-    page = _page(next((codec for end, codec in _PAGES if number < end), "cp1252"))
-    raw = original.encode(page.codec, "splice-fold").translate(page.folds, page.uneven)
+    for mark, fold in _MARKS.items():
+        original = original.replace(mark, fold)
+    codec = "latin-1"
+    try:
+        raw = original.encode(codec)
+    except UnicodeEncodeError as error:
+        number = ord(original[error.start])
+        if number >= _EASTERN:
+            original = _EAST.sub(_as_words, original)
+        codec = next((page for least, end, page in _PAGES if least <= number < end), codec)
+        raw = original.encode(codec, "splice-fold")
+    page = _page(codec)
+    raw = raw.translate(page.folds, page.uneven)
     return raw if len(raw) == length else None
 
 
@@ -263,8 +280,9 @@ def has_controls(raw: bytes) -> bool:
 
 def has_numbers(original: str) -> bool:
     r"""Whether characters of a text may be written in numbers: `\u0040`, `%40`, `&#64;`."""
-    # From mark to mark is ten times as fast as a look at every character.
-    for mark in ("%", "&#", "\\u"):
+    # From mark to mark is ten times as fast as a look at every character; and a mark of one
+    # character is found five times as fast as one of two.
+    for mark in "%&\\":
         place = original.find(mark)
         while place >= 0:
             if _NUMBER.match(original, place):
