@@ -255,7 +255,12 @@ def test_stop_and_start_survive_a_rollback(applied, orders) -> None:
     orders("release", "rollback", "order-screening", "-y")
 
     assert "stopped" in orders("release", "list").out
-    orders("start", "order-screening")
+    started = orders("start", "order-screening")
+    assert started.out == "order-screening answers again; it was stopped for: a check\n"
+    (event,) = orders("audit", "list", "--action", "integration.start", "--json").json
+    assert event["why"] == "ends the stop: a check"
+    applied = orders("release", "apply", "-y")
+    assert "makes the state of the files live again, which is that of release 2." in applied.err
     assert ask(orders, ORDER)["status"] == "answered"
 
 
@@ -268,7 +273,7 @@ def test_the_only_integration_of_a_project_need_not_be_named(applied, orders) ->
 
     ran = orders("stop", "--why", "a check")
 
-    assert stopped.out.startswith("order-screening is stopped")
+    assert stopped.out.startswith("order-screening is stopped: a check. On again:")
     assert ran.code == 2
     assert "NAME: got nothing, expected one of order-screening, others" in ran.err
 

@@ -157,6 +157,7 @@ def apply(name: OptionalName = None, yes: Yes = False, why: Why = "") -> None:
         plans = _found(settings, control, name)
         for plan in plans:
             _show(plan)
+            _tell_what_returns(opened, plan)
         plans = [plan for plan in plans if plan.is_new]
         if not plans:
             talk.print("Nothing to apply.")
@@ -171,6 +172,20 @@ def apply(name: OptionalName = None, yes: Yes = False, why: Why = "") -> None:
                 if plan.before.number != release.number - 1:  # the one before was taken back
                     undo += f" --to {plan.before.number}"
             out.print(f"Release {release.number} of {release.integration} is live.{undo}")
+
+
+def _tell_what_returns(opened: wiring.Stores, plan: Plan) -> None:
+    """Whoever took a release back and applies again gets what the files say, not what runs."""
+    if plan.before is None or not plan.is_new:
+        return
+    newest = opened.releases.releases(plan.manifest.integration)[0]
+    if newest.number > plan.before.number:
+        again = newest.manifest.digest == plan.manifest.digest
+        state = "which is that of release" if again else "which is newer than release"
+        talk.print(
+            f"Release {newest.number} was rolled back to {plan.before.number}. Applying makes the "
+            f"state of the files live again, {state} {newest.number}.", style="yellow",
+        )  # fmt: skip
 
 
 @app.command()
@@ -203,7 +218,7 @@ def _tell_what_ends(before: Release | None, after: Release | None) -> None:
         return
     kept = ("protect", "policies", "review", "monitors")
     for change in manifest_diff(before.manifest, after.manifest):
-        if change.what.partition(" ")[0] in kept:
+        if change.field in kept:
             talk.print(f"With this: {change}", style="yellow")
 
 
@@ -238,12 +253,14 @@ def stop(
     with stores() as (_, opened):
         _must_be_live(opened, name)
         opened.releases.set_stopped(name, why, by=user_name(), now_us=now_us())
-    out.print(f"{name} is stopped. On again: splice start {name}")
+    out.print(f"{name} is stopped: {why.rstrip('.')}. On again: splice start {name}")
 
 
 def start(name: TheOnly = "") -> None:
     """Switch an integration on again."""
     with stores() as (_, opened):
         _must_be_live(opened, name)
+        (before,) = [one for one in opened.releases.live() if one.integration == name]
         opened.releases.set_stopped(name, "", by=user_name(), now_us=now_us())
-    out.print(f"{name} answers again.")
+    was = f"it was stopped for: {before.stopped}" if before.stopped else "it was not stopped"
+    out.print(f"{name} answers again; {was}")

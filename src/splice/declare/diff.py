@@ -30,8 +30,12 @@ from splice.declare.review_diff import review_texts
 
 
 class Change(msgspec.Struct, frozen=True):
-    """One difference; `breaking` where a caller of the older one may fail on the newer."""
+    """One difference; `breaking` where a caller of the older one may fail on the newer.
 
+    `field` is the part of the manifest that it is of, `what` the words for it.
+    """
+
+    field: str
     what: str
     before: str
     after: str
@@ -45,7 +49,7 @@ class Change(msgspec.Struct, frozen=True):
 def manifest_diff(before: Manifest, after: Manifest) -> list[Change]:
     """Differences of two manifests of one integration, most important first."""
     changes = [
-        Change(name, str(old), str(new))
+        Change(name, name, str(old), str(new))
         for name, old, new in (
             ("purpose", before.purpose, after.purpose),
             ("risk", before.risk, after.risk),
@@ -70,7 +74,7 @@ def manifest_diff(before: Manifest, after: Manifest) -> list[Change]:
     changes += _truths(before.truths, after.truths)
     changes += _reviews(review_texts(before.review), review_texts(after.review))
     if before.bundle != after.bundle:
-        changes.append(Change("source", before.bundle[:12], after.bundle[:12]))
+        changes.append(Change("bundle", "source", before.bundle[:12], after.bundle[:12]))
     return changes
 
 
@@ -136,7 +140,7 @@ def _gates(before: tuple[PinnedGates, ...], after: tuple[PinnedGates, ...]) -> l
     """Gates that came or went, and their data sets; the gates themselves are in the source."""
     old, new = ({one.model: _data(one) for one in gates} for gates in (before, after))
     return [
-        Change(f"gates {model}".strip(), old.get(model, ""), new.get(model, ""))
+        Change("gates", f"gates {model}".strip(), old.get(model, ""), new.get(model, ""))
         for model in dict.fromkeys([*old, *new])
         if old.get(model) != new.get(model)
     ]
@@ -144,7 +148,7 @@ def _gates(before: tuple[PinnedGates, ...], after: tuple[PinnedGates, ...]) -> l
 
 def _reviews(before: dict[str, str], after: dict[str, str]) -> list[Change]:
     return [
-        Change(f"review {name}", before.get(name, ""), after.get(name, ""))
+        Change("review", f"review {name}", before.get(name, ""), after.get(name, ""))
         for name in dict.fromkeys([*before, *after])
         if before.get(name) != after.get(name)
     ]
@@ -153,7 +157,7 @@ def _reviews(before: dict[str, str], after: dict[str, str]) -> list[Change]:
 def _truths(before: tuple[PinnedTruth, ...], after: tuple[PinnedTruth, ...]) -> list[Change]:
     old, new = ({one.outcome: one for one in truths} for truths in (before, after))
     return [
-        Change(f"truth {name}", _truth_text(old.get(name)), _truth_text(new.get(name)))
+        Change("truths", f"truth {name}", _truth_text(old.get(name)), _truth_text(new.get(name)))
         for name in dict.fromkeys([*old, *new])
         if old.get(name) != new.get(name)
     ]
@@ -211,19 +215,27 @@ def _routes(before: tuple[PinnedRoute, ...], after: tuple[PinnedRoute, ...]) -> 
     old, new = {r.label: r for r in before}, {r.label: r for r in after}
     changes: list[Change] = []
     if [r.label for r in before] != [r.label for r in after]:
-        changes.append(Change("routes", ", ".join(old), ", ".join(new)))
+        changes.append(Change("routes", "routes", ", ".join(old), ", ".join(new)))
     for label in (one for one in new if one in old):
         if old[label].version != new[label].version:
-            changes.append(Change(label, old[label].version, new[label].version))
+            changes.append(Change("routes", label, old[label].version, new[label].version))
         if old[label].timeout_s != new[label].timeout_s:
             changes.append(
                 Change(
-                    f"{label} timeout", f"{old[label].timeout_s:g} s", f"{new[label].timeout_s:g} s"
+                    "routes",
+                    f"{label} timeout",
+                    f"{old[label].timeout_s:g} s",
+                    f"{new[label].timeout_s:g} s",
                 )
             )
         if old[label].params != new[label].params:
             changes.append(
-                Change(f"{label} params", _short(old[label].params), _short(new[label].params))
+                Change(
+                    "routes",
+                    f"{label} params",
+                    _short(old[label].params),
+                    _short(new[label].params),
+                )
             )
     return changes
 
@@ -231,18 +243,19 @@ def _routes(before: tuple[PinnedRoute, ...], after: tuple[PinnedRoute, ...]) -> 
 def _types(which: str, before: dict[str, Any], after: dict[str, Any]) -> list[Change]:
     old, new = _fields(before), _fields(after)
     changes: list[Change] = []
+    field = f"{which}_schema"
     for name in dict.fromkeys([*old, *new]):
         what, before_text, after_text = f"{which}.{name}", *(_told(one, name) for one in (old, new))
         if name not in new:
-            changes.append(Change(what, before_text, "", breaking=True))
+            changes.append(Change(field, what, before_text, "", breaking=True))
         elif name not in old:
             breaking = which == "request" and new[name][1]
-            changes.append(Change(what, "", after_text, breaking=breaking))
+            changes.append(Change(field, what, "", after_text, breaking=breaking))
         elif old[name] != new[name]:
             # A field that may be left out hurts who reads it, one that must come who writes it.
             tightened = new[name][1] if which == "request" else old[name][1]
             breaking = old[name][0] != new[name][0] or tightened
-            changes.append(Change(what, before_text, after_text, breaking=breaking))
+            changes.append(Change(field, what, before_text, after_text, breaking=breaking))
     return changes
 
 

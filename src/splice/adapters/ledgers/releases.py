@@ -167,10 +167,11 @@ class SqlReleases:
             live = Live(integration, head.number, head.generation + 1, why)
             _store_head(connection, live)
             event = "stop" if why else "start"
+            ended = f"ends the stop: {head.stopped}" if head.stopped else ""
             _store_event(connection, live, event, {"by": by, "why": why, "at_us": now_us})
             append_event(
                 self._database, connection, f"integration.{event}", integration, by=by,
-                now_us=now_us, why=why or head.stopped, details={"release": head.number},
+                now_us=now_us, why=why or ended, details={"release": head.number},
                 before={"stopped": head.stopped}, after={"stopped": why},
             )  # fmt: skip
         return live
