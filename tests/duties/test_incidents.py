@@ -11,11 +11,13 @@ import msgspec
 import pytest
 from duties_house import DAY_US, NAME, Command, calls, now_us, opened, write_project
 
+from splice.adapters.notifiers.wording import headline
 from splice.adapters.vaults.file import FileVault
 from splice.app.folders import broken
 from splice.app.incidents import remind_of
 from splice.app.settings import load
 from splice.control.duties.incidents import Happened, Incidents, reminder_due
+from splice.core.alerts import Message
 from splice.core.duties import Incident, freeze_of
 from splice.core.errors import DeclarationError, Overtaken
 from splice.declare.law import eu_ai_act
@@ -229,6 +231,9 @@ def test_channels_of_the_integration_are_reminded_once(applied: Command) -> None
         ("oncall", "opened", "critical")
     ]
     assert incident["id"] in notes[0].text
+    reworded = msgspec.structs.replace(notes[0], text="serious: " + notes[0].text)
+    message = Message("m", "oncall", NAME, "waiting", now_us(), (reworded,), ())
+    assert headline(message) == f"[critical] {NAME}: 1 opened (incident)"
     assert [one.kind for one in news] == ["still open"]
     assert "5.0 hours left" in news[0].text
 

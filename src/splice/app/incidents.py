@@ -54,7 +54,16 @@ def remind_of(settings: Settings, stores: Stores, now_us: int) -> int:
         text = reminder_text(incident, kinds.kind(incident.kind), now_us)
         kind = "still open" if incident.reminded else "opened"
         notes = [
-            Note(name, incident.integration, incident.id, kind, now_us, "critical", text)
+            Note(
+                name,
+                incident.integration,
+                incident.id,
+                kind,
+                now_us,
+                "critical",
+                text,
+                name="incident",
+            )
             for name, channel in settings.alerts.items()
             if any(fnmatchcase(incident.integration, one) for one in channel.integrations)
         ]

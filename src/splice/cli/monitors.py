@@ -335,5 +335,5 @@ def _check_channel(settings: Settings, channel: str) -> None:
 
 def _trial(channel: str) -> Message:
     text = f"trial by {user_name()}; nothing is wrong"
-    note: Any = Note(channel, "trial", "", "opened", now_us(), "info", text)
+    note: Any = Note(channel, "trial", "", "opened", now_us(), "info", text, name="trial")
     return Message(Ids().new(), channel, "trial", "waiting", now_us(), (note,), ())

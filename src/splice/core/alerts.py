@@ -127,6 +127,7 @@ class Note(msgspec.Struct, frozen=True):
     severity: Severity
     text: str  # a sentence
     number: int = 0  # in the store; 0 where it is not there yet
+    name: str = ""  # of what it tells, where that is no alert: "incident", "trial"
 
 
 class Message(msgspec.Struct, frozen=True):

@@ -39,7 +39,7 @@ def headline(message: Message) -> str:
     names = {one.id: one.monitor for one in message.alerts}
     for note in message.notes:
         listed = kinds.setdefault(note.kind, [])
-        name = names.get(note.alert) or note.text.partition(" ")[0]
+        name = names.get(note.alert) or note.name or "news"
         if name not in listed:
             listed.append(name)
     said: list[str] = []
