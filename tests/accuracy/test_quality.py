@@ -109,7 +109,7 @@ def test_only_calls_whose_outcome_is_due_are_reckoned_with(house: House) -> None
     assert value(found, "positive_rate") == 0.5
     assert maturity_text(found) == (
         "3 of 5 calls are older than 40 d, so that their outcome is due: 2 have it, 1 (33.3%) are "
-        "awaited. 1 outcomes of younger calls do not count yet."
+        "awaited. 1 outcome of a younger call does not count yet."
     )
 
 
@@ -274,7 +274,7 @@ def test_contradicting_unreadable_and_future_outcomes_are_said(house: House) -> 
     assert (counts.mature, counts.labelled, counts.unread, counts.awaited) == (3, 1, 1, 1)
     assert counts.contradicted == 1
     assert value(found, "positive_rate") == 0.0  # the latest counts
-    assert "1 outcomes are of the future, and count when their time has come." in found.notes
+    assert "1 outcome is of the future, and counts when its time has come." in found.notes
     assert house.quality(now_day=61).counts.labelled == 2
 
 

@@ -228,7 +228,7 @@ def test_what_a_cancelled_batch_did_not_run_is_asked_nowhere_else(
     cancelled = tickets(*JOB, "--cancel")
     ran = tickets(*JOB, "--json")
 
-    assert "1 batches are being ended" in cancelled.err
+    assert "1 batch is being ended" in cancelled.err
     assert (ran.json["answered"], ran.json["failed"]) == (0, 4)
     assert {one["cost"] for one in replies(tickets.folder)} == {0}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from splice.core.errors import DeclarationError
-from splice.core.units import NANO, Money, money, seconds
+from splice.core.units import NANO, Money, money, plural, seconds
 
 
 @pytest.mark.parametrize(
@@ -56,3 +56,12 @@ def test_what_could_be_two_amounts_is_none(text: object) -> None:
 
 def test_money_is_shown_with_its_currency() -> None:
     assert str(money("EUR 4_100_000")) == "EUR 4,100,000.00"
+
+
+def test_one_thing_is_not_called_several() -> None:
+    assert [plural(n, "call") for n in (0, 1, 2, 1234)] == [
+        "0 calls", "1 call", "2 calls", "1,234 calls",
+    ]  # fmt: skip
+    assert [plural(n, "policy is", "policies are") for n in (1, 2)] == [
+        "1 policy is", "2 policies are",
+    ]  # fmt: skip

@@ -160,7 +160,7 @@ def test_sigterm_ends_a_relay_between_two_batches(project: Path, tmp_path: Path)
         _, said = running.communicate(timeout=PATIENCE_S)
 
     assert running.returncode == 0
-    assert b"sent 1 events" in said
+    assert b"sent 1 event" in said
 
 
 @pytest.mark.parametrize(

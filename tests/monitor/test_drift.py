@@ -12,6 +12,7 @@ import pytest
 from profiles_house import normal, one_column, profiled, record
 
 from splice.core.profiles import ColumnDrift, Kind, PinnedProfile, Profile
+from splice.core.units import plural
 from splice.monitor.cells import paired
 from splice.monitor.drift import Limits, compared, drift
 from splice.monitor.profiles import Profiler, decode
@@ -145,7 +146,7 @@ def test_too_few_calls_say_nothing(now: int, before: int) -> None:
 
     assert found.value is None
     assert not found.alarm
-    assert f"{min(now, before)} calls" in found.why
+    assert plural(min(now, before), "call") in found.why
 
 
 def test_a_field_that_callers_no_longer_send_is_missing() -> None:

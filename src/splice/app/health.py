@@ -6,6 +6,7 @@ from collections import Counter
 
 from splice.app.watch import Watcher
 from splice.app.wiring import Services
+from splice.core.units import plural
 
 
 def degraded(services: Services, watcher: Watcher) -> list[str]:
@@ -14,7 +15,7 @@ def degraded(services: Services, watcher: Watcher) -> list[str]:
     if services.recorder.trouble:
         wrong.append(f"ledger: {services.recorder.trouble}")
     if services.recorder.spooled:
-        wrong.append(f"ledger: {services.recorder.spooled} batches set aside")
+        wrong.append(f"ledger: {plural(services.recorder.spooled, 'batch', 'batches')} set aside")
     if watcher.trouble:
         wrong.append(f"releases: {watcher.trouble}")
     lines = services.engine.lines
@@ -59,7 +60,10 @@ def _troubles(services: Services) -> list[str]:
         ]
     counted = Counter(alias for line in lines for alias in line.declaration.options.aliases)
     wrong += [
-        f"alias {alias}: {count} integrations have it; the first by name answers"
+        (
+            f"alias {alias}: {plural(count, 'integration has', 'integrations have')} it; the "
+            "first by name answers"
+        )
         for alias, count in counted.items()
         if count > 1
     ]

@@ -15,6 +15,7 @@ from splice.app.process import log_to_stderr, say
 from splice.app.settings import Settings, load
 from splice.app.wiring import Stores
 from splice.core.errors import SettingsError
+from splice.core.units import plural
 from splice.ports.buses import Sink
 from splice.serve.events.outbox_messages import targets_of
 from splice.serve.events.queue_sink import QueueSink
@@ -96,7 +97,7 @@ async def _work(root: Path, names: Sequence[str], *, until_empty: bool) -> None:
     for relay in relaying.relays:
         say(f"{relay.plan.name}  -> {', '.join(relay.plan.targets)}")
     await relaying.run(stop, until_empty=until_empty)
-    say(f"sent {sum(relay.sent for relay in relaying.relays)} events")
+    say(f"sent {plural(sum(relay.sent for relay in relaying.relays), 'event')}")
 
 
 async def _emptied(relay: Relay, stop: asyncio.Event) -> None:

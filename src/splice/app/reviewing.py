@@ -10,6 +10,7 @@ from splice.core.alerts import Alert
 from splice.core.call import Status
 from splice.core.choosing import review_of
 from splice.core.reviews import PLAIN_TERMS, Waiting
+from splice.core.units import plural
 from splice.engine import observe
 from splice.ports.stores import CallFilter
 
@@ -48,7 +49,7 @@ def open_behind(stores: Stores, alert: Alert, now_us: int) -> str:
     opened = stores.reviews.open_reviews(reviews)
     known = len(reviews) - opened
     also = f", {known} were open or decided before" if known else ""
-    return f"{opened} calls are to be reviewed{also}"
+    return f"{plural(opened, 'call is', 'calls are')} to be reviewed{also}"
 
 
 def chores_of_reviews(stores: Stores) -> list[Chore]:

@@ -20,6 +20,7 @@ from splice.app.settings import Settings, hand_to_workers, load, project_variabl
 from splice.app.tls import check_tls, tls_options
 from splice.app.workers import clear_run_folder
 from splice.core.errors import SettingsError
+from splice.core.units import plural
 from splice.serve.http.lane import HttpSurface
 from splice.serve.http.quick import QuickProtocol, fits
 
@@ -102,7 +103,10 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         # First no new calls, then the connections, then (in the lifespan) the ledger.
         self._app.drain()
-        say(f"stopping: {self._app.engine.in_flight if self._app.started else 0} calls in flight")
+        say(
+            "stopping: "
+            f"{plural(self._app.engine.in_flight if self._app.started else 0, 'call')} in flight"
+        )
         await asyncio.sleep(0)
         await super().shutdown(sockets)
         # uvicorn raises the signal again once it is done; a drained server has ended well: 0.

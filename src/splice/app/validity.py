@@ -23,6 +23,7 @@ from splice.core.alerts import Measured, Part
 from splice.core.errors import SpliceError
 from splice.core.monitors import PinnedMonitor
 from splice.core.release import Release
+from splice.core.units import plural
 from splice.declare.discover import reopen
 from splice.declare.reading import Declaration
 
@@ -146,7 +147,7 @@ def revalidate(settings: Settings, stores: Stores, due: Due, by: str) -> tuple[s
         return f"{label} is not validated again for {name}: {found.told}", False
     failed = [one.gate for one in found.results if not one.passed]
     said = f"failed {', '.join(failed)}" if failed else "passed"
-    return f"{label} {said} for {name} on {found.data}, {found.rows} rows", found.passed
+    return f"{label} {said} for {name} on {found.data}, {plural(found.rows, 'row')}", found.passed
 
 
 def main(root: str, parent: int, integration: str, label: str) -> None:

@@ -18,6 +18,7 @@ from splice.control.signing import new_key
 from splice.core.audit import AuditEvent, Origin
 from splice.core.errors import SettingsError
 from splice.core.inspection import Inspection
+from splice.core.units import plural
 from splice.ports.audit import EventFilter
 from splice.serve.http.desk import iso
 
@@ -232,9 +233,14 @@ def _told(seen: Inspection) -> None:
         )
         if count
     ]
-    out.print(f"{seen.events} events and {seen.calls} calls hold." + _among(more))
+    out.print(
+        f"{plural(seen.events, 'event')} and {plural(seen.calls, 'call')} hold." + _among(more)
+    )
     if seen.heads:
-        out.print(f"Signed heads that agree: {seen.heads}; the newest covers {seen.covered} calls.")
+        out.print(
+            f"Signed heads that agree: {seen.heads}; the newest covers "
+            f"{plural(seen.covered, 'call')}."
+        )
     else:
         out.print(
             "No head was signed: whoever rewrote all of it would not be found. splice audit init "

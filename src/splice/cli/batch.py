@@ -17,6 +17,7 @@ from splice.cli import batch_options as options
 from splice.cli.calls import cost_text
 from splice.cli.common import Project, as_json, out, talk
 from splice.core.errors import SettingsError
+from splice.core.units import plural
 from splice.engine.line import Line
 from splice.engine.offline import OfflineRoute
 from splice.ports.offline import Standing
@@ -124,7 +125,7 @@ async def _offline(app: App, line: Line, job: OfflineJob, wanted: _Wanted) -> Re
         app.engine, line, services.features, fallback=wanted.fallback, place=place
     )
     if wanted.cancel:
-        talk.print(f"{await job.cancel()} batches are being ended")
+        talk.print(f"{plural(await job.cancel(), 'batch is', 'batches are')} being ended")
     if wanted.cancel or wanted.status:
         return [_stand(*one) for one in await job.standings()]
     job.route_of("")  # that it can be is known before anything is written
@@ -158,7 +159,7 @@ def _list(stands: list[Stand]) -> None:
         out.print("no batches: nothing was sent, or all of it has been collected")
     for one in stands:
         why = f" ({one.why})" if one.why else ""
-        counts = f"{one.rows} rows, {one.answered} answered, {one.failed} failed"
+        counts = f"{plural(one.rows, 'row')}, {one.answered} answered, {one.failed} failed"
         out.print(f"{one.batch or 'no batch yet'}  {one.state}  {counts}{why}")
 
 
@@ -172,7 +173,7 @@ def _say(result: Result, target: str, currency: str) -> None:
         return
     rate = (result.rows - result.resumed) / result.seconds if result.seconds else 0.0
     out.print(
-        f"{result.rows} rows: {result.answered} answered, {result.failed} failed, "
+        f"{plural(result.rows, 'row')}: {result.answered} answered, {result.failed} failed, "
         f"{result.invalid} not of the request type; {result.resumed} from an earlier run",
     )
     out.print(

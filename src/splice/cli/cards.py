@@ -17,6 +17,7 @@ from splice.control.registry import split_ref
 from splice.core.audit import AuditEvent
 from splice.core.errors import DeclarationError, ModelUnavailable
 from splice.core.release import ModelVersion
+from splice.core.units import plural
 from splice.core.versions import Card
 from splice.serve.http.desk import iso
 
@@ -175,4 +176,4 @@ def verify(
         talk.print(f"{len(broken)} of {len(versions)} versions are not what was registered.")
         raise typer.Exit(REFUSED)
     more = "" if signed is None else ", with a signature that holds"
-    out.print(f"{len(versions)} versions, each as it was registered{more}.")
+    out.print(f"{plural(len(versions), 'version')}, each as it was registered{more}.")

@@ -21,6 +21,7 @@ from splice.cli.moments import WrongOption
 from splice.cli.naming import TheOnly
 from splice.cli.writing import write_out, write_whole
 from splice.core.errors import ModelUnavailable, SettingsError
+from splice.core.units import plural
 from splice.declare.law import eu_ai_act
 
 app = typer.Typer(no_args_is_help=True)
@@ -68,7 +69,10 @@ def evidence(
             "evidence.pack", name, by=user_name(), now_us=now_us(),
             details={"manifest_sha256": made.sha256, "signed": key is not None},
         )  # fmt: skip
-    out.print(f"{made.folder}: {made.files} files, {made.proven} proven, {len(made.gaps)} gaps")
+    out.print(
+        f"{made.folder}: {plural(made.files, 'file')}, {made.proven} proven, "
+        f"{plural(len(made.gaps), 'gap')}"
+    )
     for one in made.gaps:
         out.print(f"  gap  {one}")
     out.print(f"manifest sha256 {made.sha256}")

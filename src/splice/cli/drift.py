@@ -24,7 +24,7 @@ from splice.core.errors import SettingsError, UnknownIntegration, UnknownRelease
 from splice.core.profiles import Against, ColumnDrift, DriftQuestion, DriftReport, Profile
 from splice.core.release import Release
 from splice.core.rollups import Window
-from splice.core.units import seconds
+from splice.core.units import plural, seconds
 
 _RELEASE = re.compile(r"(?:release )?(\d{1,9})")
 _USUAL = "7 d"
@@ -71,7 +71,7 @@ def drift(
     columns = tuple(column or ())
     if rows is not None or reference is not None:
         report = _of_rows(rows, reference, columns)
-        title = f"{rows}: {report.calls:,} rows" if rows else ""
+        title = f"{rows}: {plural(report.calls, 'row')}" if rows else ""
     else:
         integration = the_only(integration or "", ", or --rows and --reference")
         with stores() as (settings, opened):
@@ -85,7 +85,7 @@ def drift(
             if not catch_up(opened):
                 talk.print("Some calls are not profiled yet.", style="dim")
             report = drift_of(opened.rollups, question, training=training)
-        title = f"{integration}  last {window}: {report.calls:,} calls"
+        title = f"{integration}  last {window}: {plural(report.calls, 'call')}"
     if json:
         as_json(report)
         return

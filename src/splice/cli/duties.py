@@ -21,7 +21,7 @@ from splice.core.errors import UnknownIntegration
 from splice.core.evidence import Chapter, Checklist, Line
 from splice.core.law import Law
 from splice.core.tiers import Estimate, estimate
-from splice.core.units import seconds
+from splice.core.units import plural, seconds
 from splice.declare.discover import find
 from splice.declare.law import eu_ai_act
 
@@ -177,7 +177,7 @@ def _print_checklist(found: Checklist) -> None:
         out.print("No duty follows from the answers; --all shows what would be looked at.")
     proven, wanted = len(found.proven), len(found.proven) + len(found.gaps)
     made = datetime.fromtimestamp(found.made_us / 1e6, UTC).isoformat()[:16]
-    out.print(f"\n{proven} of {wanted} proven, {len(found.gaps)} gaps, {made} UTC")
+    out.print(f"\n{proven} of {wanted} proven, {plural(len(found.gaps), 'gap')}, {made} UTC")
     talk.print(f"{found.law}, as of {found.as_of}. {found.notice}")
 
 

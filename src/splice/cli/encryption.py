@@ -15,6 +15,7 @@ from splice.app.settings import Settings, user_name
 from splice.cli.common import Project, out, stores, talk
 from splice.control.erasure import tend
 from splice.core.errors import SettingsError
+from splice.core.units import plural
 from splice.serve.http.desk import iso
 
 app = typer.Typer(no_args_is_help=True)
@@ -59,11 +60,14 @@ def status() -> None:
         for place, kek in enumerate(chain.vault.keks()):
             made = iso(kek.made_us)[:19] if kek.made_us else "unknown"
             role = "wraps" if not place else "unwraps"
-            out.print(f"{kek.id}  {role}, made {made}, {counts.get(kek.id, 0)} keys")
+            out.print(f"{kek.id}  {role}, made {made}, {plural(counts.get(kek.id, 0), 'key')}")
         known = {kek.id for kek in chain.vault.keks()}
         for kek, count in counts.items():
             if kek not in known:
-                talk.print(f"{count} keys are wrapped by {kek}, which is not in the vault")
+                talk.print(
+                    f"{plural(count, 'key is', 'keys are')} wrapped by {kek}, which is not in "
+                    "the vault"
+                )
         live = opened.encryption.protections.live
         told = [
             name if (one := live(name)) and one.encrypt else f"{name} (not by its live release)"

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from splice.app.settings import user_name
 from splice.cli.common import REFUSED, as_json, confirm, out, stores, talk
+from splice.core.units import plural
 from splice.ports.events import Waiting
 from splice.serve.http.desk import iso
 
@@ -51,7 +52,7 @@ def send(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Try messages again at once, those that were given up too."""
-    if not confirm(f"Send {len(numbers)} messages again?", yes):
+    if not confirm(f"Send {plural(len(numbers), 'message')} again?", yes):
         raise typer.Exit(REFUSED)
     with stores() as (_, opened):
         count = opened.outbox.send_again(numbers, now_us=time.time_ns() // 1000, by=user_name())

@@ -15,6 +15,7 @@ import typer
 from splice.app.application import App
 from splice.cli.common import Project, out
 from splice.core.errors import RequestError, SpliceError
+from splice.core.units import plural
 from splice.engine.line import Line
 from splice.serve.events.cloudevents import looks_structured, structured_letter
 from splice.serve.events.letter import Letter
@@ -44,7 +45,7 @@ def publish(
     else:
         with _opened(file) as lines:
             count = asyncio.run(_publish(integration, lines, file.name, once, not unchecked))
-    out.print(f"{count} events published")
+    out.print(f"{plural(count, 'event')} published")
 
 
 def _opened(file: Path) -> BinaryIO:

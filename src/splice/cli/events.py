@@ -16,6 +16,7 @@ from splice.cli.common import REFUSED, as_json, confirm, out, stores, talk
 from splice.core.errors import RequestError
 from splice.core.events import DeadLetter
 from splice.core.release import Manifest
+from splice.core.units import plural
 from splice.serve.events.asyncapi import Consumed, asyncapi_document
 from splice.serve.http.desk import iso
 
@@ -75,7 +76,7 @@ def show(number: Annotated[int, typer.Argument(help="Number of a dead letter.")]
 @app.command()
 def replay(numbers: Numbers, yes: Yes = False) -> None:
     """Put dead letters back into the streams they came from, to be tried again."""
-    if not confirm(f"Replay {len(numbers)} events?", yes):
+    if not confirm(f"Replay {plural(len(numbers), 'event')}?", yes):
         raise typer.Exit(REFUSED)
     with stores() as (_, opened):
         done = opened.dead_letters.replay(numbers, by=user_name(), now_us=time.time_ns() // 1000)

@@ -17,6 +17,7 @@ from splice.cli.moments import moment_us
 from splice.control.duties.incidents import Happened
 from splice.core.duties import Incident
 from splice.core.errors import UnknownIntegration
+from splice.core.units import plural
 from splice.declare.law import eu_ai_act
 from splice.serve.http.desk import iso
 
@@ -67,7 +68,9 @@ def open_(
         as_json(incident)
         return
     out.print(f"Incident {incident.id} is open. {_clock(incident, now)}")
-    out.print(f"  evidence  {made.calls} calls in {made.files} files, {made.folder}")
+    out.print(
+        f"  evidence  {plural(made.calls, 'call')} in {plural(made.files, 'file')}, {made.folder}"
+    )
     out.print(f"  manifest  sha256 {made.sha256}")
     talk.print(
         "Nothing of its window is archived away, dropped or erased until splice incidents thaw. "
@@ -147,7 +150,7 @@ def copy(
         now, book = now_us(), incidents_of(opened)
         made = copy_evidence(opened, book.get(incident_id), folder.absolute(), now)
         book.copied(incident_id, made.folder, made.sha256, by=user_name(), now_us=now)
-    out.print(f"{made.calls} calls in {made.files} files, {made.folder}")
+    out.print(f"{plural(made.calls, 'call')} in {plural(made.files, 'file')}, {made.folder}")
     out.print(f"manifest sha256 {made.sha256}")
 
 

@@ -13,6 +13,7 @@ from splice.app.seals import Seals
 from splice.app.settings import user_name
 from splice.cli.common import out, stores
 from splice.core.call import Outcome
+from splice.core.units import plural
 from splice.declare.codec import codec
 from splice.serve.http.desk import OutcomeIn
 from splice.serve.http.pages import outcome_of
@@ -55,4 +56,4 @@ def add(
         if batch:
             new += opened.outcomes.append_outcomes(batch, now_us())
             received += len(batch)
-    out.print(f"{received} outcomes, {new} new")
+    out.print(f"{plural(received, 'outcome')}, {new} new")

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from splice.app.policy_cases import Verdict, declared, judge, read_cases
 from splice.cli.common import REFUSED, Project, as_json, out, talk
+from splice.core.units import plural
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -65,7 +66,7 @@ def ask(
     else:
         for one in bad:
             out.print(f"{file}:{one.line}: {_told(one)}")
-        talk.print(f"{len(verdicts)} cases, {len(bad)} otherwise than expected")
+        talk.print(f"{plural(len(verdicts), 'case')}, {len(bad)} otherwise than expected")
     if bad:
         raise typer.Exit(REFUSED)
 

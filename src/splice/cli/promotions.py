@@ -18,6 +18,7 @@ from splice.control.cases import Case, day
 from splice.control.promote import Move, Place, Promoter
 from splice.core.errors import NotPromoted
 from splice.core.release import ModelVersion
+from splice.core.units import plural
 from splice.core.validation import GateResult, Validation
 from splice.ports.promotions import Promoted
 
@@ -91,7 +92,8 @@ def _plain(validation: Validation) -> dict[str, Any]:
 def _show(validation: Validation, case: Case) -> None:
     label = f"{validation.model}@{validation.version}"
     out.print(
-        f"{label} for {validation.integration}: {validation.data}, {validation.rows} rows, "
+        f"{label} for {validation.integration}: {validation.data}, "
+        f"{plural(validation.rows, 'row')}, "
         f"{validation.data_sha256[:12]}"
     )
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -152,7 +154,7 @@ def promote(ref: Ref, why: Why = "", yes: Yes = False) -> None:
         validations = promoter.checked(move, by=user_name(), now_us=now_us())
         for one in validations:
             talk.print(
-                f"{one.integration}: {len(one.results)} results passed "
+                f"{one.integration}: {plural(len(one.results), 'result')} passed "
                 f"(validation {one.digest[:12]})"
             )
         for name in move.unchecked:

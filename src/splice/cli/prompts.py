@@ -27,6 +27,7 @@ from splice.cli.calls import cost_text
 from splice.cli.common import Project, as_json, out, stores, talk
 from splice.cli.moments import WrongOption, moment_us
 from splice.core.release import Release
+from splice.core.units import plural
 from splice.declare.prompt_diff import PromptDiff, prompt_diff
 from splice.ports.stores import ReleaseStore
 
@@ -191,7 +192,7 @@ def try_(
     if write is not None:
         rows = (msgspec.json.encode(_row(one)) + b"\n" for one in found.calls)
         write.write_bytes(b"".join(rows))
-        talk.print(f"{len(found.calls)} calls are in {write}")
+        talk.print(f"{plural(len(found.calls), 'call is', 'calls are')} in {write}")
     if json:
         as_json(_plain(found))
         return
@@ -228,7 +229,7 @@ def _print(found: Comparison, currency: str) -> None:
         return
     old = found.before if found.before_release is None else f"release {found.before_release}"
     count = len(found.calls)
-    out.print(f"{found.integration}, {found.route}: {count} calls")
+    out.print(f"{found.integration}, {found.route}: {plural(count, 'call')}")
     out.print(f"  before  {'as recorded' if found.before_release is None else found.before}")
     out.print(f"  after   {found.after}")
     verdicts = ", ".join(f"{many} {name}" for name, many in found.verdicts.items() if many)

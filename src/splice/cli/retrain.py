@@ -18,7 +18,7 @@ from splice.cli.common import REFUSED, Project, as_json, out, stores, talk
 from splice.core.errors import DeclarationError
 from splice.core.pipeline import STEPS, PipelineRun, Step, StepRun
 from splice.core.schedule import moment_text, next_slot
-from splice.core.units import duration_text
+from splice.core.units import duration_text, plural
 from splice.ports.pipelines import PipelineCompiler, PipelineShape, Target
 
 
@@ -105,7 +105,7 @@ def _said(step: StepRun) -> str:
     """What a step gave, in a few words."""
     outputs = step.outputs
     if step.step == "data":
-        rows = f", {outputs['rows']} rows" if outputs.get("rows") else ""
+        rows = f", {plural(outputs['rows'], 'row')}" if outputs.get("rows") else ""
         return f"{outputs['name']}{rows}, {outputs['sha256'][:12]}"
     if step.step == "train":
         metrics = ", ".join(f"{k} {v:.4g}" for k, v in outputs["metrics"].items())

@@ -20,7 +20,7 @@ from splice.core.errors import DeclarationError
 from splice.core.figures import Figures
 from splice.core.release import PinnedGuard, Release
 from splice.core.rollout import SHADOW, WHOLE, challenger_of, share, share_text
-from splice.core.units import duration_text, seconds
+from splice.core.units import duration_text, plural, seconds
 from splice.declare.diff import rollout_text
 from splice.declare.rollouts import read_guard
 from splice.declare.spec import Guard
@@ -258,7 +258,8 @@ def _show_shadows(one: Seen, currency: str) -> None:
     figures, cells = one.shadows, _cells(one.shadows, [])
     out.print(
         f"{one.release.integration}  release {one.release.number}: {versions} repeats "
-        f"{share_text(rollout.shadow_share)} of the calls as a shadow: {figures.calls} calls, "
+        f"{share_text(rollout.shadow_share)} of the calls as a shadow: "
+        f"{plural(figures.calls, 'call')}, "
         f"errors {cells[1] or 'none'}, p50 {cells[2] or '?'} ms, p95 {cells[3] or '?'} ms, "
         f"{cells[4] or 'unknown'} {currency}/mio (splice calls list --variant shadow)"
     )
@@ -291,7 +292,8 @@ def _show(one: Standing, currency: str) -> None:
     if rollout.every_s and len(rollout.steps) > 1:
         then = "becomes the champion" if rollout.then else "stays there"
         out.print(
-            f"  a step lasts {duration_text(rollout.every_s)} and {rollout.min_calls} calls; after "
+            f"  a step lasts {duration_text(rollout.every_s)} and "
+            f"{plural(rollout.min_calls, 'call')}; after "
             f"the last it {then}"
         )
 

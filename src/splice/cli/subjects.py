@@ -11,6 +11,7 @@ from splice.app.settings import user_name
 from splice.app.tending import eraser_of
 from splice.cli.common import REFUSED, as_json, confirm, out, stores, talk
 from splice.core.erasure import receipt
+from splice.core.units import plural
 from splice.serve.http.desk import iso
 
 app = typer.Typer(no_args_is_help=True)
@@ -48,9 +49,10 @@ def erase(
     if not (done.keys or done.calls or done.in_clear or done.dropped):
         talk.print("Nothing was recorded of this person here: is that how calls name him?")
     if done.in_clear:
+        were = plural(done.in_clear, "call about this person was", "calls about this person were")
         talk.print(
-            f"{done.in_clear} calls about this person were recorded without encryption and stay "
-            "readable. ledger.keep and protect.keep drop the texts of old calls.",
+            f"{were} recorded without encryption: readable as before. ledger.keep and "
+            "protect.keep drop the texts of old calls.",
             style="red",
         )
         raise typer.Exit(REFUSED)
@@ -79,6 +81,7 @@ def list_(
             state = "finished"
         names = ", ".join(one.integrations)
         out.print(
-            f"{one.tag}  {iso(one.at_us)[:19]}  by {one.by}  {one.calls} calls of {names}  "
+            f"{one.tag}  {iso(one.at_us)[:19]}  by {one.by}  {plural(one.calls, 'call')} of "
+            f"{names}  "
             f"({state})  {one.why}"
         )

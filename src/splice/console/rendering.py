@@ -11,6 +11,7 @@ from splice.console import units
 from splice.console.assets import Assets
 from splice.console.sparks import spark
 from splice.core.monitors import PinnedMonitor
+from splice.core.units import noun
 
 
 def environment(assets: Assets) -> jinja2.Environment:
@@ -25,6 +26,7 @@ def environment(assets: Assets) -> jinja2.Environment:
     )
     filters: dict[str, Any] = {
         "count": units.count,
+        "noun": noun,
         "share": units.share,
         "duration": units.duration,
         "micros": units.micros,

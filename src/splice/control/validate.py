@@ -22,6 +22,7 @@ from splice.core.release import (
     Release,
     Signature,
 )
+from splice.core.units import plural
 from splice.core.validation import Approval, GateResult, Validation
 from splice.declare.discover import Found
 from splice.declare.gates import Gate, NotWorse, ReadGates, gates_for
@@ -188,8 +189,11 @@ class Validator:
         if calls is None and case.pin is not None and data.sha256 != case.pin.data_sha256:
             raise NotPromoted(
                 f"{case.integration}.gates",
-                got=f"{data.name} of {data.sha256[:12]}, {data.rows} rows",
-                promised=f"{case.pin.data_sha256[:12]}, {case.pin.rows} rows, as the release pins",
+                got=f"{data.name} of {data.sha256[:12]}, {plural(data.rows, 'row')}",
+                promised=(
+                    f"{case.pin.data_sha256[:12]}, {plural(case.pin.rows, 'row')}, as "
+                    "the release pins"
+                ),
                 mend=f"splice release apply {case.integration}",
             )
         must = case.gates.must if calls is None else asked_again(case.gates, case.declaration)

@@ -53,6 +53,22 @@ def duration_text(value: float) -> str:
     return f"{value:.4g} s"
 
 
+def plural(count: int, one: str, many: str = "") -> str:
+    """How many of what: "1 call", "1,234 calls"; with a verb, "1 call is" and "2 calls are".
+
+    Args:
+        count: How many.
+        one: The word for one.
+        many: The word for more, and for none; the same with an s where it is left out.
+    """
+    return f"{count:,} {noun(count, one, many)}"
+
+
+def noun(count: float, one: str, many: str = "") -> str:
+    """The word alone, of a count that stands elsewhere."""
+    return one if count == 1 else many or f"{one}s"
+
+
 class Money(msgspec.Struct, frozen=True):
     """An amount in one currency; `nano` is in billionths of one unit of it."""
 

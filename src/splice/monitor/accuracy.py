@@ -13,7 +13,7 @@ from splice.core.rollout import HOLDOUT, SHADOW
 from splice.core.rollups import Window
 from splice.core.tallies import merged
 from splice.core.truths import PinnedTruth
-from splice.core.units import duration_text
+from splice.core.units import duration_text, plural
 from splice.monitor import cbpe
 from splice.monitor.buckets import Row, counts_of, figures_of, parts_of, told_of
 from splice.monitor.classes import Bin, bins_of
@@ -248,9 +248,14 @@ class _Reader:
             self._wanted.integration, truth.outcome, self._wanted.now_us
         )
         if due:
-            found.append(f"{due} outcomes are not joined yet.")
+            found.append(f"{plural(due, 'outcome is', 'outcomes are')} not joined yet.")
         if later:
-            found.append(f"{later} outcomes are of the future, and count when their time has come.")
+            ahead = plural(
+                later,
+                "outcome is of the future, and counts when its",
+                "outcomes are of the future, and count when their",
+            )
+            found.append(f"{ahead} time has come.")
         return found
 
 
@@ -330,5 +335,8 @@ def maturity_text(one: Quality) -> str:
     if counts.awaited:
         said += f", {counts.awaited:,} ({counts.awaited / max(1, counts.mature):.1%}) are awaited"
     if counts.early:
-        said += f". {counts.early:,} outcomes of younger calls do not count yet"
+        early = plural(
+            counts.early, "outcome of a younger call does", "outcomes of younger calls do"
+        )
+        said += f". {early} not count yet"
     return said + "."

@@ -14,6 +14,7 @@ import msgspec
 
 from splice.core.call import Prediction
 from splice.core.explanations import Attribution, Attributions
+from splice.core.units import plural
 
 MOST_FEATURES = 200
 _SAMPLES, _EXACT_UP_TO = 2048, 11
@@ -48,7 +49,7 @@ def attributions(
     if number is None:
         return Attributions(why="its answer is no number, and it gives no probability")
     if not features or len(features) > MOST_FEATURES:
-        return Attributions(why=f"it reads {len(features)} features")
+        return Attributions(why=f"it reads {plural(len(features), 'feature')}")
     known = [[one.get(name) for one in (row, *background)] for name in features]
 
     def ask(codes: Any) -> Any:  # a matrix: of each feature, whose value it has

@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 
 from splice.core.profiles import ColumnDrift, Kind, Measured, Profile, Vectors, Words
+from splice.core.units import plural
 from splice.monitor import measures as m
 from splice.monitor.columns import BASE, PREDICTION, REPLY
 from splice.monitor.reasons import reason
@@ -128,7 +129,11 @@ def _column(name: str, now: Shape | None, before: Shape | None) -> ColumnDrift:
     kind = before.kind if before.kind is not Kind.NOTHING else now.kind
     calls, were = int(now.calls), int(before.calls)
     if min(calls, were) < FEWEST:
-        fewer = f"{calls} calls" if calls <= were else f"{were} calls of the reference"
+        fewer = (
+            f"{plural(calls, 'call')}"
+            if calls <= were
+            else f"{plural(were, 'call')} of the reference"
+        )
         return ColumnDrift(
             name, kind, calls=calls, reference_calls=were,
             why=f"{fewer} are too few to tell: {FEWEST} are needed",

@@ -13,6 +13,7 @@ from splice.core.release import Manifest, Release
 from splice.core.rollout import CHALLENGER, CHAMPION, HOLDOUT, WHOLE
 from splice.core.spans import Progress, Span, Tally, Touched
 from splice.core.studies import REST, ArmState, Effect, SampleRatio, Study
+from splice.core.units import noun, plural
 from splice.monitor import kpis
 from splice.monitor.effects import OPERATIONAL, Asked, effect_of, margins
 from splice.monitor.sequential import RATIO_THRESHOLD, mismatch
@@ -164,7 +165,10 @@ class Studies:
         settled = not running and not touched.more and now_us > max(done, span.since_us + longest)
         notes = study.notes
         if touched.nameless:
-            notes = (*notes, f"{touched.nameless:,} calls name no entity: they are no units.")
+            nobody = plural(
+                touched.nameless, "call names no entity: it is", "calls name no entity: they are"
+            )
+            notes = (*notes, f"{nobody} no {noun(touched.nameless, 'unit')}.")
         store.put_study(
             msgspec.structs.replace(
                 study,
@@ -233,7 +237,9 @@ def sample_ratio(units: tuple[int, int], shares: tuple[int, int] | None) -> Samp
     expected = tuple(total * one for one in parts)
     probability = mismatch(units, parts)
     ok = probability >= RATIO_THRESHOLD
-    told = f"{units[0]:,} and {units[1]:,} units, of {expected[0]:,.0f} and {expected[1]:,.0f}"
+    told = (
+        f"{units[0]:,} and {plural(units[1], 'unit')}, of {expected[0]:,.0f} and {expected[1]:,.0f}"
+    )
     told += " expected: as they should come." if ok else (
         f" expected: that is no chance (p < {max(probability, 1e-12):.2g}). Something keeps units "
         "out of an arm, or calls out of the ledger: no difference of the arms means anything."
@@ -298,5 +304,7 @@ def _notes(span: Span, tally: Tally, effects: dict[str, Effect]) -> tuple[str, .
         if effect is not None and not sum(effect.units):
             notes.append(f"No outcome {one.name} of a mature call is known yet.")
     if tally.crossed:
-        notes.append(f"{tally.crossed:,} units were seen in both arms, and are left out.")
+        notes.append(
+            f"{plural(tally.crossed, 'unit was', 'units were')} seen in both arms, and left out."
+        )
     return tuple(notes)

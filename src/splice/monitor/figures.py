@@ -21,7 +21,7 @@ from splice.core.quality import Quality, QualityWanted
 from splice.core.release import Release
 from splice.core.rollups import Totals, Wanted, Window
 from splice.core.studies import KpiStanding
-from splice.core.units import NANO, duration_text
+from splice.core.units import NANO, duration_text, plural
 from splice.monitor import traffic
 from splice.monitor.oversight import reviews_waiting
 from splice.monitor.words import one_line, value_text
@@ -203,7 +203,7 @@ class _Figure:
             "cached": (totals.cached, totals.answered, {}),
         }[figure]
         parts = [
-            Part(reason, hit / count, count=hit, words=f"{hit:,} calls")
+            Part(reason, hit / count, count=hit, words=f"{plural(hit, 'call')}")
             for reason, hit in sorted(reasons.items(), key=lambda one: -one[1])
             if count
         ]

@@ -6,6 +6,7 @@ import math
 
 from splice.core.quality import Measured
 from splice.core.tallies import NANO, Errors, Places
+from splice.core.units import plural
 from splice.monitor.intervals import mean, plain, positive_mean, share, untold
 
 
@@ -42,7 +43,7 @@ def r2(sums: Errors) -> Measured:
     """
     n = sums.count
     if n < 3:
-        return untold("r2", f"{n} labels; 3 are needed", n)
+        return untold("r2", f"{plural(n, 'label')}; 3 are needed", n)
     m1, m2, m3 = sums.e2 / n, sums.d / n, sums.d2 / n
     spread = m3 - m2 * m2
     if not math.isfinite(sums.e4 + sums.d4):

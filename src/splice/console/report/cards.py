@@ -116,7 +116,7 @@ def model_card_report(found: ModelCard) -> Report:
 
 def _gates(found: Validation) -> Table:
     caption = (
-        f"For {found.integration}, on {found.data} ({found.rows} rows, sha256 "
+        f"For {found.integration}, on {found.data} ({plural(found.rows, 'row')}, sha256 "
         f"{found.data_sha256[:12]}), {units.moment(found.at_us)} UTC"
     )
     columns = (Column("Gate", wide=True), Column("Passed"), Column("What was found", wide=True))

@@ -130,7 +130,7 @@ def _framework(found: Mapping) -> Section:
     for one in found.controls:
         counted[one.state] += 1
     lead = (
-        f"{counted['shown']} shown, {counted['partly']} partly, {counted['gap']} gaps, "
+        f"{counted['shown']} shown, {counted['partly']} partly, {plural(counted['gap'], 'gap')}, "
         f"{counted['none']} with nothing to prove, "
         f"{counted['organisation']} are the organisation's own to show. {found.scope}"
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from splice.console import units
 from splice.core.quality import MEASURES, Measured
 from splice.core.studies import Interval, KpiStanding
+from splice.core.units import noun
 
 UNKNOWN = units.UNKNOWN
 
@@ -115,7 +116,7 @@ def quality_figure(name: str, value: float) -> str:
 
 def plural(number: int, one: str, many: str = "") -> str:
     """`1 call`, `2 calls`."""
-    return f"{units.count(number)} {one if number == 1 else many or one + 's'}"
+    return f"{units.count(number)} {noun(number, one, many)}"
 
 
 def sentence(text: str) -> str:

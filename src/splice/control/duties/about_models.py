@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from splice.control.duties.known import Known
 from splice.core.evidence import Answer, Proof, done, gap, none
 from splice.core.release import ModelVersion
+from splice.core.units import plural
 from splice.core.validation import Validation
 from splice.core.versions import Card
 
@@ -52,7 +53,7 @@ def card_limits(known: Known) -> Answer:
         card = known.card(version)
         if not card.limits:
             return None
-        return f"{len(card.limits)} limits, {len(card.assumptions)} assumptions"
+        return f"{plural(len(card.limits), 'limit')}, {plural(len(card.assumptions), 'assumption')}"
 
     return no_models(known) or _each(
         known, good, 'splice models card MODEL --set "limits=…" --set "assumptions=…"'
@@ -153,7 +154,7 @@ def gates_passed(known: Known) -> Answer:
     if failed:
         return gap("; ".join(failed)[:500], "train a version that passes", *_proofs(known))
     said = "; ".join(
-        f"{version.label} passed {len(found.results)} gates on {found.rows} "
+        f"{version.label} passed {plural(len(found.results), 'gate')} on {found.rows} "
         f"{'fresh calls' if found.fresh else 'rows'}"
         for version, found in _validated(known)
     )
@@ -184,13 +185,13 @@ def test_data(known: Known) -> Answer:
     if not gates:
         return _without(known, " on a data set") or done(
             "; ".join(
-                f"{found.data} of sha256 {found.data_sha256[:12]}, {found.rows} rows"
+                f"{found.data} of sha256 {found.data_sha256[:12]}, {plural(found.rows, 'row')}"
                 for _, found in _validated(known)
             ),
             *_proofs(known),
         )
     said = "; ".join(
-        f"{one.data} of sha256 {one.data_sha256[:12]}, {one.rows} rows" for one in gates
+        f"{one.data} of sha256 {one.data_sha256[:12]}, {plural(one.rows, 'row')}" for one in gates
     )
     return done(said, known.release_proof())
 
@@ -236,7 +237,8 @@ def models_signed(known: Known) -> Answer:
         said = "; ".join(f"{label}: {why}" for label, why in wrong.items())
         return gap(said, f"splice models sign {next(iter(wrong))} --key FILE")
     return done(
-        f"{len(known.models)} signatures hold", *(known.model_proof(one) for one in known.models)
+        f"{plural(len(known.models), 'signature holds', 'signatures hold')}",
+        *(known.model_proof(one) for one in known.models),
     )
 
 
@@ -291,7 +293,8 @@ def changes_recorded(known: Known) -> Answer:
     changes = known.changes
     last = tuple(known.event_proof(one) for one in changes.newest)
     return done(
-        f"{len(releases)} releases and {changes.count} control actions, each with who and when",
+        f"{plural(len(releases), 'release')} and {plural(changes.count, 'control action')}, "
+        "each with who and when",
         known.release_proof(), *last,
     )  # fmt: skip
 

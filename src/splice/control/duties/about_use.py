@@ -5,6 +5,7 @@ from __future__ import annotations
 from splice.control.duties.about_models import day_of
 from splice.control.duties.known import DAY_US, YEAR_US, Known, digest_of
 from splice.core.evidence import Answer, Proof, done, gap
+from splice.core.units import plural
 from splice.ports.reviews import ReviewFilter
 
 _SIX_MONTHS_DAYS = 183
@@ -29,7 +30,10 @@ def calls_recorded(known: Known) -> Answer:
         return gap(
             "No call was recorded in the last year", "let it answer calls", known.release_proof()
         )
-    said = f"{calls} calls of the last year since {day_of(days[0].start_s * 1_000_000)}, {promise}"
+    said = (
+        f"{plural(calls, 'call')} of the last year since "
+        f"{day_of(days[0].start_s * 1_000_000)}, {promise}"
+    )
     return done(said, known.figure_proof("calls by day"), *tests)
 
 
@@ -100,7 +104,8 @@ def reviews_done(known: Known) -> Answer:
     late = sum(1 for one in found if one.overdue(known.now_us))
     if not decided:
         return gap(
-            f"{len(found)} calls were sent to a person in the last year, and none was decided",
+            f"{plural(len(found), 'call was', 'calls were')} sent to a person in the last "
+            "year, and none was decided",
             "decide them in the console, or splice reviews list", known.release_proof(),
         )  # fmt: skip
     people = len({one.verdict.by for one in decided if one.verdict})
@@ -141,7 +146,7 @@ def monitors_declared(known: Known) -> Answer:
     if not monitors:
         return gap("No monitor is declared", "declare monitors", known.release_proof())
     names = ", ".join(one.name for one in monitors)
-    return done(f"{len(monitors)} monitors: {names}", known.release_proof())
+    return done(f"{plural(len(monitors), 'monitor')}: {names}", known.release_proof())
 
 
 def monitors_running(known: Known) -> Answer:
@@ -158,7 +163,11 @@ def monitors_running(known: Known) -> Answer:
         todo = f"let splice serve run, and see splice monitors show {known.integration}"
         return gap("; ".join(said), todo, *proofs)
     firing = sum(1 for one in fresh.values() if one.state == "firing")
-    return done(f"{len(fresh)} monitors were asked in the last week, {firing} fire", *proofs)
+    return done(
+        f"{plural(len(fresh), 'monitor was', 'monitors were')} asked in the last week, "
+        f"{firing} fire",
+        *proofs,
+    )
 
 
 def drift_watched(known: Known) -> Answer:
@@ -190,7 +199,7 @@ def truth_measured(known: Known) -> Answer:
         )  # fmt: skip
     page = f"/integrations/{known.integration}/accuracy"
     proof = Proof("figure", "accuracy", command=f"splice accuracy {known.integration}", page=page)
-    counted = ", ".join(f"{labels} outcomes of {name}" for name, labels in told.items())
+    counted = ", ".join(f"{plural(labels, 'outcome')} of {name}" for name, labels in told.items())
     return done(f"Measured against {counted} of the last 90 days", proof)
 
 
@@ -212,7 +221,7 @@ def policies_declared(known: Known) -> Answer:
             "No policy bounds what goes in or out", "declare policies", known.release_proof()
         )
     named = ", ".join(f"{one.name} ({one.version})" for one in policies)
-    return done(f"{len(policies)} policies: {named}", known.release_proof())
+    return done(f"{plural(len(policies), 'policy', 'policies')}: {named}", known.release_proof())
 
 
 def incidents_reported(known: Known) -> Answer:
@@ -231,7 +240,9 @@ def incidents_reported(known: Known) -> Answer:
             f"splice incidents report {late[0].id} --reference NUMBER", *proofs,
         )  # fmt: skip
     open_ = sum(1 for one in known.incidents if one.is_open)
-    return done(f"{len(known.incidents)} incidents, {open_} of them open, none late", *proofs)
+    return done(
+        f"{plural(len(known.incidents), 'incident')}, {open_} of them open, none late", *proofs
+    )
 
 
 def use_counted(known: Known) -> Answer:
@@ -243,7 +254,7 @@ def use_counted(known: Known) -> Answer:
     first, last = days[0].start_s, days[-1].start_s
     span = (last - first) // 86_400 + 1
     return done(
-        f"{calls} calls on {len({one.start_s for one in days})} of {span} days, from "
+        f"{plural(calls, 'call')} on {len({one.start_s for one in days})} of {span} days, from "
         f"{day_of(first * 1_000_000)} to {day_of(last * 1_000_000)}",
         known.figure_proof("calls by day"),
     )
@@ -277,8 +288,9 @@ def checkpoints_signed(known: Known) -> Answer:
         "splice audit verify", "", head.at_us,
     )  # fmt: skip
     said = (
-        f"Head {head.number} of {day_of(head.at_us)} is over {head.calls} calls and {head.events} "
-        f"audit events, signed by {newest.name}"
+        f"Head {head.number} of {day_of(head.at_us)} is over "
+        f"{plural(head.calls, 'call')} and {plural(head.events, 'audit event')}, "
+        f"signed by {newest.name}"
     )
     if head.at_us < known.now_us - 2 * DAY_US and known.shelves.checkpoints.waiting():
         return gap(

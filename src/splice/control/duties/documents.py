@@ -12,6 +12,7 @@ from splice.core.audit import AuditEvent
 from splice.core.evidence import Checklist, Line
 from splice.core.law import Law
 from splice.core.release import ModelVersion, Release
+from splice.core.units import plural
 from splice.core.validation import Approval, Validation
 from splice.core.versions import Card
 from splice.ports.reviews import ReviewFilter
@@ -240,9 +241,11 @@ def _prefilled(known: Known) -> dict[str, tuple[str, ...]]:
     if said.decides:
         process.append(f"Who decides: {deciders[said.decides]}")
     months = months_of(known)
-    period = [f"{one.month}: {one.calls} calls" for one in months]
+    period = [f"{one.month}: {plural(one.calls, 'call')}" for one in months]
     people = [f"As declared: {said.affected}"] if said.affected else []
-    people += [f"{one.segment}: {one.calls} calls in the last year" for one in _segments(known)]
+    people += [
+        f"{one.segment}: {plural(one.calls, 'call')} in the last year" for one in _segments(known)
+    ]
     return {
         "fria.process": tuple(process),
         "fria.period": tuple(period),
@@ -278,7 +281,10 @@ def _oversight(known: Known) -> tuple[str, ...]:
     decided = [one.verdict for one in found if one.verdict is not None]
     overridden = sum(1 for one in decided if one.choice == "override")
     told = [
-        f"{len(found)} reviews in the last year, {len(decided)} decided, {overridden} overridden"
+        (
+            f"{plural(len(found), 'review')} in the last year, {len(decided)} decided, "
+            f"{overridden} overridden"
+        )
     ]
     stop = known.changes.stop
     if stop is not None:
