@@ -29,7 +29,6 @@ from splice.app.watch import Watcher
 from splice.control.erasure import Eraser
 from splice.core.call import Call, Outcome, Record
 from splice.core.errors import InputMismatch, SpliceError, UnknownCall
-from splice.core.units import plural
 from splice.declare.codec import Codec
 from splice.declare.discover import find_live
 from splice.declare.spec import Integration, integration_name
@@ -376,11 +375,7 @@ class App:
         if not services.engine.lines:
             wrong.append("no integration is live: splice release apply")
         if services.recorder.full:
-            wrong.append(
-                "ledger: "
-                f"{plural(services.recorder.waiting, 'record waits', 'records wait')}; new "
-                "calls are refused"
-            )
+            wrong.append(f"ledger: {services.recorder.waiting} records wait; new calls are refused")
         if self.draining:
             wrong.append("draining")
         return wrong

@@ -103,10 +103,8 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         # First no new calls, then the connections, then (in the lifespan) the ledger.
         self._app.drain()
-        say(
-            "stopping: "
-            f"{plural(self._app.engine.in_flight if self._app.started else 0, 'call')} in flight"
-        )
+        calls = self._app.engine.in_flight if self._app.started else 0
+        say(f"stopping: {plural(calls, 'call')} in flight")
         await asyncio.sleep(0)
         await super().shutdown(sockets)
         # uvicorn raises the signal again once it is done; a drained server has ended well: 0.

@@ -190,10 +190,7 @@ class Validator:
             raise NotPromoted(
                 f"{case.integration}.gates",
                 got=f"{data.name} of {data.sha256[:12]}, {plural(data.rows, 'row')}",
-                promised=(
-                    f"{case.pin.data_sha256[:12]}, {plural(case.pin.rows, 'row')}, as "
-                    "the release pins"
-                ),
+                promised=f"{case.pin.data_sha256[:12]}, {plural(case.pin.rows, 'row')}, as pinned",
                 mend=f"splice release apply {case.integration}",
             )
         must = case.gates.must if calls is None else asked_again(case.gates, case.declaration)

@@ -129,11 +129,7 @@ def _column(name: str, now: Shape | None, before: Shape | None) -> ColumnDrift:
     kind = before.kind if before.kind is not Kind.NOTHING else now.kind
     calls, were = int(now.calls), int(before.calls)
     if min(calls, were) < FEWEST:
-        fewer = (
-            f"{plural(calls, 'call')}"
-            if calls <= were
-            else f"{plural(were, 'call')} of the reference"
-        )
+        fewer = plural(min(calls, were), "call") + (" of the reference" if were < calls else "")
         return ColumnDrift(
             name, kind, calls=calls, reference_calls=were,
             why=f"{fewer} are too few to tell: {FEWEST} are needed",

@@ -203,7 +203,7 @@ class _Figure:
             "cached": (totals.cached, totals.answered, {}),
         }[figure]
         parts = [
-            Part(reason, hit / count, count=hit, words=f"{plural(hit, 'call')}")
+            Part(reason, hit / count, count=hit, words=plural(hit, "call"))
             for reason, hit in sorted(reasons.items(), key=lambda one: -one[1])
             if count
         ]
