@@ -20,6 +20,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -58,6 +59,7 @@ class Credit(splice.Integration):
         return Answer("approve")
 '''
 WAYS = ("plain", "known", "new")
+JOBS = ("record", "call", "served")
 
 
 def project(folder: Path, *, encrypt: bool) -> Project:
@@ -157,22 +159,24 @@ def main() -> None:
     parser.add_argument("--calls", type=int, default=20_000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--bytes", type=int, nargs="*", default=[300, 2400])
+    parser.add_argument("--jobs", nargs="*", choices=JOBS, default=JOBS)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for size in given.bytes:
             some = records(given.calls, size, 1)
-            by_record: dict[str, list[float]] = {way: [] for way in WAYS}
-            by_call: dict[str, list[float]] = {way: [] for way in WAYS}
-            by_served: dict[str, list[float]] = {way: [] for way in WAYS}
+            measured: dict[str, Callable[[str], float]] = {
+                "record": lambda way, some=some: recorded(some, folder, way),
+                "call": lambda way, size=size: asked(given.calls, size, folder, way),
+                "served": lambda way, size=size: served(given.calls, size, folder, way),
+            }
+            rows = {job: {way: list[float]() for way in WAYS} for job in given.jobs}
             for _ in range(given.rounds):
                 for way in WAYS:
-                    by_record[way].append(recorded(some, folder, way))
-                    by_call[way].append(asked(given.calls, size, folder, way))
-                    by_served[way].append(served(given.calls, size, folder, way))
-            told("record", size, by_record)
-            told("call", size, by_call)
-            told("served", size, by_served)
+                    for job in given.jobs:
+                        rows[job][way].append(measured[job](way))
+            for job in given.jobs:
+                told(job, size, rows[job])
             sys.stdout.flush()
 
 

@@ -32,8 +32,8 @@ from splice.core.vault_errors import KeyGone, KeyMissing
 from splice.ports.subjects import SubjectKey, SubjectKeys
 from splice.ports.vaults import Vault
 
-MOST_HELD = 4096
-"""Keys in memory at the most, the oldest goes first: about two megabytes."""
+MOST_HELD = 16_384
+"""Keys in memory at the most, the oldest goes first: about eight megabytes."""
 
 Whose: TypeAlias = "tuple[bytes, str]"
 """A person's HMAC and an integration."""
@@ -135,10 +135,12 @@ class Keychain:
             VaultError, StoreError: The vault or the key store cannot be read.
         """
         tag, key_id = owner_of(envelope)
-        with self._lock:
-            self._learn()
-            held = self._of({(tag, integration)}, make=False).get((tag, integration))
-        if held is None or owner_of(held.head)[1] != key_id:
+        held = self._held.get((tag, integration))
+        if held is None:
+            with self._lock:
+                self._learn()
+                held = self._of({(tag, integration)}, make=False).get((tag, integration))
+        if held is None or not envelope.startswith(held.head):
             gone = self.keys.gone([key_id])
             if key_id in gone:
                 error = KeyGone(integration, got="texts whose key was destroyed")

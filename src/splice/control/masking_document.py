@@ -120,7 +120,7 @@ class Document:
                 fields = cast("dict[str, Any]", holder)
                 for key, value in fields.items():
                     self.leaves.append(Leaf(fields, key, key, True))
-                    kind: type[Any] = type(value)
+                    kind = cast("type[Any]", type(value))
                     if kind is str:
                         self._string(fields, key, value, level, key)
                     elif kind is dict or kind is list:
@@ -134,7 +134,7 @@ class Document:
                 items = cast("list[Any]", holder)
                 self._note_group(items)
                 for index, value in enumerate(items):
-                    kind: type[Any] = type(value)
+                    kind = cast("type[Any]", type(value))
                     if kind is str:
                         self._string(items, index, value, level, None)
                     elif kind is dict or kind is list:
