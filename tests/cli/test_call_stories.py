@@ -9,9 +9,10 @@ import msgspec
 import pytest
 
 from splice.adapters.ledgers.sql import open_ledger
-from splice.cli.calls import cost_text, story
+from splice.cli.calls import story
 from splice.core.call import Attempt, Problem, Reason, Record, Status
 from splice.core.errors import Stopped
+from splice.core.units import cost_text
 from splice.testing.contracts.records import simple_record
 
 KEPT = (Reason.CACHED, Reason.SIMILAR, Reason.SHARED, Reason.REPEATED)
@@ -90,7 +91,7 @@ def test_no_number_is_written_with_an_exponent() -> None:
     assert "after 1.23 s, cost EUR 0.0000167" in text
     assert "Took 61.2 s and cost EUR 0.0000167" in text
     assert [cost_text(nano, "EUR") for nano in (0, 1, 250_000_000, 1_500_000_000, None)] == [
-        "EUR 0", "EUR 0.000000001", "EUR 0.25", "EUR 1.50", "unknown",
+        "EUR 0", "< EUR 0.000001", "EUR 0.25", "EUR 1.50", "unknown",
     ]  # fmt: skip
 
 

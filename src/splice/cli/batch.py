@@ -14,10 +14,9 @@ from splice.app import batching
 from splice.app.application import App
 from splice.app.settings import Settings
 from splice.cli import batch_options as options
-from splice.cli.calls import cost_text
 from splice.cli.common import Project, as_json, out, talk
 from splice.core.errors import SettingsError
-from splice.core.units import plural
+from splice.core.units import cost_text, plural
 from splice.engine.line import Line
 from splice.engine.offline import OfflineRoute
 from splice.ports.offline import Standing

@@ -10,12 +10,12 @@ from rich.table import Table
 
 from splice.app import wiring
 from splice.app.clock import now_us
-from splice.cli.calls import cost_text
 from splice.cli.common import REFUSED, as_json, confirm, out, stores, talk
 from splice.cli.keys import Json, Why, Yes, budget_of, changing, keys_of, worth
 from splice.control.keys import Keys
 from splice.core.access import Budget, BudgetScope, Period
 from splice.core.errors import InputMismatch, RequestError
+from splice.core.units import cost_text
 from splice.ports.keys import Spending
 
 app = typer.Typer(no_args_is_help=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import re
 from typing import Annotated, Any, cast
 
@@ -20,7 +19,7 @@ from splice.core.errors import UnknownCall
 from splice.core.ids import id_bytes, id_text
 from splice.core.policies import policy_told
 from splice.core.rollout import CHALLENGER, SHADOW
-from splice.core.units import NANO, duration_text
+from splice.core.units import cost_text, duration_text
 from splice.ports.stores import CallFilter
 from splice.serve.http.desk import call_of, iso
 
@@ -29,17 +28,6 @@ CallId = Annotated[str, typer.Argument(help="Id of the call.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 # What stands before the id of the call where an answer of the gateway's own needs an id.
 _OURS = re.compile("^(chatcmpl-|msg_|resp_|req_)")
-
-
-def cost_text(nano: int | None, currency: str) -> str:
-    """A cost that a person can read: unknown is said, and a small one keeps its digits."""
-    if nano is None:
-        return "unknown"
-    amount = nano / NANO
-    if amount >= 1 or amount == 0:
-        return f"{currency} {amount:.2f}" if amount else f"{currency} 0"
-    digits = max(2, 2 - math.floor(math.log10(abs(amount))))  # three that say something
-    return f"{currency} {f'{amount:.{digits}f}'.rstrip('0').rstrip('.')}"
 
 
 @app.command("list")

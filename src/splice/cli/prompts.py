@@ -23,11 +23,10 @@ from splice.app.prompt_versions import (
     release_of,
 )
 from splice.app.prompts import Trial, try_prompt
-from splice.cli.calls import cost_text
 from splice.cli.common import Project, as_json, out, stores, talk
 from splice.cli.moments import WrongOption, moment_us
 from splice.core.release import Release
-from splice.core.units import plural
+from splice.core.units import cost_text, plural
 from splice.declare.prompt_diff import PromptDiff, prompt_diff
 from splice.ports.stores import ReleaseStore
 

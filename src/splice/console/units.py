@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from datetime import UTC, datetime
 
-from splice.core.units import NANO
+from splice.core.units import NANO, amount_text, plain_digits
 
 UNKNOWN = "–"
 """What stands where a figure is not known: never a 0 that nobody measured."""
@@ -16,16 +16,7 @@ _NEVER = "not yet"
 
 def digits(value: float, significant: int = 3) -> str:
     """A number with so many digits that say something, and a comma between thousands."""
-    if not math.isfinite(value):
-        return UNKNOWN
-    if value == 0:
-        return "0"
-    whole = math.floor(math.log10(abs(value))) + 1
-    places = max(0, significant - whole)
-    rounded = round(value, places)
-    if rounded == 0:
-        return "0"
-    return f"{rounded:,.{places}f}"
+    return plain_digits(value, significant) if math.isfinite(value) else UNKNOWN
 
 
 def count(value: float | None) -> str:
@@ -69,16 +60,8 @@ def micros(value: float | None) -> str:
 
 
 def amount(value: float | None) -> str:
-    """Money in whole units of its currency, without its name: "1,234.50", "0.00123"."""
-    if value is None or not math.isfinite(value):
-        return UNKNOWN
-    if abs(value) >= 1e6:
-        return f"{digits(value / 1e6, 4)} M"
-    if abs(value) >= 1000:
-        return f"{value:,.0f}"
-    if abs(value) >= 1:
-        return f"{value:,.2f}"
-    return digits(value)
+    """Money in whole units of its currency, without its name: "1,234", "0.00123"."""
+    return UNKNOWN if value is None or not math.isfinite(value) else amount_text(value)
 
 
 def cost(nano: float | None) -> str:

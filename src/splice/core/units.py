@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 import msgspec
@@ -67,6 +68,47 @@ def plural(count: int, one: str, many: str = "") -> str:
 def noun(count: float, one: str, many: str = "") -> str:
     """The word alone, of a count that stands elsewhere."""
     return one if count == 1 else many or f"{one}s"
+
+
+def amount_text(value: float) -> str:
+    """Money without its currency: "2.500 M", "1,234", "12.50", "0.0000167", "<0.000001".
+
+    Args:
+        value: In whole units of the currency.
+    """
+    size = abs(value)
+    if 0 < size < 1e-6:  # more digits say nothing to anybody
+        return "<0.000001" if value > 0 else ">-0.000001"
+    if size >= 1e6:
+        return f"{plain_digits(value / 1e6, 4)} M"
+    if size >= 1000:
+        return f"{value:,.0f}"
+    if size >= 1:
+        return f"{value:,.2f}"
+    whole, _, decimals = plain_digits(value).partition(".")
+    return f"{whole}.{decimals.rstrip('0').ljust(2, '0')}" if decimals else whole
+
+
+def plain_digits(value: float, significant: int = 3) -> str:
+    """A finite number with so many digits that say something, never with an exponent."""
+    if value == 0:
+        return "0"
+    places = max(0, significant - math.floor(math.log10(abs(value))) - 1)
+    rounded = round(value, places)
+    return "0" if rounded == 0 else f"{rounded:,.{places}f}"
+
+
+def money_text(value: float, currency: str) -> str:
+    """Money with its currency: "EUR 12.50", "< EUR 0.000001"."""
+    text = amount_text(value)
+    if text[0] in "<>":
+        return f"{text[0]} {currency} {text[1:]}"
+    return f"{currency} {text}"
+
+
+def cost_text(nano: int | None, currency: str) -> str:
+    """A cost that a person can read; unknown is said."""
+    return "unknown" if nano is None else money_text(nano / NANO, currency)
 
 
 class Money(msgspec.Struct, frozen=True):

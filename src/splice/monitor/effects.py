@@ -9,7 +9,7 @@ import msgspec
 from splice.core.moments import Moments
 from splice.core.release import PinnedGuard
 from splice.core.studies import Effect, GuardState, Interval, Verdict
-from splice.core.units import duration_text
+from splice.core.units import duration_text, plain_digits
 from splice.monitor import sequential
 from splice.monitor.sequential import LEAST_HITS, LEAST_UNITS, Compared
 
@@ -102,7 +102,8 @@ def amount(
         return f"{sign}{size * 100:.3g} {'pp' if signed else '%'}"
     if figure == "latency":
         return f"{sign}{duration_text(size)}"
-    text = f"{size:,.4g}" if size < 1e6 else f"{size:,.0f}"
+    text = plain_digits(size, 4)
+    text = text.rstrip("0").rstrip(".") if "." in text else text
     return f"{currency} {sign}{text}" if figure == "cost" and currency else f"{sign}{text}"
 
 

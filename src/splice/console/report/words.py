@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 from splice.console import units
 from splice.core.quality import MEASURES, Measured
 from splice.core.studies import Interval, KpiStanding
-from splice.core.units import noun
+from splice.core.units import money_text, noun
 
 UNKNOWN = units.UNKNOWN
 
@@ -14,8 +16,9 @@ def money(value: float | None, currency: str) -> str:
     """`EUR 1,234`; unknown where it is."""
     if value is None:
         return "unknown"
-    sign = "−" if value < 0 else ""
-    return f"{sign}{currency} {units.amount(abs(value))}"
+    if not math.isfinite(value):
+        return f"{currency} {UNKNOWN}"
+    return f"{'−' if value < 0 else ''}{money_text(abs(value), currency)}"
 
 
 def of_many(value: float) -> tuple[float, str]:
