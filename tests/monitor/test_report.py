@@ -82,7 +82,7 @@ TOLD = [
     "Caused by the AI. 5 % of the cards were held out at random",
     "EUR 656.30",
     "EUR 269.68",
-    "EUR 0.210 for 1,000 calls",
+    "EUR 0.21 for 1,000 calls",
     "EUR 0.219 for 1,000 calls",  # whose outcome is known
     "EUR 0.0235 a call",  # of which it came true
     "chargeback_rate is 0.93 % of payments (95 % interval 0.89 % to 0.98 %), from 1.20 % of "
