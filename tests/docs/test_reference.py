@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args, get_origin
@@ -121,6 +122,22 @@ def test_every_command_has_a_heading_and_nothing_else_has() -> None:
     names = set(command_names(typer.main.get_command(app), "splice"))
 
     assert headings("commands.md", 2) == names
+
+
+def test_every_extra_that_a_message_or_a_page_names_is_there() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    pages = [
+        *(ROOT / "src/splice").rglob("*.py"),
+        *(ROOT / "docs").glob("*.md"),
+        ROOT / "README.md",
+    ]
+    text = "\n".join(page.read_text("utf-8") for page in pages)
+    named = {
+        extra for found in re.findall(r"splice-ai\[([^]]*)\]", text) for extra in found.split(",")
+    }
+
+    assert len(named) > 20
+    assert named - set(project["optional-dependencies"]) == set()
 
 
 def test_every_public_name_has_a_heading_and_nothing_else_has() -> None:

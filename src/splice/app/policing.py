@@ -15,7 +15,7 @@ from splice.core.policies import PinnedPolicy
 from splice.ports.masking import Masker
 from splice.ports.policies import Detector, Detectors, Found
 
-_EXTRA = "splice-ai[guards]"
+_LANGUAGES, _MASKING = "splice-ai[guards]", "splice-ai[masking]"
 
 
 def detectors_of(settings: Settings, masker: Callable[[tuple[str, ...]], Masker]) -> Detectors:
@@ -25,7 +25,7 @@ def detectors_of(settings: Settings, masker: Callable[[tuple[str, ...]], Masker]
     def make(pinned: PinnedPolicy) -> Detector:
         rule = pinned.rule
         if pinned.kind == "languages":
-            return made("detectors", "languages", _EXTRA, rule["languages"])
+            return made("detectors", "languages", _LANGUAGES, rule["languages"])
         if pinned.kind == "topics":
             if encode is None:
                 raise SettingsError(
@@ -43,7 +43,8 @@ def detectors_of(settings: Settings, masker: Callable[[tuple[str, ...]], Masker]
         no = str(rule["no"])
         if entry_points(group="splice.detectors", name=no) and no != "languages":
             given = (rule["allow"],) if "allow" in rule else ()
-            return made("detectors", no, _EXTRA, *given)
+            ours = no in ("injection", "links")
+            return made("detectors", no, _MASKING if ours else "", *given)
         rules = masker((no,))
         if no != "secret":
             return ByMasking(rules, no)

@@ -197,4 +197,5 @@ def tracker_of(settings: Settings) -> Tracker:
         mode=section.mode,
         token=settings.secrets.get(section.token_env or settings.registry.token_env, ""),
     )
-    return plugin("trackers", section.tracker, f"splice-ai[{section.tracker}]")(options)
+    extra = "splice-ai[wandb]" if section.tracker == "wandb" else ""
+    return plugin("trackers", section.tracker, extra)(options)

@@ -91,7 +91,8 @@ class Stores:
 
     def __init__(self, settings: Settings) -> None:
         scheme = settings.ledger_url.partition(":")[0].partition("+")[0]
-        open_ledger = plugin("ledgers", scheme, f"splice-ai[{scheme}]")
+        extra = "splice-ai[postgres]" if scheme == "postgresql" else ""
+        open_ledger = plugin("ledgers", scheme, extra)
         self._ledger: Any = open_ledger(settings.ledger_url, settings.path(settings.models.store))
         self.archives: ArchiveList = self._ledger.archives
         self.releases: ReleaseStore = self._ledger.releases
