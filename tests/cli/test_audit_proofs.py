@@ -97,8 +97,13 @@ def test_a_proof_under_another_key_does_not_hold(kept: Any, tmp_path: Path) -> N
     other.mkdir()
     (kept.folder / ".splice/audit.key").rename(other / "key")
     (kept.folder / ".splice/audit.pub").rename(other / "pub")
-    kept("audit", "init", "--name", "acme/orders")
+    made = kept("audit", "init", "--name", "acme/orders")
+    again = kept("audit", "init", "--name", "acme/orders")
 
+    assert "It lies beside the ledger" in made.err
+    assert again.code == 2
+    assert "got a key that is there already: " in again.err
+    assert again.err.index("audit.key") < again.err.index("audit.pub")
     said = refused(kept, "audit", "check-proof", str(file), "--public-key", public(kept)).err
 
     assert "not signed by that key" in said

@@ -145,6 +145,14 @@ def init(
     secret, public = (
         settings.path(place) for place in (settings.audit.signing_key, settings.audit.public_key)
     )
+    there = [str(one) for one in (secret, public) if one.exists()]
+    if there:
+        raise SettingsError(
+            "splice audit init", got=f"a key that is there already: {', '.join(there)}",
+            promised="to make the first one",
+            mend="keep it: what it signed can only be verified with it. To begin anew, name other "
+            "files in audit.signing_key and audit.public_key",
+        )  # fmt: skip
     line, key = new_key(name)
     with stores() as (_, opened):
         _write_new(secret, line, 0o600)
@@ -154,6 +162,13 @@ def init(
         )
     out.print(key.text())
     talk.print(f"The signing key is in {secret}; the line above, in {public}, verifies.")
+    if secret.resolve().is_relative_to(settings.path(".").resolve()):
+        talk.print(
+            "It lies beside the ledger: whoever can write both could rewrite the ledger and sign "
+            "that. To prove anything against him, move it to where only the processes that serve "
+            "read it (audit.signing_key_env), and have heads kept elsewhere (audit.heads).",
+            style="yellow",
+        )
 
 
 def _write_new(file: Path, line: str, mode: int) -> None:
