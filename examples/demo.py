@@ -291,6 +291,10 @@ def main() -> None:
     print_explained(splice(project, "calls", "explain", explained), console)
     console.print(f"\nAll of it in {time.monotonic() - started:.0f} s. The project is in {place}.")
     if options.keep:
+        key = splice(project, "keys", "create", "visitor", "--role", "admin").strip()
+        console.print("\nSign in at http://127.0.0.1:8000/console with this key:")
+        console.print(key, style="bold", soft_wrap=True)
+        sys.stdout.flush()
         command = [sys.executable, "-m", "splice.cli.main", "--project", str(project), "serve"]
         os.execv(sys.executable, command)
 
