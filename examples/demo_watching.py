@@ -35,7 +35,8 @@ def _show(project: Path, console: Console, *arguments: str) -> None:
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode > 1:
         raise SystemExit(f"splice {' '.join(arguments)} failed: {done.stderr}")
-    console.print(f"$ splice {' '.join(arguments)}".replace(f"{project.parent}/", ""), style="dim")
+    asked = f"$ splice {' '.join(arguments)}".replace(f"{project.parent}/", "")
+    console.print(asked, style="dim", soft_wrap=True)  # a command is copied whole
     for said in (done.stderr, done.stdout):
         if said.strip():
             console.print(said.rstrip(), markup=False, soft_wrap=True)
