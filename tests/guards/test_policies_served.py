@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -119,6 +120,8 @@ def test_the_record_of_a_refused_call_says_which_policy_said_no(server: Server) 
         "max_chars", "refused", "201 characters",
     )  # fmt: skip
     assert len(said["version"]) == 12
+    page = server.get(f"/console/calls/{answer.json['call_id']}").body.decode()
+    assert re.search(r"<h3>Policies</h3>.*max_chars.*refused: 201 characters", page, re.DOTALL)
 
 
 def test_a_call_that_passes_says_which_policies_it_passed(server: Server) -> None:

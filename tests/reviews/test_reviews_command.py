@@ -77,9 +77,13 @@ def test_a_decision_is_corrected_with_a_reason(command: Any, asked: Callable[...
     bare = command("reviews", "decide", review_id)
     assert (bare.code, "one of approve, override, escalate" in bare.err) == (2, True)
     done = command(*override, "--reply", f"@{file}", "--reason", "fraud", "--json").json
+    told = command("calls", "explain", done["call_id"]).out
 
     assert done["state"] == "decided"
     assert done["verdicts"][0]["reply"] == {"chance": 0.2, "action": "pay"}
+    verdict = done["verdicts"][0]
+    when = f"{verdict['at'][:16].replace('T', ' ')} UTC"
+    assert f"Overridden by {verdict['by']}, {when}: fraud\n  chance: 0.2\n  action: pay" in told
 
 
 def test_nothing_is_decided_without_being_asked(command: Any, asked: Callable[..., str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Sequence
 from typing import Annotated, Any, cast
 
 import msgspec
@@ -18,8 +19,11 @@ from splice.core.erasure import in_place_of_texts, is_erased
 from splice.core.errors import UnknownCall
 from splice.core.ids import id_bytes, id_text
 from splice.core.policies import policy_told
+from splice.core.reviews import Review
 from splice.core.rollout import CHALLENGER, SHADOW
+from splice.core.schedule import moment_text
 from splice.core.units import cost_text, duration_text
+from splice.ports.reviews import ReviewFilter
 from splice.ports.stores import CallFilter
 from splice.serve.http.desk import call_of, iso
 
@@ -139,11 +143,15 @@ def show(call_id: CallId) -> None:
 def explain(call_id: CallId) -> None:
     """Tell one call as a story: asked, gathered, tried, answered, cost, and what became of it."""
     record, outcomes, currency = _read(call_id)
-    for line in story(record, outcomes, currency):
+    with stores() as (_, opened):
+        reviews = opened.reviews.reviews(ReviewFilter(call_id=record.call_id))
+    for line in story(record, outcomes, currency, reviews):
         out.print(line)
 
 
-def story(record: Record, outcomes: list[Outcome], currency: str) -> list[str]:
+def story(
+    record: Record, outcomes: list[Outcome], currency: str, reviews: Sequence[Review] = ()
+) -> list[str]:
     """The lines of `splice calls explain`."""
     lines = [
         f"Call {record.call_id}",
@@ -168,12 +176,14 @@ def story(record: Record, outcomes: list[Outcome], currency: str) -> list[str]:
     if record.attempts:
         lines += ["Tried", *_tried(record, currency)]
     lines += [f"  Note: {note}" for note in record.notes]
-    lines += [f"  Policy {one.policy} {policy_told(one)}" for one in record.policies]
+    if record.policies:
+        lines += ["Policies", *(f"  {one.policy} {policy_told(one)}" for one in record.policies)]
     if record.prediction is not None:
         lines += ["Predicted", *_fields(record.prediction, skip=("cost_nano", "usage"))]
     elif gone and record.version:
         lines += ["Predicted", f"  {gone}"]
     lines += _ended(record, gone)
+    lines += _reviewed(reviews, gone)
     took, cost = _time(record.duration_us), cost_text(_cost(record), currency)
     lines.append(f"Took {took} and cost {cost}")
     if outcomes:
@@ -225,6 +235,25 @@ def _ended(record: Record, gone: str) -> list[str]:
     if record.reply:
         said = _said(record.reply)
         lines += ["What came before", *([f"  {_short(said)}"] if said else _fields(record.reply))]
+    return lines
+
+
+_VERDICTS = {"approve": "Approved", "override": "Overridden", "escalate": "Escalated"}
+
+
+def _reviewed(reviews: Sequence[Review], gone: str) -> list[str]:
+    """What people said of it, the oldest first: who, when, why, and what it should have been."""
+    lines: list[str] = []
+    for review in sorted(reviews, key=lambda one: one.opened_us):
+        for said in review.verdicts:
+            why = f": {said.reason}" if said.reason else ""
+            lines.append(f"{_VERDICTS[said.choice]} by {said.by}, {moment_text(said.at_us)}{why}")
+            if said.note:
+                lines.append(f"  note: {_short(said.note)}")
+            if said.choice == "override":
+                lines += _fields(said.reply.encode(), gone)
+        if review.waits:
+            lines.append(f"Waits for a person: {review.why} (splice reviews show {review.id})")
     return lines
 
 
