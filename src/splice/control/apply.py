@@ -30,6 +30,7 @@ from splice.core.release import (
 from splice.declare.diff import Change, manifest_diff
 from splice.declare.discover import Found
 from splice.declare.routes import TimedRoute
+from splice.declare.rule_versions import RuleVersions, function_name
 from splice.declare.spec import LLM, Model, Rule
 from splice.ports.masking import Masker
 from splice.ports.policies import Detectors
@@ -234,9 +235,10 @@ class Control:
             raise wrong[0]
         declaration = found.declaration
         new_models: list[ModelVersion] = []
+        rules = RuleVersions(found.bundle, self._releases.releases(declaration.name))
 
         def pin(position: int, timed: TimedRoute) -> PinnedRoute:
-            route, model = self._pin(position, timed, found.bundle.sha256, now_us)
+            route, model = self._pin(position, timed, rules, now_us)
             if model is not None:
                 new_models.append(model)
             return route
@@ -255,7 +257,7 @@ class Control:
         return Plan(found, manifest, before, changes, tuple(new_models))
 
     def _pin(
-        self, position: int, timed: TimedRoute, bundle: str, now_us: int
+        self, position: int, timed: TimedRoute, rules: RuleVersions, now_us: int
     ) -> tuple[PinnedRoute, ModelVersion | None]:
         route = timed.route
         if isinstance(route, Model):
@@ -272,8 +274,7 @@ class Control:
         if isinstance(route, Rule):
             return PinnedRoute(
                 label=route.label, kind="rule", position=position, timeout_s=timed.timeout_s,
-                version=f"{_function_name(route)} source {bundle[:12]}",
-                function=_function_name(route),
+                version=rules.version(route.function), function=function_name(route.function),
             ), None  # fmt: skip
         provider, _, model = route.ref.partition("/")
         model = self._providers[provider].get(model, model)
@@ -387,10 +388,6 @@ def _changed(model: ModelVersion) -> DeclarationError:
         promised=f"{model.label} of {model.sha256[:12]}",
         mend="apply again",
     )
-
-
-def _function_name(route: Rule) -> str:
-    return getattr(route.function, "__qualname__", "rule")
 
 
 def _at(found: Found, field: str, *, got: str, promised: str, mend: str) -> DeclarationError:

@@ -38,7 +38,8 @@ def _module_file(root: Path, module: str) -> Path | None:
     return None
 
 
-def _imported(tree: ast.AST, module: str, is_package: bool) -> Iterator[str]:
+def imported(tree: ast.AST, module: str, is_package: bool) -> Iterator[str]:
+    """The modules that a tree may import, those of names that it takes from packages included."""
     package = module if is_package else module.rpartition(".")[0]
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -87,7 +88,7 @@ def collect(root: Path, module: str, *, within: str | None = None) -> Bundle:
         text = read_source(file)
         files[file.relative_to(root).as_posix()] = text
         tree = parse_source(text, file)
-        waiting.extend(_imported(tree, name, file.name == "__init__.py"))
+        waiting.extend(imported(tree, name, file.name == "__init__.py"))
     return Bundle(entry=module, files=dict(sorted(files.items())))
 
 
@@ -161,7 +162,7 @@ class _BundleFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
             return None
         if not inner:
             return importlib.machinery.ModuleSpec(fullname, self, is_package=True)
-        found = _bundled_path(self.bundles[prefix][0], inner)
+        found = bundled_path(self.bundles[prefix][0], inner)
         if found is None:
             return None
         return importlib.machinery.ModuleSpec(
@@ -171,7 +172,7 @@ class _BundleFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     def exec_module(self, module: ModuleType) -> None:
         prefix, _, inner = module.__name__.partition(".")
         bundle, root = self.bundles[prefix]
-        path = _bundled_path(bundle, inner) if inner else None
+        path = bundled_path(bundle, inner) if inner else None
         module.__dict__["__builtins__"] = _redirecting_builtins(prefix, bundle)
         if path is None or path not in bundle.files:  # the prefix itself, or a namespace package
             return
@@ -186,11 +187,18 @@ def _shown(bundle: Bundle, root: Path | None, path: str) -> str:
     return str(root / path) if root else f"<release {bundle.sha256[:12]}>/{path}"
 
 
+def plain_name(module: str) -> str:
+    """What a module is called in its sources, loaded as a part of a bundle or not."""
+    prefix, _, inner = module.partition(".")
+    return inner if prefix.startswith(_PREFIX) else module
+
+
 def _is_init(path: str) -> bool:
     return PurePosixPath(path).name == "__init__.py"
 
 
-def _bundled_path(bundle: Bundle, module: str) -> str | None:
+def bundled_path(bundle: Bundle, module: str) -> str | None:
+    """Where a module is in a bundle: its file, or a folder; None where it is not."""
     base = module.replace(".", "/")
     for path in (f"{base}/__init__.py", f"{base}.py"):
         if path in bundle.files:
@@ -213,17 +221,13 @@ def _redirecting_builtins(prefix: str, bundle: Bundle) -> dict[str, Any]:
         level: int = 0,
     ) -> ModuleType:
         top = name.partition(".")[0]
-        if level or top not in tops or _bundled_path(bundle, name) is None:
+        if level or top not in tops or bundled_path(bundle, name) is None:
             return plain(name, globals, locals, fromlist or (), level)
         module = importlib.import_module(f"{prefix}.{name}")
         if not fromlist:
             return sys.modules[f"{prefix}.{top}"]
         for item in fromlist:
-            if (
-                item != "*"
-                and not hasattr(module, item)
-                and _bundled_path(bundle, f"{name}.{item}")
-            ):
+            if item != "*" and not hasattr(module, item) and bundled_path(bundle, f"{name}.{item}"):
                 importlib.import_module(f"{prefix}.{name}.{item}")
         return module
 
