@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from splice.core.ids import derived_uuid7, id_bytes, id_text, id_unix_ms, uuid7
+from splice.core.ids import derived_uuid7, id_bytes, id_text, id_unix_ms, ids_bytes, uuid7
 
 MS = st.integers(0, 2**48 - 1)
 BITS = st.integers(0, 2**74 - 1)
@@ -69,3 +69,29 @@ def test_a_derived_id_is_the_same_again_and_another_for_another_name() -> None:
     assert id_unix_ms(first) == 1
     named = [(1, "job", "6"), (1, "job2", "5"), (2, "job", "5"), (1, "job5")]
     assert len({first} | {derived_uuid7(*one) for one in named}) == 5
+
+
+@given(st.lists(st.tuples(MS, BITS), max_size=5))
+def test_the_bytes_of_many_are_those_of_each(ids: list[tuple[int, int]]) -> None:
+    texts = [uuid7(*one) for one in ids]
+
+    assert ids_bytes(texts) == [id_bytes(text) for text in texts]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "017f22e279b0-7cc3-98c4-dc0c0c07398f-",
+        "017f22e2-79b0-7cc3-98c4-dc0c0c07398",
+        "017f22e2-79b0-7cc3-98c4-dc0c0c07398g",
+        "017f22e2-79b0-7cc3-98c4-dc0c0c0739 f",
+        "017f22e2-79b0-7cc3-98c4-dc0c0c07--8f",
+        "",
+    ],
+)
+def test_one_among_many_that_is_no_id_is_refused(wrong: str) -> None:
+    right = uuid7(1, 1)
+
+    for texts in ([wrong], [right, wrong], [wrong, right], [wrong + right[-1:], right[:-1]]):
+        with pytest.raises(ValueError):  # noqa: PT011 - as above
+            ids_bytes(texts)

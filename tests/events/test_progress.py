@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import random
 
-from splice.core.events import Origin
 from splice.serve.events.progress import Progress
 
 STREAM = ("kafka:orders", 0)
-
-
-def origin(offset: int) -> Origin:
-    return Origin(*STREAM, offset)
 
 
 def begun(*offsets: int) -> Progress:
@@ -24,10 +19,10 @@ def begun(*offsets: int) -> Progress:
 def test_a_position_does_not_pass_an_offset_that_is_not_finished() -> None:
     progress = begun(3, 4, 5)
 
-    progress.done(origin(4))
-    progress.done(origin(5))
+    progress.done(STREAM, 4)
+    progress.done(STREAM, 5)
     before = progress.moved()
-    progress.done(origin(3))
+    progress.done(STREAM, 3)
 
     assert before == {}
     assert progress.moved() == {STREAM: 6}
@@ -37,18 +32,18 @@ def test_offsets_that_a_topic_leaves_out_do_not_hold_it_up() -> None:
     progress = begun(3, 7, 20)
 
     for offset in (20, 3, 7):
-        progress.done(origin(offset))
+        progress.done(STREAM, offset)
 
     assert progress.moved() == {STREAM: 21}
 
 
 def test_what_was_told_is_not_told_again() -> None:
     progress = begun(0, 1)
-    progress.done(origin(0))
+    progress.done(STREAM, 0)
 
     progress.told(progress.moved())
     again = progress.moved()
-    progress.done(origin(1))
+    progress.done(STREAM, 1)
 
     assert again == {}
     assert progress.moved() == {STREAM: 2}
@@ -64,10 +59,10 @@ def test_an_offset_that_comes_twice_is_taken_up_once() -> None:
 
 def test_what_ends_after_its_partition_was_taken_away_moves_nothing() -> None:
     progress = begun(0, 1)
-    progress.done(origin(0))
+    progress.done(STREAM, 0)
 
     positions = progress.forget([STREAM])
-    progress.done(origin(1))
+    progress.done(STREAM, 1)
 
     assert positions == {STREAM: 1}
     assert progress.moved() == {}
@@ -80,7 +75,7 @@ def test_in_any_order_of_ends_a_position_is_below_everything_unfinished() -> Non
         progress = begun(*offsets)
         left = set(offsets)
         for offset in chance.sample(offsets, 20):
-            progress.done(origin(offset))
+            progress.done(STREAM, offset)
             left.discard(offset)
             position = progress.moved().get(STREAM, 0)
             assert not [one for one in left if one < position]

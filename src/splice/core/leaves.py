@@ -105,9 +105,20 @@ def call_hash(
         row: call id, asked_us, duration_us, caller, cost_nano.
         payload: What `payload_digest` gave.
     """
+    return row_hash(leaf_head(kind), (*row, payload))
+
+
+@lru_cache(maxsize=4096)
+def leaf_head(kind: KindValues) -> bytes:
+    """How the leaves of a kind begin."""
+    return b"\0" + _encode([_stored(each) if isinstance(each, str) else each for each in kind])
+
+
+def row_hash(head: bytes, row: tuple[str, int, int, str, int | None, bytes]) -> bytes:
+    """What `call_hash` gives, of a head and of the rest: its row with the payload's digest."""
     if "\0" in row[3]:
-        row = (*row[:3], _stored(row[3]), row[4])
-    return _sha256(b"\0" + _kind(kind) + _encode((*row, payload))).digest()
+        row = (*row[:3], _stored(row[3]), *row[4:])
+    return _sha256(head + _encode(row)).digest()
 
 
 def payload_digest(item: bytes, entity: str | None) -> bytes:
@@ -123,11 +134,6 @@ def payload_digest(item: bytes, entity: str | None) -> bytes:
     for start in range(0, len(tail), _MOST):
         digest.update(tail[start : start + _MOST])
     return digest.digest()
-
-
-@lru_cache(maxsize=4096)
-def _kind(kind: KindValues) -> bytes:
-    return _encode([_stored(each) if isinstance(each, str) else each for each in kind])
 
 
 def _stored(text: str) -> str:

@@ -26,14 +26,13 @@ from splice.engine.run import Answered, encode, plain
 
 
 class _Ready(msgspec.Struct, gc=False):
-    """A call whose context is there."""
+    """Calls whose contexts are there, in columns: a list of each kind of thing, in one order."""
 
-    place: int
-    call: Call
-    entity: str | None
-    request: Any  # of the declared type
-    context: Mapping[str, Any]
-    recorded: bytes | None
+    places: list[int] = []
+    entities: list[str | None] = []
+    requests: list[Any] = []  # of the declared type
+    contexts: list[Mapping[str, Any]] = []
+    recorded: list[bytes | None] = []
 
 
 def fits(line: Line) -> bool:
@@ -66,11 +65,11 @@ def answer_abreast(engine: Engine, line: Line, calls: Sequence[Call]) -> list[An
         return answers
     started = time.monotonic()
     look = Look(calls[0].asked_us, None)  # a context that gives what it has looks nothing up
-    ready = [one for place, call in enumerate(calls) if (one := _ready(line, place, call, look))]
-    if not ready:
+    ready = _gathered(line, calls, look)
+    if not ready.places:
         return answers
     began = time.monotonic()
-    predictions, took, cost = model.run_now([one.context for one in ready])
+    predictions, took, cost = model.run_now(ready.contexts)
     route = step.route
     # One run is the attempt of all of them.
     attempts = (
@@ -80,25 +79,30 @@ def answer_abreast(engine: Engine, line: Line, calls: Sequence[Call]) -> list[An
         ),
     )  # fmt: skip
     duration_us = int((time.monotonic() - started) * 1e6)
+    number, label, version = line.release.number, route.label, route.version
     records: list[Record] = []
-    for one, prediction in zip(ready, predictions, strict=True):
+    place: int
+    for place, entity, request, context, text, prediction in zip(
+        ready.places, ready.entities, ready.requests, ready.contexts, ready.recorded, predictions,
+        strict=True,
+    ):  # fmt: skip
         if not isinstance(prediction, Prediction) or prediction.usage is not None:
             continue
         prediction.cost_nano = cost
-        call = one.call
+        call = calls[place]
         record = Record(
-            call.id, call.integration, line.release.number, call.asked_us, duration_us,
-            Status.ANSWERED, Reason.FIRST, call.surface, call.caller, one.entity, None,
-            route.label, "", route.version, cost, call.body, (), one.recorded, attempts,
+            call.id, call.integration, number, call.asked_us, duration_us,
+            Status.ANSWERED, Reason.FIRST, call.surface, call.caller, entity, None,
+            label, "", version, cost, call.body, (), text, attempts,
             encode(plain(prediction)), None, None, call.trace,
         )  # fmt: skip
         try:
-            record.reply = decide(line, one.request, prediction, one.context)
+            record.reply = decide(line, request, prediction, context)
         except DecisionError as error:
-            answers[one.place] = _undecided(engine, record, error)
+            answers[place] = _undecided(engine, record, error)
             continue
         records.append(record)
-        answers[one.place] = Answered(record, kept=record)
+        answers[place] = Answered(record, None, None, record)
     if records:
         engine.told(*records)
     return answers
@@ -111,16 +115,28 @@ def _undecided(engine: Engine, record: Record, error: DecisionError) -> Answered
     return Answered(record, error, kept=record)
 
 
-def _ready(line: Line, place: int, call: Call, look: Look) -> _Ready | None:
-    try:
-        request = line.request.decode(call.body, line.where)
-        entity = entity_of(line, request)
-        if line.context is None:
-            return _Ready(place, call, entity, request, line.request.fields(request), None)
-        context: Any = line.context(request, look)
-        if type(context) is not dict:
-            return None
-        context = cast("dict[str, Any]", context)
-        return _Ready(place, call, entity, request, context, recorded(line, context))
-    except Exception:  # noqa: BLE001 - the user's own code: the way of one call says what it raised
-        return None
+def _gathered(line: Line, calls: Sequence[Call], look: Look) -> _Ready:
+    """Those whose body is a request, and whose context is there at once."""
+    ready = _Ready()
+    codec, where, ask = line.request, line.where, line.context
+    has_entity = line.declaration.entity is not None
+    for place, call in enumerate(calls):
+        try:
+            request = codec.decode(call.body, where)
+            entity = entity_of(line, request) if has_entity else None
+            if ask is None:
+                context, text = codec.fields(request), None
+            else:
+                found: Any = ask(request, look)
+                if type(found) is not dict:
+                    continue
+                context = cast("dict[str, Any]", found)
+                text = recorded(line, context)
+        except Exception:  # noqa: BLE001, S112 - the user's own code: the way of one call says it
+            continue
+        ready.places.append(place)
+        ready.entities.append(entity)
+        ready.requests.append(request)
+        ready.contexts.append(context)
+        ready.recorded.append(text)
+    return ready

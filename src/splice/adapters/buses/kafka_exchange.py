@@ -68,6 +68,9 @@ class KafkaExchange:
             # was away asks a group coordinator that it has thrown away, and waits for ever.
             "metadata.recovery.strategy": "none",
             "retry.backoff.ms": 10,  # the broker needs less to end the transaction before
+            # That all were delivered is what the commit says: a report a message costs more than
+            # the message.
+            "delivery.report.only.error": True,
         }
         self._where = f"kafka transaction {transaction_id}"
         self._patience_s = patience_s
@@ -121,8 +124,10 @@ class KafkaExchange:
             self._commit(self._unknown, until)  # what became of it; `_sent` says so
         producer = self._ready()
         membership = self._source.membership(positions)
-        messages = [one for one in messages if (one.id, one.target) not in self._sent]
-        ids = frozenset((one.id, one.target) for one in messages)
+        ids = frozenset([(one.id, one.target) for one in messages])
+        if not ids.isdisjoint(self._sent):
+            messages = [one for one in messages if (one.id, one.target) not in self._sent]
+            ids -= self._sent
         opened = _Open(producer, uuid.uuid4().hex, positions, ids, time.monotonic())
         reports = _Reports()
         try:

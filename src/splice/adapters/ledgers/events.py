@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from sqlalchemy import Connection
 
@@ -19,8 +20,13 @@ from splice.core.errors import StoreError
 from splice.core.events import Inbox, Settled
 
 _AT_ONCE = 1024  # ids in one statement
+_NEAR = 4  # a span is read whole where it has room for no more than so many times its ids
+_PLACE = 8  # bytes of an id that name stream and partition, where the rest is an offset
 _TRIES = 20  # more often no batch is overtaken
 
+_BETWEEN = """
+SELECT event, body, call_id FROM inbox WHERE event >= :first AND event <= :last
+"""
 _NEXT = "SELECT event FROM inbox WHERE event > :after ORDER BY event LIMIT 1 OFFSET :limit"
 _PRUNE = "DELETE FROM inbox WHERE event > :after AND at_us < :before"
 
@@ -42,17 +48,25 @@ class SqlEvents(Begun):
         self._records = records
         self._queued = Queued(database)
         self._tables = TargetTables(database)
+        self._between = database.sql(_BETWEEN)
 
     def answered(self, events: Sequence[bytes]) -> dict[bytes, Inbox]:
         """Those of the events that were answered, by `event_id`."""
-        found: dict[bytes, Inbox] = {}
+        spans, apart = _spans(events)
+        rows: list[Sequence[Any]] = []
         with self._database.read() as connection:
-            for start in range(0, len(events), _AT_ONCE):
-                among, params = self._database.among(events[start : start + _AT_ONCE])
+            for first, last in spans:
+                params = {"first": first, "last": last}
+                rows += self._database.rows(connection, self._between, params, "bbu")
+            for start in range(0, len(apart), _AT_ONCE):
+                among, values = self._database.among(apart[start : start + _AT_ONCE])
                 query = f"SELECT event, body, call_id FROM inbox WHERE event IN {among}"  # noqa: S608
-                for event, body, call_id in self._database.rows(connection, query, params, "bbu"):
-                    found[event] = Inbox(event, body, call_id)
-        return found
+                rows += self._database.rows(connection, query, values, "bbu")
+        if not rows:
+            return {}
+        wanted = frozenset(events)
+        found = {event: Inbox(event, body, call_id) for event, body, call_id in rows}
+        return {event: inbox for event, inbox in found.items() if event in wanted}
 
     def prepare(self, targets: Sequence[str]) -> None:
         """Make the tables of targets `table:NAME`, which `settle` would make when it needs them."""
@@ -145,3 +159,24 @@ class SqlEvents(Begun):
             elif one.event.token and not mine:
                 verdicts[place] = Verdict(late=True, ours=False)
         return verdicts
+
+
+def _spans(events: Sequence[bytes]) -> tuple[list[tuple[bytes, bytes]], list[bytes]]:
+    """Spans of ids that lie close together, first and last; and the ids that lie apart.
+
+    Events without an id of their own are named by their place (`place_id`): those of a batch are
+    neighbours, and to look through what is between them takes a tenth of looking for each.
+    """
+    places: dict[bytes, list[bytes]] = {}
+    for event in events:
+        places.setdefault(event[:_PLACE], []).append(event)
+    spans: list[tuple[bytes, bytes]] = []
+    apart: list[bytes] = []
+    for together in places.values():
+        first, last = min(together), max(together)
+        room = int.from_bytes(last[_PLACE:]) - int.from_bytes(first[_PLACE:])
+        if len(together) > 1 and room < _NEAR * len(together):
+            spans.append((first, last))
+        else:
+            apart += together
+    return spans, apart

@@ -17,7 +17,7 @@ import zstandard
 
 from splice.core.call import Attempt, Gathered, Problem, Record, Trace
 from splice.core.ids import id_unix_ms
-from splice.core.leaves import DIGEST, SALT, call_hash, payload_digest
+from splice.core.leaves import DIGEST, SALT, leaf_head, payload_digest, row_hash
 from splice.core.policies import PolicyRun
 
 SLOTS = 64
@@ -122,6 +122,8 @@ class Packer:
         ids: dict[int, bytes] = {}
         items: list[bytes] = []
         leaves, hashes = dict[int, bytes](), list[bytes]()
+        last: Kind | None = None  # those of a batch are of one kind, as a rule
+        number, head = 0, b""
         salts, salted = urandom(SALT * len(records)), 0
         block, size = self._block(), 0
         place = block * SLOTS
@@ -136,8 +138,10 @@ class Packer:
                 r.integration, r.release, r.status, r.reason, r.surface, r.route, r.variant,
                 r.version,
             )  # fmt: skip
+            if kind != last:
+                last, number, head = kind, kind_number(kind), leaf_head(kind)
             rows.append(
-                (r.call_id, kind_number(kind), r.asked_us, r.duration_us, r.caller, r.entity,
+                (r.call_id, number, r.asked_us, r.duration_us, r.caller, r.entity,
                  r.cost_nano, place)
             )  # fmt: skip
             seal = r.seal or salts[salted : salted + SALT]
@@ -147,8 +151,8 @@ class Packer:
                  r.trace, r.key, r.notes, r.shadow_of, r.policies, r.locked, seal)
             )  # fmt: skip
             digest = seal if len(seal) == DIGEST else payload_digest(item, r.entity)
-            row = r.call_id, r.asked_us, r.duration_us, r.caller, r.cost_nano
-            hashes.append(call_hash(kind, row, digest))
+            row = r.call_id, r.asked_us, r.duration_us, r.caller, r.cost_nano, digest
+            hashes.append(row_hash(head, row))
             items.append(item)
             size += len(item)
             place += 1

@@ -23,7 +23,7 @@ from splice.adapters.ledgers.database import Database, Into, Params
 from splice.adapters.ledgers.errors import Place
 from splice.adapters.ledgers.payloads import Packed
 from splice.adapters.ledgers.tables import calls
-from splice.core.ids import id_bytes, id_text
+from splice.core.ids import id_text, ids_bytes
 
 _MOST_ROWS = 1024  # a statement; SQLite takes 32,766 parameters since 3.32, the most are 17 a row
 _STEP = 64  # larger statements come in multiples of this, so that few texts are ever compiled
@@ -103,8 +103,10 @@ class SqliteDatabase(Database):
         leaves: list[object] = []
         with self.place.errors():
             for part in packed:
-                for call_id, *columns in part.rows:
-                    rows.append(id_bytes(call_id))
+                for raw, (_, *columns) in zip(
+                    ids_bytes([row[0] for row in part.rows]), part.rows, strict=True
+                ):
+                    rows.append(raw)
                     rows += columns
                 for number, body in part.blocks.items():
                     blocks += (part.day, number, body)
@@ -176,7 +178,7 @@ class SqliteDatabase(Database):
         for place, (_, kind) in enumerate(into.columns):
             if kind == "uuid":
                 values = list(values)
-                values[place::width] = [id_bytes(text) for text in values[place::width]]
+                values[place::width] = ids_bytes(values[place::width])
         return _insert(_cursor(connection), into, values)
 
     def numbers(self, connection: Connection, count: int) -> list[int]:

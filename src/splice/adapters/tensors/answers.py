@@ -40,7 +40,9 @@ def predictions(
         elif value.dtype.kind == "f":
             table = value.reshape(count, -1) if table is None else table
         elif labels is None:
-            labels = [_text(one) for one in value.reshape(count, -1)[:, 0].tolist()]
+            column = cast("list[Any]", value.reshape(count, -1)[:, 0].tolist())
+            is_number = value.dtype.kind in "iub"
+            labels = column if is_number else [_text(one) for one in column]
     if maps is not None:
         given = labels or [None] * count
         return [_from_map(label, one, where) for label, one in zip(given, maps, strict=True)]
@@ -67,10 +69,16 @@ def _from_table(
         classes = tuple(str(i) for i in range(width))
     if labels is None:
         labels = [classes[row.index(max(row))] for row in table]
+    if width == 2:
+        no, yes = classes
+        return [
+            Prediction(label, row[1], {no: row[0], yes: row[1]})
+            for label, row in zip(labels, table, strict=True)
+        ]
     return [
         Prediction(
             value=label,
-            score=row[1] if width == 2 else max(row),
+            score=max(row),
             scores=dict(zip(classes, row, strict=True)),
         )
         for label, row in zip(labels, table, strict=True)

@@ -36,6 +36,7 @@ _KINDS: dict[str, tuple[frozenset[type], str]] = {
     "B": (frozenset({bool, int}), "true or false"),
     "BYTES": (frozenset({str}), "a text"),
 }
+_LINES = frozenset({list, tuple})
 
 
 def _kind(datatype: str) -> tuple[frozenset[type], str]:
@@ -66,7 +67,7 @@ class NamedColumns:
             where = f"{self._where}.{name}"
             if not kinds.issuperset(map(type, values)):
                 values = [_all_checked(v, kinds, promised, where) for v in values]
-            array = _array(values, dtype, where, column.datatype)
+            array = _finite(_array(values, dtype, where, column.datatype), where)
             if rank == 2 and array.ndim == 1:
                 array = array.reshape(count, 1)
             if rank and not _fits(array.shape, column.shape):
@@ -96,6 +97,10 @@ def _array(values: list[Any], dtype: Any, where: str, datatype: str) -> Any:
             array = np.array(values, dtype=dtype)
     except (TypeError, ValueError, OverflowError) as error:
         raise ModelMismatch(where, got=str(error), promised=datatype) from None
+    return array
+
+
+def _finite(array: Any, where: str) -> Any:
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         # A graph imputes a NaN in silence, and the answer looks like any other.
         raise ModelMismatch(
@@ -141,6 +146,32 @@ class OneMatrix:
             values = [pick(row) for row in rows]
         except KeyError as error:
             raise _missing(self._where, str(error.args[0]), rows) from None
+        where = f"{self._where}.{self._name}"
+        array = self._of_numbers(values)
+        if array is None:
+            self._check(values)
+            array = _array(values, self._dtype, where, self._datatype)
+        return {self._name: _finite(array, where)}
+
+    def _of_numbers(self, values: list[Any]) -> Any:
+        """The tensor, where numpy finds nothing but numbers in its place; else None, for a check.
+
+        Left to itself, numpy makes numbers of numbers only: to look at each would take longer.
+        """
+        if self._datatype[0] != "F" or not _LINES.issuperset(map(type, values)):
+            return None
+        try:
+            found = np.array(values)
+        except (TypeError, ValueError, OverflowError):
+            return None
+        if found.dtype.kind not in "fiub" or found.ndim != 2:
+            return None
+        if self._width > 0 and found.shape[1] != self._width:
+            return None
+        with np.errstate(over="ignore"):  # it becomes an infinity, which is refused
+            return found.astype(self._dtype)
+
+    def _check(self, values: list[Any]) -> None:
         for row in values:
             if not isinstance(row, (list, tuple)):
                 raise ModelMismatch(
@@ -159,8 +190,6 @@ class OneMatrix:
                 for i, cell in enumerate(cells):
                     place = self._features[i] if self._features else f"{self._name}[{i}]"
                     _checked(cell, self._kinds, self._promised, f"{self._where}.{place}")
-        where = f"{self._where}.{self._name}"
-        return {self._name: _array(values, self._dtype, where, self._datatype)}
 
 
 def _missing(where: str, name: str, rows: Sequence[Mapping[str, Any]]) -> ModelMismatch:

@@ -35,6 +35,8 @@ _HOLD_S = 0.5
 _FEW = 4  # so few gain nothing by going together
 _TOGETHER = 256  # a few milliseconds of the event loop at most, as a rule
 _AGAIN_S = 0.5
+_SURFACE = "events"
+_NO_MESSAGES: tuple[Message, ...] = ()
 
 Put = Callable[[Taken, Settled, Sequence[Message]], None]
 """Takes what became of an event, and the messages that go with its position."""
@@ -67,6 +69,7 @@ class Answering:
         self._naps: dict[asyncio.Future[None], Partition] = {}
         self._loop = asyncio.get_running_loop()
         self.take_up: Callable[[Sequence[Taken]], Coroutine[Any, Any, None]] = _nothing
+        self._messages = kit.replies.messages
         self._all_stored = kit.exchange is None
         self._all_sent = not self._all_stored and kit.replies.only("kafka:")
         self.trouble = ""
@@ -103,21 +106,29 @@ class Answering:
         """What did not go together goes alone, and is told what was wrong."""
         now_us = time.time_ns() // 1000
         ready: list[Taken] = []
+        calls: list[Call] = []
+        flight, calm = self._flight, self._flight.calm
+        new_id, name, consumer = self._kit.new_id, line.name, self._terms.consumer
         for one in taken:
-            if self._flight.runs(one) and not (one.event.headers and due_us(one.event) > now_us):
-                ready.append(one)
-            else:
+            runs = not one.dropped if calm else flight.runs(one)
+            if not runs or (one.event.headers and due_us(one.event) > now_us):
                 self.begin(one)
-        calls = [self._call(one, now_us) for one in ready]
+                continue
+            letter = one.letter
+            assert letter is not None  # noqa: S101 - it was opened
+            ready.append(one)
+            call = Call(new_id(), name, letter.body, now_us, _SURFACE, consumer, None, letter.trace)
+            calls.append(call)
         count = 0
         for one, answered in zip(ready, answer_abreast(self._kit.engine, line, calls), strict=True):
             if answered is None:
                 self.begin(one)
                 continue
             one.started = True
-            self._flight.started += 1
+            flight.started += 1
             one.tries += 1
-            count += self._answered(one, answered)
+            if self._answered(one, answered):
+                count += 1
         if count:
             self._count("answered", count)
 
@@ -231,7 +242,7 @@ class Answering:
         assert letter is not None  # noqa: S101 - it was opened
         return Call(
             self._kit.new_id(), self._terms.integration, letter.body, now_us,
-            "events", self._terms.consumer, None, letter.trace,
+            _SURFACE, self._terms.consumer, None, letter.trace,
         )  # fmt: skip
 
     def _answered(self, one: Taken, answered: Answered) -> bool:
@@ -240,10 +251,17 @@ class Answering:
         if answered.error is not None:
             self._failed(one, answered.error, kept)
             return False
-        sent, stored = self.split(self._kit.replies.messages(record, one.event, one.letter, kept))
+        event = one.event
+        messages = self._messages(record, event, one.letter, kept)
+        if self._all_sent:
+            sent, stored = messages, _NO_MESSAGES
+        else:
+            sent, stored = self.split(messages)
         inbox = Inbox(one.id, one.digest, record.call_id)
         self.trouble = ""
-        self._over(one, Settled(one.event, kept, inbox, stored), sent)
+        self._put(one, Settled(event, kept, inbox, stored), sent)
+        if one.entered and (behind := self._flight.ran(one)) is not None:
+            self._loop.call_soon(self.begin, behind)
         return True
 
     def _over(self, one: Taken, settled: Settled, sent: Sequence[Message]) -> None:

@@ -154,10 +154,11 @@ class Consumer:
     # Open, and look up.
 
     async def _take_up(self, taken: Sequence[Taken]) -> None:
-        missing = self._kit.envelopes.missing
-        for one in taken:
-            if missing(one.event) is not None:
-                await self._fetch(one)
+        envelopes = self._kit.envelopes
+        if envelopes.may_miss:
+            for one in taken:
+                if envelopes.missing(one.event) is not None:
+                    await self._fetch(one)
         opened = [one for one in taken if not one.dropped and self._opened(one)]
         if not opened:
             return
@@ -167,15 +168,17 @@ class Consumer:
             ids = [inbox.call_id for inbox in known.values()]
             records = await self._answering.until_stored(lambda: self._kit.records.get_many(ids))
         ready: list[Taken] = []
+        fresh = self._flight.none_stale([one.id for one in opened])
         for one in opened:
             inbox = known.get(one.id)
-            if inbox is None and self._flight.is_stale(one):
+            if inbox is None and not fresh and self._flight.is_stale(one):
                 self._answering.again([one])
                 continue
             if inbox is None and one.suspect and one.tries < self._terms.attempts:
                 self._answering.begin_all(ready)
                 ready = []
                 await self._run_alone(one)
+                fresh = False  # meanwhile others may have been settled
             elif inbox is None:
                 if self._enters(one):
                     ready.append(one)
@@ -257,7 +260,8 @@ class Consumer:
     # Settle, and move on.
 
     def _put(self, one: Taken, settled: Settled, sent: Sequence[Message]) -> None:
-        self._mover.hold(one.event, sent)
+        if sent:
+            self._mover.hold(one.partition, one.event.origin.offset, sent)
         self._settler.put(Finished(one, settled))
 
     async def _settled(self, batch: Sequence[Finished], late: Sequence[Settled]) -> None:
@@ -268,11 +272,16 @@ class Consumer:
             await self._overtaken([one for one in batch if id(one.settled) in lost])
         again: list[Taken] = []
         wake = False
+        flight, done = self._flight, self._flight.progress.done
         for one in batch:
-            again += self._flight.settled(one.taken, answered=one.settled.inbox is not None)
-            if not one.taken.event.token:
-                self._flight.progress.done(one.taken.event.origin)
-            wake = wake or bool(one.settled.messages)
+            taken, settled = one.taken, one.settled
+            if doubles := flight.settled(taken, answered=settled.inbox is not None):
+                again += doubles
+            event = taken.event
+            if not event.token:
+                done(taken.partition, event.origin.offset)
+            if settled.messages:
+                wake = True
         metrics.set(observe.EVENTS_IN_FLIGHT, self._flight.taken, (name,))
         if made_us := batch[-1].taken.event.at_us:
             metrics.set(observe.EVENT_DELAY, max(0.0, time.time() - made_us / 1e6), (name,))
@@ -298,8 +307,9 @@ class Consumer:
         for one in late:
             inbox = known.get(one.taken.id)
             record = None if inbox is None else records.get(inbox.call_id)
-            if record is not None:
-                self._mover.hold(one.taken.event, self._answering.decided(one.taken, record))
+            taken = one.taken
+            if record is not None and (sent := self._answering.decided(taken, record)):
+                self._mover.hold(taken.partition, taken.event.origin.offset, sent)
 
     # Partitions come and go.
 

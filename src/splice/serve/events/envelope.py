@@ -51,6 +51,11 @@ class Envelopes:
         self._schemas = None if schemas is None else SchemaReaders(schemas)
         self._framed = format != "json"
 
+    @property
+    def may_miss(self) -> bool:
+        """Whether `missing` may say anything but None."""
+        return self._schemas is not None and self._framed
+
     def missing(self, event: Event) -> SchemaKey | None:
         """The schema that must be fetched before this event can be opened; None where none is."""
         if self._schemas is None or not self._framed or not event.value:

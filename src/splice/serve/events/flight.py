@@ -14,6 +14,9 @@ _RECENT = 20_000
 the inbox is under way, which would not see them."""
 
 
+_NOBODY: Sequence[Taken] = ()
+
+
 class Flight:
     """Counts and places; nothing here waits."""
 
@@ -32,23 +35,28 @@ class Flight:
         self._recent: set[bytes] = set()  # ids that were settled, and those before them
         self._older: set[bytes] = set()
         self._doubles: dict[bytes, list[Taken] | None] = {}  # of each id that runs
+        self.ran = self._lanes.leave  # it ran: gives the one behind it, which may run now
 
     def take(self, one: Taken) -> bool:
         """Whether it is new here and its partition is ours."""
-        if one.partition in self._gone:
+        event, partition = one.event, one.partition
+        if partition in self._gone:
             return False
-        offset = one.event.origin.offset
-        if not one.event.token and not self.progress.begin(one.partition, offset):
+        if not event.token and not self.progress.begin(partition, event.origin.offset):
             return False
         self.taken += 1
         self._count += 1
         one.number = self._count
-        self._of[one.partition] = self._of.get(one.partition, 0) + 1
+        self._of[partition] = self._of.get(partition, 0) + 1
         return True
 
     def of(self, partitions: Collection[Partition]) -> int:
         """How many of these are taken up and not settled."""
         return sum(self._of.get(partition, 0) for partition in partitions)
+
+    def none_stale(self, ids: Collection[bytes]) -> bool:
+        """Whether none of these was settled a while ago."""
+        return self._recent.isdisjoint(ids) and self._older.isdisjoint(ids)
 
     def is_stale(self, one: Taken) -> bool:
         """Whether its id was settled since it was looked up: then it must be looked up again."""
@@ -79,19 +87,20 @@ class Flight:
         one.entered = True
         return self._lanes.enter(one)
 
+    @property
+    def calm(self) -> bool:
+        """Whether nothing stops and no partition was taken away."""
+        return not (self._gone or self.stopping.is_set())
+
     def runs(self, one: Taken) -> bool:
         """Whether it is still wanted here, as it is about to run."""
         return not (one.dropped or one.partition in self._gone or self.stopping.is_set())
-
-    def ran(self, one: Taken) -> Taken | None:
-        """The one behind it, which may run now."""
-        return self._lanes.leave(one)
 
     def behind(self, one: Taken) -> list[Taken]:
         """Takes out those that wait behind it."""
         return self._lanes.behind(one)
 
-    def settled(self, one: Taken, *, answered: bool) -> list[Taken]:
+    def settled(self, one: Taken, *, answered: bool) -> Sequence[Taken]:
         """It is over. Gives its doubles, which are to be looked up again."""
         self._out(one)
         if one.started:
@@ -100,7 +109,7 @@ class Flight:
             if len(self._recent) >= _RECENT:
                 self._recent, self._older = set(), self._recent
             self._recent.add(one.id)
-        return self._doubles.pop(one.id, None) or [] if one.entered else []
+        return (self._doubles.pop(one.id, None) or _NOBODY) if one.entered else _NOBODY
 
     def drop(self, partitions: Collection[Partition] | None) -> list[Taken]:
         """Those of the partitions (of all where None) that wait for their turn are not run here.

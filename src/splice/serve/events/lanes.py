@@ -54,12 +54,10 @@ class Lanes:
     def leave(self, one: Taken) -> Taken | None:
         """It ran: the one behind it, which may run now."""
         key = one.event.key
-        if key is None:
+        lane = None if key is None else self._lanes.pop(key, None)
+        if not lane or key is None:
             return None
-        lane = self._lanes.get(key)
-        if not lane:
-            self._lanes.pop(key, None)
-            return None
+        self._lanes[key] = lane
         return lane.popleft()
 
     def behind(self, one: Taken) -> list[Taken]:

@@ -33,7 +33,7 @@ class Mover:
 
     def __init__(self, source: Source, progress: Progress, exchange: Exchange | None) -> None:
         self._source, self._progress, self._exchange = source, progress, exchange
-        self._held: dict[Partition, dict[int, tuple[Message, ...]]] = {}
+        self._held: dict[Partition, dict[int, Sequence[Message]]] = {}
         self._some = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._turn = asyncio.Lock()
@@ -50,12 +50,12 @@ class Mover:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
-    def hold(self, event: Event, messages: Sequence[Message]) -> None:
-        """These go with the position that passes the event."""
-        if messages:
-            origin = event.origin
-            held = self._held.setdefault((origin.stream, origin.partition), {})
-            held[origin.offset] = tuple(messages)
+    def hold(self, partition: Partition, offset: int, messages: Sequence[Message]) -> None:
+        """These go with the position that passes the event at that offset."""
+        held = self._held.get(partition)
+        if held is None:
+            held = self._held[partition] = {}
+        held[offset] = messages
 
     def drop(self, event: Event) -> None:
         """Another has answered it: what we would have sent is not sent."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Collection
 
-from splice.core.events import Origin, Partition
+from splice.core.events import Partition
 
 
 class _Track:
@@ -38,21 +38,21 @@ class Progress:
         track.begun.append(offset)
         return True
 
-    def done(self, origin: Origin) -> None:
+    def done(self, partition: Partition, offset: int) -> None:
         """It is settled."""
-        track = self._tracks.get((origin.stream, origin.partition))
+        track = self._tracks.get(partition)
         if track is None:  # the partition was taken away meanwhile
             return
         begun = track.begun
-        if begun and begun[0] == origin.offset:
+        if begun and begun[0] == offset:
             begun.popleft()
-            track.position = origin.offset + 1
+            track.position = offset + 1
             finished = track.finished
-            while begun and begun[0] in finished:
+            while finished and begun and begun[0] in finished:
                 track.position = begun.popleft() + 1
                 finished.discard(track.position - 1)
-        elif origin.offset > track.position:
-            track.finished.add(origin.offset)
+        elif offset > track.position:
+            track.finished.add(offset)
 
     def moved(self) -> dict[Partition, int]:
         """Positions that are not told yet: of each partition the first offset not finished."""

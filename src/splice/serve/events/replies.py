@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Literal, TypeAlias
 from urllib.parse import quote
 
 import msgspec
 
 from splice.core.call import Reason, Record, Trace
-from splice.core.events import Event, Headers, Message
+from splice.core.events import Event, Headers, Message, Origin
 from splice.serve.events.letter import Letter
 
 ReplyFormat = Literal["cloudevents", "structured", "json"]
@@ -73,7 +74,6 @@ class Replies:
         format: ReplyFormat = "cloudevents",  # noqa: A002 - as the setting
     ) -> None:
         self._format = format
-        self._name = name
         self.source, self.type = f"/splice/{name}", f"splice.{name}.decided"
         self._targets = tuple(
             (f".{number}", target, target.startswith(("http:", "https:")))
@@ -81,6 +81,8 @@ class Replies:
         )
         self._kinds = tuple({over_http for _, _, over_http in self._targets})
         self._starts: dict[_Start, tuple[Headers, Headers]] = {}
+        self._releases: dict[int, bytes] = {}
+        self._integration = ("splice-integration", name.encode())
         self._second, self._second_text = -1, ""
 
     def only(self, scheme: str) -> bool:
@@ -108,7 +110,11 @@ class Replies:
             headers = {kind: _STRUCTURED + _traced(record.trace, event) for kind in self._kinds}
         elif self._format == "json":
             value = reply
-            headers = dict.fromkeys(self._kinds, self._plain(record, event, letter))
+            plain = self._plain(record, event, letter)
+            if len(self._targets) == 1:
+                number, target, _ = self._targets[0]
+                return (Message(record.call_id + number, target, event.key, value, plain),)
+            headers = dict.fromkeys(self._kinds, plain)
         else:
             value = reply
             start = self._start(record)
@@ -204,15 +210,21 @@ class Replies:
 
     def _plain(self, record: Record, event: Event, letter: Letter | None) -> Headers:
         """Ids in headers beside a bare reply."""
-        cause, _ = _cause(event, letter)
-        return (
-            *_JSON,
-            ("splice-integration", self._name.encode()),
+        if letter is None or letter.id is None:
+            cause = _place(event.origin)
+        else:
+            cause = _quoted(letter.id).encode()
+        release = self._releases.get(record.release)
+        if release is None:
+            release = self._releases[record.release] = str(record.release).encode()
+        headers = (
+            _JSON[0],
+            self._integration,
             ("splice-call-id", record.call_id.encode()),
-            ("splice-release", str(record.release).encode()),
-            ("splice-event-id", _quoted(cause).encode()),
-            *_traced(record.trace, event),
+            ("splice-release", release),
+            ("splice-event-id", cause),
         )
+        return headers if record.trace is None else headers + _traced(record.trace, event)
 
     def _time(self, at_us: int) -> str:
         """RFC 3339 in UTC, to the microsecond; the second is written once."""
@@ -226,6 +238,16 @@ class Replies:
 def _quoted(text: str) -> str:
     """As a header of HTTP can have it; most texts are so already."""
     return text if _PLAIN.fullmatch(text) else quote(text, safe=_HTTP_SAFE)
+
+
+def _place(origin: Origin) -> bytes:
+    """What `str` gives of it, as a header of HTTP can have it."""
+    return b"%b/%d@%d" % (_stream(origin.stream), origin.partition, origin.offset)
+
+
+@lru_cache(maxsize=1024)
+def _stream(stream: str) -> bytes:
+    return _quoted(stream).encode()
 
 
 def _cause(event: Event, letter: Letter | None) -> tuple[str, str]:

@@ -23,6 +23,7 @@ class Suspects:
         self._consumer = consumer
         self._marks: dict[Partition, Mark] = {}
         self._attempts: dict[Partition, dict[int, int]] = {}
+        self._none = True  # as it is where everybody before us came to an end
 
     def learn(self, partitions: Sequence[Partition]) -> None:
         """Read what is known of partitions that are given to us. Blocks.
@@ -34,6 +35,8 @@ class Suspects:
         for partition in partitions:
             self._marks[partition] = marks.get(partition, _NONE)
             self._attempts[partition] = self._store.attempts(self._consumer, partition, 0)
+        begun = any(mark.offset >= 0 for mark in self._marks.values())
+        self._none = not (begun or any(self._attempts.values()))
 
     def look_at(self, taken: Sequence[Taken]) -> None:
         """Note of each whether it is one, and how often it was tried before."""
@@ -43,6 +46,8 @@ class Suspects:
             if event.token:  # a queue gives suspects alone, and has counted
                 one.tries = event.attempts
                 one.suspect = alone and event.attempts > 0
+                continue
+            if self._none:
                 continue
             offset = event.origin.offset
             one.suspect = offset <= self._marks.get(one.partition, _NONE).offset
