@@ -112,7 +112,7 @@ def _checks(found: MonthFigures) -> list[tuple[bool, str, str]]:
          "Outcomes: none came of the calls that are old enough",
          "the system that knows what became of them"),
         (bool(counts.labelled) and counts.awaited > counts.labelled,
-         f"Outcomes of {units.count(counts.awaited)} calls that are overdue",
+         f"Outcomes of {plural(counts.awaited, 'call that is', 'calls that are')} overdue",
          "the system that knows what became of them"),
         (bool(objective) and not worth.value.causal,
          "A proof that it caused the effect",
