@@ -20,7 +20,7 @@ OPEN = (
 )
 
 
-@pytest.mark.parametrize("where", ["complaint", "patient", "ward"])
+@pytest.mark.parametrize("where", ["patient", "ward"])
 async def test_a_secret_that_a_policy_refuses_is_not_in_the_ledger(
     tmp_path: Path, where: str
 ) -> None:
