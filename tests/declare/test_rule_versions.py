@@ -94,6 +94,7 @@ def test_what_a_rule_does_not_run_leaves_its_version(old: str, new: str, file: s
         ('WEIGHTS = {"new": 0.4}', 'WEIGHTS = {"new": 0.5}', "rules.py"),
         ("least = math.pi / 10", "least = 0.3", "rules.py"),
         ("import math", "import cmath as math", "rules.py"),
+        ("import math", "import math\nimport shop.unused  # for what it does", "rules.py"),
         ("@functools.cache\n", "", "rules.py"),
         ("ITEMS.append(len(WEIGHTS))", "WEIGHTS.clear()", "rules.py"),
         ("OTHER = 7", "OTHER = WEIGHTS.setdefault('x', 1)", "rules.py"),

@@ -26,6 +26,7 @@ _PLAIN = frozenset({"cache", "classmethod", "dataclass", "dataclasses", "functoo
                     "property", "staticmethod"})  # fmt: skip
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+_IMPORTS = (ast.Import, ast.ImportFrom)
 _QUIET = (*_DEFINITIONS, ast.Assign, ast.AnnAssign, ast.Pass)
 
 
@@ -82,7 +83,8 @@ def source_digest(bundle: Bundle, function: Any) -> str:
     if sum(one.name == name for one in ast.walk(tree) if isinstance(one, _FUNCTIONS)) != 1:
         return ""  # a lambda, a method, one within another, or one of several of that name
     own = _reached(tree, name)
-    others = _modules(bundle, [one for part in own for one in _named(part, module, path)])
+    parts = [*own, *_unused(tree)]
+    others = _modules(bundle, [one for part in parts for one in _named(part, module, path)])
     if path in others or any(_hides(part) for part in (tree, *others.values())):
         return ""
     texts = [f"{path}\n" + "\n".join(map(ast.unparse, own))]
@@ -130,13 +132,19 @@ def _reached(tree: ast.Module, name: str) -> list[ast.stmt]:
             wanted |= {one.id for one in ast.walk(body[at]) if isinstance(one, ast.Name)}
 
 
+def _unused(tree: ast.Module) -> list[ast.stmt]:
+    """Imports of what nobody names: they may be there for what they do."""
+    used = {one.id for one in ast.walk(tree) if isinstance(one, ast.Name)}
+    return [one for one in tree.body if isinstance(one, _IMPORTS) and not used & _bound(one)]
+
+
 def _is_text(statement: ast.stmt) -> bool:
     return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
 
 
 def _acts(statement: ast.stmt) -> bool:
     """Whether it may do more while the module is imported than give names their values."""
-    if isinstance(statement, (ast.Import, ast.ImportFrom)):
+    if isinstance(statement, _IMPORTS):
         return False
     if isinstance(statement, _DEFINITIONS):
         quiet = all(_root(one) in _PLAIN for one in statement.decorator_list)
@@ -171,7 +179,7 @@ def _bound(statement: ast.stmt) -> set[str]:
         return {statement.name} | {
             name for one in ast.walk(statement) if isinstance(one, ast.Global) for name in one.names
         }
-    if isinstance(statement, (ast.Import, ast.ImportFrom)):
+    if isinstance(statement, _IMPORTS):
         return {(one.asname or one.name).partition(".")[0] for one in statement.names}
     if isinstance(statement, (ast.Assign, ast.AnnAssign)):
         return {one.id for one in _targets(statement) if isinstance(one, ast.Name)}
