@@ -124,17 +124,14 @@ def place_id(integration: str, origin: Origin) -> bytes:
 
     Neighbours have neighbouring ids, which an index takes in faster than scattered ones.
     """
-    return (
-        _stream_id(integration, origin.stream)
-        + origin.partition.to_bytes(3)
-        + origin.offset.to_bytes(8)
-    )
+    partition = _partition_id(integration, origin.stream, origin.partition)
+    return partition + origin.offset.to_bytes(8)
 
 
-@lru_cache(maxsize=1024)
-def _stream_id(integration: str, stream: str) -> bytes:
+@lru_cache(maxsize=4096)
+def _partition_id(integration: str, stream: str, partition: int) -> bytes:
     text = f"{integration}\0{stream}".encode("utf-8", "surrogatepass")
-    return hashlib.blake2b(text, digest_size=5).digest()
+    return hashlib.blake2b(text, digest_size=5).digest() + partition.to_bytes(3)
 
 
 def body_digest(value: bytes) -> bytes:

@@ -33,6 +33,7 @@ _UNSEALED = 11  # fields of a payload from before there were seals
 
 _encode = msgspec.msgpack.Encoder().encode
 _sha256 = hashlib.sha256
+_NOBODY = _encode(None)
 
 
 class CallLeaf(msgspec.Struct, frozen=True):
@@ -125,12 +126,13 @@ def payload_digest(item: bytes, entity: str | None) -> bytes:
     """The digest of a payload item, as it is stored, and of the entity."""
     if entity is not None and "\0" in entity:
         entity = _stored(entity)
-    tail = _encode(entity)
-    if len(item) + len(tail) <= _MOST:
-        return _sha256(item + tail).digest()
-    digest, view = _sha256(), memoryview(item)
-    for start in range(0, len(item), _MOST):
-        digest.update(view[start : start + _MOST])
+    tail = _NOBODY if entity is None else _encode(entity)
+    if len(item) <= _MOST:
+        digest = _sha256(item)
+    else:
+        digest, view = _sha256(), memoryview(item)
+        for start in range(0, len(item), _MOST):
+            digest.update(view[start : start + _MOST])
     for start in range(0, len(tail), _MOST):
         digest.update(tail[start : start + _MOST])
     return digest.digest()

@@ -159,7 +159,7 @@ class Consumer:
             for one in taken:
                 if envelopes.missing(one.event) is not None:
                     await self._fetch(one)
-        opened = [one for one in taken if not one.dropped and self._opened(one)]
+        opened = self._opened(taken)
         if not opened:
             return
         known = await self._looked_up(opened)
@@ -205,22 +205,28 @@ class Consumer:
                 self._answering.say(error)
                 await asyncio.sleep(_AGAIN_S)
 
-    def _opened(self, one: Taken) -> bool:
-        event = one.event
-        try:
-            one.letter = letter = self._kit.envelopes.open(event)
-        except SpliceError as error:
-            self._answering.dead(one, error)
-            return False
-        if event.headers and self._terms.retry_topics:
-            one.tries = max(one.tries, tries_of(event))
-        name = self._terms.integration
-        if letter.id is None:
-            one.id = place_id(name, event.origin)
-        else:
-            one.id = event_id(name, letter.source, letter.id)
-        one.digest = body_digest(letter.body)
-        return True
+    def _opened(self, taken: Sequence[Taken]) -> list[Taken]:
+        """Those that can be read; the others are dead letters."""
+        opened: list[Taken] = []
+        open_, name = self._kit.envelopes.open, self._terms.integration
+        for one in taken:
+            if one.dropped:
+                continue
+            event = one.event
+            try:
+                one.letter = letter = open_(event)
+            except SpliceError as error:
+                self._answering.dead(one, error)
+                continue
+            if event.headers and self._terms.retry_topics:
+                one.tries = max(one.tries, tries_of(event))
+            if letter.id is None:
+                one.id = place_id(name, event.origin)
+            else:
+                one.id = event_id(name, letter.source, letter.id)
+            one.digest = body_digest(letter.body)
+            opened.append(one)
+        return opened
 
     async def _looked_up(self, taken: Sequence[Taken]) -> dict[bytes, Inbox]:
         """What was answered before; and that the others are begun from here on is durable."""
