@@ -128,4 +128,4 @@ def test_the_demo_shadows_a_second_version_and_the_gates_refuse_it(demo: tuple[s
     assert "bob consents to credit@1 for credit-decision" in plain
     refused = plain.partition("$ splice models promote credit@2")[2]
     assert re.search(r"NotWorse auc: auc is 0\.\d+, that of credit@1 0\.\d+: worse by", refused)
-    assert re.search(r"\d+ events and \d+ calls hold", refused)
+    assert re.search(r"[\d,]+ events and [\d,]+ calls hold", refused)
