@@ -17,18 +17,22 @@ def decide(line: Line, request: Any, prediction: Prediction, context: Mapping[st
     Raises:
         DecisionError: `decide()` raised, or returned something else than it declares.
     """
-    where = f"{line.name}.decide"
     try:
-        if line.decide is not None:
-            seen = (context,) if line.decide_sees else ()
-            reply = line.decide(request, prediction, *seen)
-        else:
+        if line.decide is None:
             reply = line.reply.convert(prediction.value, f"{line.name}.reply")
+        elif line.decide_sees:
+            reply = line.decide(request, prediction, context)
+        else:
+            reply = line.decide(request, prediction)
     except Exception as error:
+        where = f"{line.name}.decide"
         raise DecisionError(where, got=faults.told(where, error)) from error
     try:
         return line.reply.encode_checked(reply)
     except ValueError as error:
         raise DecisionError(
-            where, got=str(error), promised="the declared reply type", mend="mend decide()"
+            f"{line.name}.decide",
+            got=str(error),
+            promised="the declared reply type",
+            mend="mend decide()",
         ) from None

@@ -16,9 +16,10 @@ from splice.engine.line import Line, Picked
 from splice.engine.routing.prompted import output_plain
 
 encode = msgspec.json.Encoder(enc_hook=str).encode
+_PLAIN = (str, int, float, bool)
 
 
-class Answered(msgspec.Struct):
+class Answered(msgspec.Struct, gc=False):
     """What a surface hands back: the record, and the error where there is no reply.
 
     `context` is there where a shadow wants it, and `kept` (the record as it is to be stored) where
@@ -119,6 +120,7 @@ class Run:
 
 def plain(prediction: Any) -> Any:  # of whatever type a model answers
     """The prediction as JSON can hold it."""
-    if prediction.value is not None and not isinstance(prediction.value, (str, int, float, bool)):
-        return msgspec.structs.replace(prediction, value=output_plain(prediction.value))
-    return prediction
+    value = prediction.value
+    if value is None or isinstance(value, _PLAIN):
+        return prediction
+    return msgspec.structs.replace(prediction, value=output_plain(value))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import Connection
@@ -117,7 +118,7 @@ class SqlEvents(Begun):
 
     def _store(self, connection: Connection, plan: Plan, now_us: int) -> None:
         database = self._database
-        inbox = [value for row in plan.inbox for value in row]
+        inbox = list(chain.from_iterable(plan.inbox))
         if database.insert_rows(connection, INBOX, inbox) != len(plan.inbox):
             raise _Overtaken
         for name, rows in sorted(plan.tables.items()):

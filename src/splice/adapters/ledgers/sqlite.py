@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -97,22 +98,20 @@ class SqliteDatabase(Database):
         self, packed: Sequence[Packed], also: Callable[[Connection], None] | None = None
     ) -> None:
         """A few statements whatever the number of calls: each one gives the GIL away."""
-        rows: list[object] = []
+        rows: list[Any] = []
         blocks: list[object] = []
         unrolled: list[object] = []
         leaves: list[object] = []
         with self.place.errors():
             for part in packed:
-                for raw, (_, *columns) in zip(
-                    ids_bytes([row[0] for row in part.rows]), part.rows, strict=True
-                ):
-                    rows.append(raw)
-                    rows += columns
+                rows += chain.from_iterable(part.rows)
                 for number, body in part.blocks.items():
                     blocks += (part.day, number, body)
                     unrolled += (number, part.day, part.ids[number])
                     leaves += (number, part.day, part.ids[number], part.leaves[number], 0)
-            count = len(rows) // len(_CALLS.columns)
+            width = len(_CALLS.columns)
+            rows[::width] = ids_bytes(rows[::width])
+            count = len(rows) // width
             with self.transaction() as connection:
                 cursor = _cursor(connection)
                 _insert(cursor, _BLOCKS, blocks)
