@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import importlib
 import json
 import sys
@@ -45,22 +46,38 @@ def metadata(path: Path) -> dict[str, str]:
     return {prop.key: prop.value for prop in onnx.load(str(path)).metadata_props}
 
 
+def trained(modules: SimpleNamespace, name: str, shared: Path) -> None:
+    """Train an example, once in all workers of a run; its folder and report are then known."""
+    shared.mkdir(exist_ok=True)
+    modules.folder = shared / name
+    with (shared / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (modules.folder / "report.json").exists():  # it is written last
+            modules.train.main(modules.folder)
+    modules.report = json.loads((modules.folder / "report.json").read_text())
+
+
 @pytest.fixture(scope="module")
-def credit(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+def shared(tmp_path_factory: pytest.TempPathFactory, testrun_uid: str) -> Path:
+    """A folder of all workers of a run."""
+    return tmp_path_factory.getbasetemp().parent / f"trained-{testrun_uid}"
+
+
+@pytest.fixture(scope="module")
+def credit(shared: Path) -> SimpleNamespace:
     """The credit example, trained once: its modules, folder, report and session."""
     modules = sources("credit")
     try:
         modules.data.csv_path()
     except modules.data.DataUnavailableError as missing:
         pytest.skip(str(missing))
-    modules.folder = tmp_path_factory.mktemp("credit")
-    modules.report = modules.train.main(modules.folder)
+    trained(modules, "credit", shared)
     modules.session = modules.train.open_session(modules.folder / "credit.onnx")
     return modules
 
 
 @pytest.fixture(scope="module")
-def tickets(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+def tickets(shared: Path) -> SimpleNamespace:
     """The ticket example, trained once: its modules, folder, report and session."""
     pytest.importorskip("onnxruntime_extensions", reason="the tokeniser is a custom op of it")
     modules = sources("tickets")
@@ -69,8 +86,7 @@ def tickets(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
         modules.graph.locate(modules.graph.TOKENIZER)
     except modules.graph.ModelUnavailableError as missing:
         pytest.skip(str(missing))
-    modules.folder = tmp_path_factory.mktemp("tickets")
-    modules.report = modules.train.main(modules.folder)
+    trained(modules, "tickets", shared)
     modules.session = modules.graph.open_session(str(modules.folder / "tickets.onnx"))
     return modules
 
