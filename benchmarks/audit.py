@@ -69,7 +69,8 @@ def without_leaves() -> Iterator[None]:
 
     with (
         # Plain functions: a Mock takes longer than what it stands for.
-        mock.patch.object(payloads, "call_hash", _nothing),
+        mock.patch.object(payloads, "leaf_head", _nothing),
+        mock.patch.object(payloads, "row_hash", _nothing),
         mock.patch.object(payloads, "payload_digest", _nothing),
         mock.patch.object(payloads, "urandom", bytes),
         mock.patch.object(sqlite, "_insert", inserted),
