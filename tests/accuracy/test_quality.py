@@ -175,7 +175,7 @@ def test_releases_stand_side_by_side_and_one_without_calls_is_no_part(house: Hou
     nothing = house.quality(now_day=50, release=2)
     assert nothing.counts.calls == 0
     assert all(one.value is None and one.why for one in nothing.figures)
-    assert maturity_text(nothing) == "No calls in this window."
+    assert maturity_text(nothing) == "No calls in this window, of releases that declare this truth."
 
 
 def test_a_release_whose_truth_is_another_is_left_out_and_named(house: House) -> None:

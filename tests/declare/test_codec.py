@@ -90,6 +90,20 @@ def test_what_is_left_out_takes_its_default(kind: Any) -> None:
 
 @every_kind
 @pytest.mark.parametrize(
+    ("written", "mend"),
+    [("amout", "did you mean amount? Otherwise leave out amout"), ("zzz", "leave out zzz")],
+)
+def test_a_slip_in_a_name_is_told_with_the_name_that_was_meant(
+    kind: Any, written: str, mend: str
+) -> None:
+    with pytest.raises(InputMismatch) as raised:
+        codec(kind).decode(f'{{"customer":"c","amount":1,"{written}":2}}'.encode(), WHERE)
+
+    assert (raised.value.mend or "").startswith(mend)
+
+
+@every_kind
+@pytest.mark.parametrize(
     ("body", "place", "got"),
     [
         ('{"amount":1}', ".customer", "nothing"),

@@ -60,7 +60,7 @@ class OrderScreening(splice.Integration):
 
     objective = splice.Objective(
         kpi="unpaid_rate", unit="share of orders", baseline=0.021, target=0.012,
-        due="2027-12-31", value_per_unit="EUR 900_000",
+        due="2027-12-31", value_per_unit="EUR 900_000", outcome="unpaid",
     )
     risk = splice.Risk.LIMITED
     deadline = "200 ms"

@@ -117,8 +117,8 @@ def _call_id(written: str) -> str:
             written[:80],
             got="something that is not a call id",
             promised="a UUID",
-            mend="take it from the header splice-call-id of the answer: "
-            "the id within an answer may be the provider's",
+            mend="take it from the answer (call_id, or the header splice-call-id), "
+            "or from splice calls list",
         ) from None
     return text
 

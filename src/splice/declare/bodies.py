@@ -7,6 +7,7 @@ import decimal
 import json
 import math
 import re
+from difflib import get_close_matches
 from typing import Any, cast
 
 import msgspec
@@ -20,6 +21,9 @@ _TEXT = re.compile(rb'"(?:[^"\\]|\\.)*"')
 _BRACKET = re.compile(rb"[\[\]{}]")
 _OPEN = frozenset(b"[{")
 _NESTED = frozenset({dict, list})
+
+_NAME = 64
+"""Characters of a field's name: what is longer is nobody's slip."""
 
 MAX_DEPTH = 100
 """Levels of JSON in one body. Readers and writers give up at about 900, each at another level: what
@@ -39,11 +43,14 @@ def mismatch(error: Exception, where: str, names: tuple[str, ...] = ()) -> Input
                 place, got="nothing", promised="a value", mend=f"add the field {field[2]}"
             )
         known = f" ({', '.join(names)})" if names and not path else ""
+        # The time that it takes grows with the square of the length.
+        near = get_close_matches(field[2], names, 1) if known and len(field[2]) <= _NAME else []
+        meant = f"did you mean {near[0]}? Otherwise " if near else ""
         return InputMismatch(
             place,
             got="an unknown field",
             promised=f"only declared fields{known}",
-            mend=f"leave out {field[2]}, or declare it",
+            mend=f"{meant}leave out {field[2]}, or declare it",
         )
     if expected := _EXPECTED.match(text):
         return InputMismatch(

@@ -326,7 +326,7 @@ def maturity_text(one: Quality) -> str:
     """How much is known, in words: "900 of 1,000 calls are older than 40 d; of them 850 …"."""
     counts = one.counts
     if not counts.calls:
-        return "No calls in this window."
+        return "No calls in this window, of releases that declare this truth."
     said = f"{counts.mature:,} of {counts.calls:,} calls are older than "
     said += f"{duration_text(one.matures_s)}, so that their outcome is due: "
     said += f"{counts.labelled:,} have it"

@@ -19,7 +19,7 @@ _FEW = 10
 _CUT = 1 / (1 + math.exp((EDGE - 0.5) * STEP))
 """Chances nearer to 0 or 1 are of one bin, and count as this."""
 
-_NO_SCORES = "no chances were recorded: name where they are with score="
+_NO_SCORES = "no labelled call has a chance: labels may be due later, or score= must name it"
 _NO_DECISIONS = "nothing was foretold: name where it is with predicted="
 _ONE_KIND = "it happened in all calls, or in none"
 

@@ -38,7 +38,7 @@ def drift_of(
         if training is None:
             return DriftReport(
                 calls=_calls(current), against=said,
-                why="there is no profile of the training data: compare with a past window",
+                why='no profile of the training data: compare with a past window, as against="7 d"',
             )  # fmt: skip
         reference: Mapping[str, Profile] = training
         if question.columns:

