@@ -289,7 +289,8 @@ def main() -> None:
     print_desk(project, console)
     demo_documents.run(project, run, console)
     print_explained(splice(project, "calls", "explain", explained), console)
-    console.print(f"\nAll of it in {time.monotonic() - started:.0f} s. The project is in {project}.")
+    took_s = time.monotonic() - started
+    console.print(f"\nAll of it in {took_s:.0f} s. The project is in {project}.", soft_wrap=True)
     if options.keep:
         key = splice(project, "keys", "create", "visitor", "--role", "admin").strip()
         console.print("\nSign in at http://127.0.0.1:8000/console with this key:")
