@@ -50,12 +50,9 @@ class SpliceError(Exception):
     @property
     def detail(self) -> str:
         """One or two sentences for a person, without the place and the code."""
-        parts: list[str] = []
-        if self.got:
-            parts.append(f"got {self.got}")
-        if self.promised:
-            parts.append(f"expected {self.promised}")
-        text = ", ".join(parts)
+        got = f"got {self.got}" if self.got else ""
+        promised = f"expected {self.promised}" if self.promised else ""
+        text = ", ".join(filter(None, (got, promised)))
         if self.mend:
             # A command is shown as it is typed.
             is_command = self.mend.startswith("splice ")
@@ -339,6 +336,7 @@ class GatherError(SpliceError):
     """`context()` raised, or did not finish before the deadline."""
 
     code = "context_failed"
+    late: bool = False  # the deadline came first
 
 
 class DecisionError(SpliceError):

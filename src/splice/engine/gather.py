@@ -100,12 +100,14 @@ async def gather(line: Line, ask: Ask, request: Any, look: Look) -> Mapping[str,
             # A line that should not have to wait may run without a task, which a timeout needs.
             found = await (asyncio.ensure_future(waiting) if line.simple else waiting)
     except _Late:
-        raise GatherError(
+        late = GatherError(
             where,
             got=f"nothing within {seconds:.3g} s",
             promised="a context before the deadline",
             mend="look up less, or raise the deadline",
-        ) from None
+        )
+        late.late = True
+        raise late from None
     except Exception as error:
         raise GatherError(where, got=faults.told(where, error)) from error
     if not isinstance(found, Mapping):
