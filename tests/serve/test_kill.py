@@ -59,7 +59,7 @@ def missing(ledger: sqlite3.Connection, journal: list[str]) -> list[str]:
     return [call_id for call_id in journal if id_bytes(call_id) not in stored]
 
 
-KILLS = int(os.environ.get("SPLICE_TEST_KILLS", "7"))
+KILLS = int(os.environ.get("SPLICE_TEST_KILLS", "4"))
 """How often; a long run takes a thousand."""
 
 

@@ -136,7 +136,8 @@ class _Channel:
             ("grpc.enable_retries", 0),
             # A server that comes back is found again within a second, not within two minutes.
             ("grpc.initial_reconnect_backoff_ms", 100),
-            ("grpc.min_reconnect_backoff_ms", 100),
+            # So long an attempt may take: several times there and back, and a busy server.
+            ("grpc.min_reconnect_backoff_ms", 5000),
             ("grpc.max_reconnect_backoff_ms", 1000),
             *([("grpc.default_authority", host)] if host else []),
         ]
