@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
-
 import msgspec
 
 from splice.core.call import Attempt, Gathered, Record
 from splice.engine.faults import faults
 from splice.engine.guard import Check, Guard
-from splice.engine.guard_texts import strings
+from splice.engine.guard_texts import mapped, strings
 
 WITHHELD = "not kept: what a policy refuses could not be taken out"
 """The note of a refused call whose texts are not kept at all."""
@@ -44,14 +42,14 @@ def _without(record: Record, check: Check) -> Record:
         if not raw:
             return raw
         plain = msgspec.json.decode(raw)
-        clean = _mapped(plain, text)
+        clean = mapped(plain, text, names=True)
         # Policies see all texts at once: what is told only by its neighbour is found so, too.
         if check.detector.find("\n".join(strings(clean))) is not None:
             raise ValueError("something is found in several texts together")
         return raw if clean == plain else msgspec.json.encode(clean)
 
     def looked(one: Gathered) -> Gathered:
-        values = _mapped(msgspec.to_builtins(one.values, enc_hook=str), text)
+        values = mapped(msgspec.to_builtins(one.values, enc_hook=str), text, names=True)
         return msgspec.structs.replace(one, entity=text(one.entity), values=values)
 
     def attempt(one: Attempt) -> Attempt:
@@ -67,18 +65,6 @@ def _without(record: Record, check: Check) -> Record:
         gathered=tuple(map(looked, record.gathered)),
         attempts=tuple(map(attempt, record.attempts)),
     )
-
-
-def _mapped(value: Any, change: Any) -> Any:  # a JSON value, and a function of a text
-    """A JSON value with every text changed, names of fields as well."""
-    if isinstance(value, str):
-        return change(value)
-    if isinstance(value, dict):
-        fields = cast("dict[str, Any]", value)
-        return {change(name): _mapped(inner, change) for name, inner in fields.items()}
-    if isinstance(value, (list, tuple)):
-        return [_mapped(one, change) for one in cast("list[Any]", value)]
-    return value
 
 
 def _bare(record: Record) -> Record:

@@ -59,19 +59,25 @@ def strings(value: Any, skipped: frozenset[str] = _NONE) -> Iterator[str]:
             waiting += [(inner, skips) for inner in reversed(cast("list[Any]", one))]
 
 
-def mapped(value: Any, change: Callable[[str], str], skipped: frozenset[str] = _NONE) -> Any:
-    """The same JSON value with every text changed, names of fields not."""
+def mapped(
+    value: Any,
+    change: Callable[[str], str],
+    skipped: frozenset[str] = _NONE,
+    *,
+    names: bool = False,
+) -> Any:
+    """The same JSON value with every text changed; names of fields only where that is asked."""
     if isinstance(value, str):
         return change(value)
     if isinstance(value, dict):
         return {
-            key: inner
+            change(key) if names else key: inner
             if key in skipped
-            else mapped(inner, change, _NONE if key in _FREE else skipped)
+            else mapped(inner, change, _NONE if key in _FREE else skipped, names=names)
             for key, inner in cast("dict[str, Any]", value).items()
         }
     if isinstance(value, (list, tuple)):
-        return [mapped(one, change, skipped) for one in cast("list[Any]", value)]
+        return [mapped(one, change, skipped, names=names) for one in cast("list[Any]", value)]
     return value
 
 
