@@ -199,8 +199,7 @@ class Floor:
         Returns the error that the caller gets in place of his answer where it had to be recorded
         first (high risk, or an idempotency key) and could not be; else None.
         """
-        changes = line.seal is not None or record.reason is Reason.POLICY
-        kept = await self.sealed(line, record) if changes else record
+        kept = await self.sealed(line, record) if _changes(line, record) else record
         error: NotRecorded | None = None
         if line.durable or call.key is not None:
             left = line.deadline_s - record.duration_us / 1e6
@@ -230,7 +229,7 @@ class Floor:
 
     def finish_now(self, line: Line, record: Record) -> None:
         """The same for a call whose caller is gone: nobody waits for a commit."""
-        if line.seal is not None:
+        if _changes(line, record):
             self.in_background(self._finish_sealed(line, record))
             return
         self._written(record)
@@ -283,6 +282,11 @@ class Floor:
         """Return once nothing goes on in the background."""
         while self._background:
             await asyncio.wait(list(self._background))
+
+
+def _changes(line: Line, record: Record) -> bool:
+    """Whether the record that is kept is another."""
+    return line.seal is not None or record.reason is Reason.POLICY
 
 
 async def _in_place(record: Record, mask: Callable[[Record], Record]) -> Record:
