@@ -90,6 +90,24 @@ async def test_they_share_runs_of_the_model_and_nothing_is_recorded(house: House
     assert house.engine.in_flight == 0
 
 
+@pytest.mark.parametrize(
+    ("row_seconds", "batches"),
+    [(0.000001, [1024]), (0.00002, [500, 500, 24]), (0.0009, [32] * 32), (0.0, [32] * 32)],
+)
+async def test_a_run_is_as_long_as_the_rows_of_a_quick_model_are_short(
+    house: House, row_seconds: float, batches: list[int]
+) -> None:
+    model = ScriptedModel(lambda row: row["amount"], row_seconds=row_seconds)
+    line = line_for(Orders, Batched(model, "m", max_batch=32))
+    calls = [call_of(line, {"customer": "c", "amount": n / 2000}) for n in range(1024)]
+
+    answered = answer_abreast(house.engine, line, calls)
+
+    assert model.batches == batches
+    scores = [msgspec.json.decode(one.record.prediction)["score"] for one in answered if one]
+    assert scores == [n / 2000 for n in range(1024)]
+
+
 async def test_lines_on_which_something_waits_do_not_go_abreast(house: House) -> None:
     class Waits(Orders):
         """Gathers what it must wait for."""

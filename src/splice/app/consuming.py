@@ -18,7 +18,13 @@ from splice.app.application import App
 from splice.app.buses import KAFKA, QUEUE, Buses, checked_target, schema_source
 from splice.app.event_sections import ConsumeSettings
 from splice.app.plugins import plugin
-from splice.app.process import leave_with_parent, log_to_stderr, say, settle_memory
+from splice.app.process import (
+    leave_with_parent,
+    log_to_stderr,
+    say,
+    settle_memory,
+    work_in_stretches,
+)
 from splice.app.residing import Residing
 from splice.app.sending import sender_plan
 from splice.app.settings import Settings, load
@@ -242,6 +248,7 @@ async def _work(root: Path, names: Sequence[str], number: int, *, until_empty: b
     app = App(settings=settings, apply=settings.project.apply if number == 0 else "never")
     async with app:
         settle_memory()
+        work_in_stretches()
         await Consuming(app, names, number).run(stopping, until_empty=until_empty)
 
 

@@ -71,10 +71,11 @@ class ConsumeSettings(Section, frozen=True):
     """Where a group that is new to a topic begins."""
 
     max_in_flight: Annotated[int, Meta(ge=1, le=100_000)] = 2000
-    """Events that are read and not settled; beyond it no more are taken."""
+    """Events that were taken and have no answer yet; beyond it no more are taken."""
 
-    max_batch: Annotated[int, Meta(ge=1, le=10_000)] = 1000
-    """Events that are taken at once."""
+    max_batch: Annotated[int, Meta(ge=1, le=10_000)] = 4000
+    """Events that are taken at once, and no more than `max_in_flight` leaves room for; where a
+    model in this process answers them as they are taken, that many all the same."""
 
     attempts: Annotated[int, Meta(ge=1, le=1000)] = 5
     """How often an event is tried whose failure may pass, or whose process died; then it goes to

@@ -127,6 +127,8 @@ def payload_digest(item: bytes, entity: str | None) -> bytes:
     if entity is not None and "\0" in entity:
         entity = _stored(entity)
     tail = _NOBODY if entity is None else _encode(entity)
+    if len(item) + len(tail) <= _MOST:
+        return _sha256(item + tail).digest()
     if len(item) <= _MOST:
         digest = _sha256(item)
     else:

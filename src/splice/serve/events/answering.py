@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 _HOLD_S = 0.5
 _FEW = 4  # so few gain nothing by going together
-_TOGETHER = 256  # a few milliseconds of the event loop at most, as a rule
+_TOGETHER = 1024  # some 25 milliseconds of the event loop, as a rule
 _AGAIN_S = 0.5
 _SURFACE = "events"
 _NO_MESSAGES: tuple[Message, ...] = ()
@@ -92,15 +92,24 @@ class Answering:
         else:
             self.aside(self._answer(one))
 
-    def begin_all(self, taken: Sequence[Taken]) -> None:
-        """Run them, together where their model can."""
+    @property
+    def at_once(self) -> bool:
+        """Whether calls are answered as they are begun: none of them waits for anything."""
         line = self._kit.engine.lines.get(self._terms.integration)
-        if len(taken) < _FEW or line is None or line.closed or not fits(line):
-            for one in taken:
-                self.begin(one)
-            return
+        return line is not None and not line.closed and fits(line)
+
+    async def begin_all(self, taken: Sequence[Taken]) -> None:
+        """Run them, together where their model can. Others get their turn in between."""
         for start in range(0, len(taken), _TOGETHER):
-            self._begin_together(line, taken[start : start + _TOGETHER])
+            if start:
+                await asyncio.sleep(0)
+            some = taken[start : start + _TOGETHER]
+            line = self._kit.engine.lines.get(self._terms.integration)
+            if len(some) < _FEW or line is None or line.closed or not fits(line):
+                for one in some:
+                    self.begin(one)
+            else:
+                self._begin_together(line, some)
 
     def _begin_together(self, line: Line, taken: Sequence[Taken]) -> None:
         """What did not go together goes alone, and is told what was wrong."""

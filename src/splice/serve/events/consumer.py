@@ -42,6 +42,7 @@ log = logging.getLogger("splice.events")
 _POLL_S = 0.2
 _AGAIN_S = 0.5
 _LOOK_S = 0.005
+_MOST_UNSETTLED = 12_000  # answered, and not stored: three transactions
 
 
 class Consumer:
@@ -120,8 +121,9 @@ class Consumer:
 
     async def _has_room(self) -> bool:
         """Whether more can be taken, at once or after a little while."""
-        flight = self._flight
-        if flight.taken < self._terms.max_in_flight and not flight.holding:
+        flight, unsettled = self._flight, self._settler.unsettled
+        has_room = flight.taken - unsettled < self._terms.max_in_flight
+        if has_room and unsettled < _MOST_UNSETTLED and not flight.holding:
             return True
         flight.changed.clear()
         try:
@@ -132,7 +134,10 @@ class Consumer:
         return False
 
     async def _polled(self) -> Sequence[Event]:
-        limit = min(self._terms.max_batch, self._terms.max_in_flight - self._flight.taken)
+        limit = self._terms.max_batch
+        if not self._answering.at_once:
+            unanswered = self._flight.taken - self._settler.unsettled
+            limit = min(limit, self._terms.max_in_flight - unanswered)
         try:
             return await self._source.poll(limit, _POLL_S)
         except BusError as error:
@@ -175,7 +180,7 @@ class Consumer:
                 self._answering.again([one])
                 continue
             if inbox is None and one.suspect and one.tries < self._terms.attempts:
-                self._answering.begin_all(ready)
+                await self._begin(ready)
                 ready = []
                 await self._run_alone(one)
                 fresh = False  # meanwhile others may have been settled
@@ -186,7 +191,11 @@ class Consumer:
                 self._answering.dead(one, _reused(one, inbox))
             else:
                 self._answering.repeated(one, records.get(inbox.call_id))
-        self._answering.begin_all(ready)
+        await self._begin(ready)
+
+    async def _begin(self, ready: Sequence[Taken]) -> None:
+        with self._settler.gathering():
+            await self._answering.begin_all(ready)
 
     async def _fetch(self, one: Taken) -> None:
         """Waits for its schema; where there is none, it is a dead letter."""

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from concurrent.futures import Executor
+from contextlib import contextmanager
 
 import msgspec
 
@@ -21,7 +22,7 @@ from splice.serve.events.lanes import Taken
 
 log = logging.getLogger("splice.events")
 
-_MOST = 2000
+_MOST = 4000
 _FIRST_WAIT_S = 0.1
 _LONGEST_WAIT_S = 5.0
 
@@ -52,6 +53,8 @@ class Settler:
         self._threads = threads
         self._then = then
         self._waiting: list[Finished] = []
+        self._storing = 0
+        self._gathering = 0
         self._some = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.busy = False
@@ -62,10 +65,31 @@ class Settler:
         """Whether all that was put is stored."""
         return not (self.busy or self._waiting)
 
+    @property
+    def unsettled(self) -> int:
+        """Events that were put and are not stored."""
+        return len(self._waiting) + self._storing
+
     def put(self, finished: Finished) -> None:
         """Store it with the next."""
         self._waiting.append(finished)
-        self._some.set()
+        if self._is_due:
+            self._some.set()
+
+    @contextmanager
+    def gathering(self) -> Generator[None]:
+        """What is put meanwhile makes one transaction, if it is not too much for one."""
+        self._gathering += 1
+        try:
+            yield
+        finally:
+            self._gathering -= 1
+            if self._waiting:
+                self._some.set()
+
+    @property
+    def _is_due(self) -> bool:
+        return not self._gathering or len(self._waiting) >= _MOST
 
     def start(self) -> asyncio.Task[None]:
         """Begin; the task ends only by an error that nobody can mend here."""
@@ -82,14 +106,16 @@ class Settler:
         while True:
             await self._some.wait()
             self._some.clear()
-            while self._waiting:
+            while self._waiting and self._is_due:
                 self.busy = True
                 batch, self._waiting = self._waiting[:_MOST], self._waiting[_MOST:]
+                self._storing = len(batch)
                 try:
                     late = await self._stored([one.settled for one in batch])
+                    self._storing = 0  # whoever is told counts them as settled from here on
                     await self._then(batch, late)
                 finally:
-                    self.busy = False
+                    self.busy, self._storing = False, 0
 
     async def _stored(self, batch: Sequence[Settled]) -> Sequence[Settled]:
         """Tries until it is stored: events wait as long as the ledger is away, and none is lost."""

@@ -20,7 +20,7 @@ class Terms(msgspec.Struct, frozen=True):
     integration: str
     consumer: str  # the name under which marks and attempts are kept: the group
     max_in_flight: int = 2000
-    max_batch: int = 1000
+    max_batch: int = 4000
     attempts: int = 5
     backoff_s: float = 1.0
     max_backoff_s: float = 60.0

@@ -1,0 +1,154 @@
+"""Events that a model in this process answers as they are taken: many at once, and bounded."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, ClassVar
+
+import msgspec
+from consumer_house import STREAM, MemorySource, MemoryStream, Running, consuming
+
+import splice
+from splice.core.call import Prediction
+from splice.core.errors import StoreError
+from splice.core.events import Settled
+from splice.engine.routing.batched import Batched
+from splice.ports.stores import CallFilter
+from splice.testing.fakes import ScriptedModel
+
+
+class Order(splice.Request):
+    number: int
+
+
+class Answer(splice.Reply):
+    number: int
+
+
+class Scored(splice.Integration):
+    """Its rule is replaced by a model."""
+
+    request, reply = Order, Answer
+    routes: ClassVar = [splice.Rule(lambda context: float(context["number"]))]
+
+    def decide(self, order: Order, prediction: splice.Prediction) -> Answer:
+        return Answer(order.number)
+
+
+class Model(ScriptedModel):
+    """Notes how often the event loop came round between its runs, and calls `then` in the first."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda context: context["number"] / 1e6, row_seconds=0.000001)
+        self.turns, self.turns_at = 0, list[int]()
+        self.then: Callable[[], None] = lambda: None
+
+    def run(self, rows: Sequence[Mapping[str, Any]]) -> list[Prediction]:
+        if not self.turns_at:
+            self.then()
+        self.turns_at.append(self.turns)
+        return super().run(rows)
+
+    async def count_turns(self) -> None:
+        while True:
+            await asyncio.sleep(0)
+            self.turns += 1
+
+
+@asynccontextmanager
+async def scoring(
+    folder: Path, topic: MemoryStream, model: Model, count: int = 0, **terms: object
+) -> AsyncIterator[Running]:
+    """A consumer whose line has that model, before so many events come."""
+    async with consuming(folder, Scored, MemorySource(topic), **terms) as running:
+        running.app.engine.lines["scored"].steps[0].predictor = Batched(model, "m")
+        for number in range(count):
+            topic.put(b'{"number":%d}' % number, key=b"%d" % number)
+        yield running
+
+
+class Settling:
+    """The transactions of a store of events, each of which may be held up."""
+
+    def __init__(self, running: Running) -> None:
+        self.sizes: list[int] = []
+        self.away = False
+        self._settle, running.stores.events.settle = running.stores.events.settle, self
+
+    def __call__(self, settled: Sequence[Settled], **named: Any) -> Sequence[Settled]:
+        if self.away:
+            raise StoreError("ledger", got="away")
+        self.sizes.append(len(settled))
+        return self._settle(settled, **named)
+
+
+async def numbers(running: Running) -> list[int]:
+    """The numbers of all stored replies."""
+    await running.app.services.recorder.flush()
+    found = running.stores.records.find(CallFilter(limit=100_000))
+    records = running.stores.records.get_many([one.call_id for one in found])
+    return [msgspec.json.decode(one.reply or b"")["number"] for one in records.values()]
+
+
+async def test_a_full_batch_is_taken_answered_and_stored_as_one(tmp_path: Path) -> None:
+    model, topic = Model(), MemoryStream(1)
+    async with scoring(tmp_path, topic, model, max_in_flight=10) as running:
+        settling = Settling(running)
+        for number in range(5000):
+            topic.put(b'{"number":%d}' % number, key=b"%d" % number)
+        await running.until_committed({0: 5000})
+
+        assert settling.sizes == [4000, 1000]
+        assert sorted(await numbers(running)) == list(range(5000))
+    assert model.batches == [1024, 1024, 1024, 928, 1000]
+
+
+async def test_the_loop_comes_round_within_a_batch(tmp_path: Path) -> None:
+    model, topic = Model(), MemoryStream(1)
+    turning = asyncio.create_task(model.count_turns())
+    async with scoring(tmp_path, topic, model, 4000) as running:
+        await running.until_committed({0: 4000})
+    turning.cancel()
+
+    turns = model.turns_at
+    assert len(set(turns)) >= 4, "one long stretch"
+
+
+async def test_what_the_ledger_has_not_taken_is_bounded(tmp_path: Path) -> None:
+    model, topic = Model(), MemoryStream(1)
+    async with scoring(tmp_path, topic, model) as running:
+        settling = Settling(running)
+        settling.away = True
+        for number in range(30_000):
+            topic.put(b'{"number":%d}' % number)
+        while running.consumer.in_flight < 12_000:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.3)
+        read, in_flight = running.source.read[STREAM, 0], running.consumer.in_flight
+        settling.away = False
+        await running.until_committed({0: 30_000})
+
+        assert 12_000 <= read == in_flight < 12_000 + 4000
+        assert running.stores.records.count("scored") == 30_000
+        assert max(settling.sizes) <= 4000
+
+
+async def test_a_stop_within_a_batch_leaves_the_rest_to_the_next(tmp_path: Path) -> None:
+    topic, first, second = MemoryStream(1), Model(), Model()
+    async with scoring(tmp_path, topic, first) as running:
+        first.then = running.consumer.stop
+        for number in range(4000):
+            topic.put(b'{"number":%d}' % number)
+        await running.task
+        answered = sum(first.batches)
+
+        assert 0 < answered < 4000
+        assert topic.committed[STREAM, 0] == answered
+    async with scoring(tmp_path, topic, second) as running:
+        await running.until_committed({0: 4000})
+
+        assert sorted(await numbers(running)) == list(range(4000))
+    assert sum(second.batches) == 4000 - answered
