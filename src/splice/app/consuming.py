@@ -9,7 +9,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -30,7 +30,7 @@ from splice.app.sending import sender_plan
 from splice.app.settings import Settings, load
 from splice.app.workers import SHARE_SECONDS, share
 from splice.core.errors import SettingsError, SpliceError
-from splice.core.units import seconds
+from splice.core.units import plural, seconds
 from splice.engine import observe
 from splice.ports.buses import Exchange, Source
 from splice.serve.events.consumer import Consumer
@@ -111,6 +111,8 @@ class Consuming:
                 task.cancel()
             await asyncio.gather(told, *beside, return_exceptions=True)
             await self._buses.close()
+            for name, consumer in self._consumers.items():
+                say(f"{name}  {_told(consumer.ended)}")
         for error in ended:
             if isinstance(error, BaseException):
                 raise error
@@ -258,6 +260,18 @@ def _with_room(settings: Settings) -> Settings:
     most = max(settings.server.max_in_flight, room + ConsumeSettings().max_in_flight)
     server = msgspec.structs.replace(settings.server, max_in_flight=most)
     return msgspec.structs.replace(settings, server=server)
+
+
+def _told(ended: Mapping[str, int]) -> str:
+    """What became of the events that came."""
+    parts = [f"{ended.get('answered', 0)} answered"]
+    if repeated := ended.get("repeated"):
+        parts.append(f"{repeated} answered before")
+    if retried := ended.get("retried"):
+        parts.append(f"tried again {plural(retried, 'time')}")
+    if dead := ended.get("dead"):
+        parts.append(f"{plural(dead, 'dead letter')} (splice events list)")
+    return ", ".join(parts)
 
 
 def _all(app: App) -> dict[str, ConsumeSettings]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Coroutine, Sequence
 from concurrent.futures import Executor
 from itertools import compress
@@ -73,6 +74,7 @@ class Answering:
         self._all_stored = kit.exchange is None
         self._all_sent = not self._all_stored and kit.replies.only("kafka:")
         self.trouble = ""
+        self.ended: Counter[str] = Counter()  # how many ended how, as the metric names it
 
     def begin(self, one: Taken) -> None:
         """Run it, unless it is not wanted here any more; later where its time has not come."""
@@ -368,6 +370,7 @@ class Answering:
                 nap.set_result(None)
 
     def _count(self, ended: str, count: int = 1) -> None:
+        self.ended[ended] += count
         self._kit.engine.metrics.add(observe.EVENTS, (self._terms.integration, ended), count)
 
 

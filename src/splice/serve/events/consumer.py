@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from splice.core.call import Record
@@ -76,6 +76,11 @@ class Consumer:
     def idle_s(self) -> float:
         """Seconds since an event came, or since there was something to read; 0 while one runs."""
         return 0.0 if self._flight.taken else max(0.0, time.monotonic() - self._last)
+
+    @property
+    def ended(self) -> Mapping[str, int]:
+        """How many events were `answered`, `repeated`, `retried`, or became `dead` letters."""
+        return self._answering.ended
 
     @property
     def trouble(self) -> str:
