@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from splice.adapters.ledgers.database import Into
 from splice.adapters.ledgers.sql import Ledger, open_ledger
+from splice.adapters.ledgers.sqlite import SqliteDatabase
 from splice.testing.contracts.figures import FigureStoreContract
 from splice.testing.contracts.lifecycle import (
     AuditLogContract,
@@ -67,3 +70,35 @@ class TestPromotions(PromotionStoreContract):
 
 class TestPipelines(PipelineStoreContract):
     pass
+
+
+def test_bytes_of_every_kind_are_read_as_they_were_stored(tmp_path: Path) -> None:
+    database = SqliteDatabase(tmp_path / "some.db", busy_s=1.0)
+    chance = random.Random(7)
+    kept: list[tuple[int, bytes, bytes | None]] = [
+        (n, chance.randbytes(n % 70), chance.randbytes(size))
+        for n, size in enumerate([*range(60), 1000, 4096, 70_000])
+    ]
+    edges = [
+        b"",
+        b"\0",
+        b"\0\0",
+        b"a\0b",
+        b"\xff\xfe\0",
+        "\u20ac\0\u20ac".encode(),
+        b"\xe2\x82",
+        None,
+    ]
+    kept += [(1000 + n, b"\0" * n, edge) for n, edge in enumerate(edges)]
+    with database.write() as connection:
+        connection.exec_driver_sql("CREATE TABLE kept (id INTEGER PRIMARY KEY, a BLOB, b BLOB)")
+        into = Into("kept", (("id", ""), ("a", ""), ("b", "")))
+        database.insert_rows(connection, into, [value for row in kept for value in row])
+
+    with database.read() as connection:
+        rows = database.rows(connection, "SELECT a, id, b FROM kept ORDER BY id DESC", {}, "bvb")
+        none = database.rows(connection, "SELECT a, id, b FROM kept WHERE id < 0", {}, "bvb")
+    database.close()
+
+    assert rows == [[a, n, b or b""] for n, a, b in reversed(kept)]
+    assert none == []

@@ -162,15 +162,30 @@ class SqliteDatabase(Database):
     def rows(
         self, connection: Connection, text: str, params: Params, kinds: str
     ) -> list[list[Any]]:
-        """All of them in one row of JSON, bytes in hexadecimal."""
-        (found,) = _cursor(connection).execute(_in_one(text, kinds), params).fetchone()
-        rows: list[list[Any]] = msgspec.json.decode(found)
+        """All of them in one row: JSON, and beside it the bytes of each column that has any."""
+        found = _cursor(connection).execute(_in_one(text, kinds), params).fetchone()
+        rows: list[list[Any]] = msgspec.json.decode(found[0])
+        column = 0
         for place, kind in enumerate(kinds):
-            if kind != "v":
-                back = bytes.fromhex if kind == "b" else _id_text
+            if kind == "u":
                 for row in rows:
-                    row[place] = back(row[place])
+                    row[place] = _id_text(row[place])
+            elif kind == "b":
+                column += 1
+                self._cut(rows, place, found[column] or b"")
         return rows
+
+    def _cut(self, rows: Sequence[list[Any]], place: int, joined: bytes) -> None:
+        """Gives each row its part, in place of how long that is."""
+        start = 0
+        for row in rows:
+            end = start + (row[place] or 0)
+            row[place] = joined[start:end]
+            start = end
+        if start != len(joined):
+            raise self.place.error(
+                f"{len(joined)} bytes where {start} are stored", "look for a damaged file"
+            )
 
     def insert_rows(self, connection: Connection, into: Into, values: Sequence[Any]) -> int:
         """INSERT with many rows of parameters."""
@@ -269,9 +284,19 @@ def _marks(count: int) -> str:
 @lru_cache(maxsize=64)
 def _in_one(text: str, kinds: str) -> str:
     names = [f"c{place}" for place in range(len(kinds))]
-    shown = [n if kind == "v" else f"hex({n})" for n, kind in zip(names, kinds, strict=True)]
-    row = f"json_array({','.join(shown)})"
-    return f"WITH found({','.join(names)}) AS ({text}) SELECT json_group_array({row}) FROM found"  # noqa: S608
+    as_json = {"v": "{}", "u": "hex({})", "b": "length({})"}
+    row = ",".join(as_json[kind].format(n) for n, kind in zip(names, kinds, strict=True))
+    # Joined as they are, under the name of a text: in hexadecimal they would be twice as much, and
+    # JSON would look at each digit. Both aggregates see the rows in one order.
+    joined = [
+        f",CAST(group_concat(CAST({n} AS TEXT),'') AS BLOB)"
+        for n, kind in zip(names, kinds, strict=True)
+        if kind == "b"
+    ]
+    return (
+        f"WITH found({','.join(names)}) AS ({text}) "  # noqa: S608
+        f"SELECT json_group_array(json_array({row})){''.join(joined)} FROM found"
+    )
 
 
 def _insert(cursor: sqlite3.Cursor, into: Into, values: Sequence[Any]) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -33,6 +34,7 @@ _NAME = re.compile(r"[a-z_][a-z0-9_]{0,50}")
 _OURS = re.compile(r"(sqlite|pg|splice|alembic)_.*|(calls|blocks)_day_\d+")
 
 
+@lru_cache(maxsize=256)
 def table_of(target: str) -> str:
     """The name in `table:NAME`.
 
@@ -50,9 +52,7 @@ def table_of(target: str) -> str:
 
 def row_of(message: Message, call_id: str | None, now_us: int) -> tuple[Any, ...]:
     """A row for people and programs that read SQL: what is not UTF-8 has U+FFFD in its place."""
-    headers: dict[str, str] = {}
-    for name, value in message.headers:
-        headers[name] = value.decode("utf-8", "replace")
+    headers = {name: value.decode("utf-8", "replace") for name, value in message.headers}
     return (
         without_nul(message.id), call_id, now_us, _text(message.key), _text(message.value),
         msgspec.json.encode(headers).decode(),
