@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import msgspec
+import pytest
 from consumer_house import STREAM, MemorySource, MemoryStream, Running, consuming
 
 import splice
@@ -17,6 +18,7 @@ from splice.core.errors import StoreError
 from splice.core.events import Settled
 from splice.engine.routing.batched import Batched
 from splice.ports.stores import CallFilter
+from splice.serve.events import settler
 from splice.testing.fakes import ScriptedModel
 
 
@@ -41,8 +43,10 @@ class Scored(splice.Integration):
 class Model(ScriptedModel):
     """Notes how often the event loop came round between its runs, and calls `then` in the first."""
 
-    def __init__(self) -> None:
-        super().__init__(lambda context: context["number"] / 1e6, row_seconds=0.000001)
+    def __init__(self, *, row_seconds: float = 0.000001, sleeps: float = 0.0) -> None:
+        super().__init__(
+            lambda context: context["number"] / 1e6, row_seconds=row_seconds, sleeps=sleeps
+        )
         self.turns, self.turns_at = 0, list[int]()
         self.then: Callable[[], None] = lambda: None
 
@@ -93,7 +97,10 @@ async def numbers(running: Running) -> list[int]:
     return [msgspec.json.decode(one.reply or b"")["number"] for one in records.values()]
 
 
-async def test_a_full_batch_is_taken_answered_and_stored_as_one(tmp_path: Path) -> None:
+async def test_a_full_batch_is_taken_answered_and_stored_as_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settler, "_GATHER_S", 3600.0)
     model, topic = Model(), MemoryStream(1)
     async with scoring(tmp_path, topic, model, max_in_flight=10) as running:
         settling = Settling(running)
@@ -104,6 +111,19 @@ async def test_a_full_batch_is_taken_answered_and_stored_as_one(tmp_path: Path) 
         assert settling.sizes == [4000, 1000]
         assert sorted(await numbers(running)) == list(range(5000))
     assert model.batches == [1024, 1024, 1024, 928, 1000]
+
+
+async def test_what_a_slow_model_answered_is_stored_while_it_goes_on(tmp_path: Path) -> None:
+    model, topic = Model(row_seconds=0.0009, sleeps=0.05), MemoryStream(1)
+    async with scoring(tmp_path, topic, model) as running:
+        settling = Settling(running)
+        for number in range(1000):
+            topic.put(b'{"number":%d}' % number)
+        await running.until_committed({0: 1000})
+
+        assert len(settling.sizes) > 1
+        assert sorted(await numbers(running)) == list(range(1000))
+    assert max(model.batches) == 64
 
 
 async def test_the_loop_comes_round_within_a_batch(tmp_path: Path) -> None:

@@ -214,13 +214,13 @@ async def test_a_policy_whose_engine_dies_lets_nothing_pass(
     def detectors(_: PinnedPolicy) -> Detector:
         return engine
 
-    policy = splice.Policy(no="secret", at=("input", "output"), timeout="50 ms")
+    policy = splice.Policy(no="secret", at=("input", "output"), timeout="1 s")
     house, line = rooms.typed(policy, detectors=detectors)
     before = await house.ask(line, {"text": "my words"})
     engine.healthy = False
 
     # More often than there are places to hang in.
-    after = [await house.ask(line, {"text": "my words"}) for _ in range(10)]
+    after = await asyncio.gather(*[house.ask(line, {"text": "my words"}) for _ in range(10)])
     engine.let_go.set()
 
     assert before.error is None

@@ -47,6 +47,12 @@ def fits(line: Line) -> bool:
     )
 
 
+def together(line: Line) -> int:
+    """How many calls of a line that `fits` make one run of its model."""
+    model = line.steps[0].predictor
+    return model.together if isinstance(model, Batched) else 1
+
+
 def answer_abreast(engine: Engine, line: Line, calls: Sequence[Call]) -> list[Answered | None]:
     """Answers calls of one caller, without idempotency keys; None for those that must go alone.
 

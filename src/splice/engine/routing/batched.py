@@ -76,10 +76,10 @@ class Batched:
         self._crowd = 0  # questions in the batch before
         self._loop: asyncio.AbstractEventLoop | None = None
         self.immediate = model.row_seconds < INLINE_SECONDS and not aside
-        self._together = max_batch
+        self.together = max_batch  # rows that are there already, in one run
         if self.immediate and model.row_seconds > 0:  # else nobody knows how quick it is
             quick = min(round(_RUN_SECONDS / model.row_seconds), _MOST_TOGETHER)
-            self._together = max(max_batch, quick)
+            self.together = max(max_batch, quick)
         self._thread = (
             None
             if self.immediate
@@ -107,8 +107,8 @@ class Batched:
         """
         results: list[Prediction | RouteError] = []
         took = 0.0
-        for start in range(0, len(contexts), self._together):
-            some, seconds = self._run(contexts[start : start + self._together])
+        for start in range(0, len(contexts), self.together):
+            some, seconds = self._run(contexts[start : start + self.together])
             results += some
             took += seconds
         return results, took, self._cost(took, len(contexts))

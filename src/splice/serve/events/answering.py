@@ -15,7 +15,7 @@ from splice.core.call import Call, Record
 from splice.core.errors import AttemptsExhausted, DecisionError, SpliceError, StoreError
 from splice.core.events import DeadLetter, Inbox, Message, Partition, Settled
 from splice.engine import observe
-from splice.engine.abreast import answer_abreast, fits
+from splice.engine.abreast import answer_abreast, fits, together
 from splice.engine.faults import faults
 from splice.engine.line import Line
 from splice.engine.run import Answered
@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 _HOLD_S = 0.5
 _FEW = 4  # so few gain nothing by going together
-_TOGETHER = 1024  # some 25 milliseconds of the event loop, as a rule
+_IN_A_ROW = 1024
 _AGAIN_S = 0.5
 _SURFACE = "events"
 _NO_MESSAGES: tuple[Message, ...] = ()
@@ -102,16 +102,19 @@ class Answering:
 
     async def begin_all(self, taken: Sequence[Taken]) -> None:
         """Run them, together where their model can. Others get their turn in between."""
-        for start in range(0, len(taken), _TOGETHER):
+        start = 0
+        while start < len(taken):
             if start:
                 await asyncio.sleep(0)
-            some = taken[start : start + _TOGETHER]
             line = self._kit.engine.lines.get(self._terms.integration)
-            if len(some) < _FEW or line is None or line.closed or not fits(line):
+            if len(taken) - start < _FEW or line is None or line.closed or not fits(line):
+                some = taken[start : start + _IN_A_ROW]
                 for one in some:
                     self.begin(one)
-            else:
+            else:  # one run of the model: some milliseconds of the event loop, as a rule
+                some = taken[start : start + together(line)]
                 self._begin_together(line, some)
+            start += len(some)
 
     def _begin_together(self, line: Line, taken: Sequence[Taken]) -> None:
         """What did not go together goes alone, and is told what was wrong."""

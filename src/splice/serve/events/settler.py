@@ -23,6 +23,7 @@ from splice.serve.events.lanes import Taken
 log = logging.getLogger("splice.events")
 
 _MOST = 4000
+_GATHER_S = 0.2
 _FIRST_WAIT_S = 0.1
 _LONGEST_WAIT_S = 5.0
 
@@ -55,6 +56,7 @@ class Settler:
         self._waiting: list[Finished] = []
         self._storing = 0
         self._gathering = 0
+        self._until = 0.0
         self._some = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.busy = False
@@ -78,7 +80,9 @@ class Settler:
 
     @contextmanager
     def gathering(self) -> Generator[None]:
-        """What is put meanwhile makes one transaction, if it is not too much for one."""
+        """What is put meanwhile makes one transaction, if it is not too much and too long."""
+        if not self._gathering:
+            self._until = time.monotonic() + _GATHER_S
         self._gathering += 1
         try:
             yield
@@ -89,7 +93,9 @@ class Settler:
 
     @property
     def _is_due(self) -> bool:
-        return not self._gathering or len(self._waiting) >= _MOST
+        if not self._gathering or len(self._waiting) >= _MOST:
+            return True
+        return time.monotonic() >= self._until
 
     def start(self) -> asyncio.Task[None]:
         """Begin; the task ends only by an error that nobody can mend here."""
@@ -109,7 +115,7 @@ class Settler:
             while self._waiting and self._is_due:
                 self.busy = True
                 batch, self._waiting = self._waiting[:_MOST], self._waiting[_MOST:]
-                self._storing = len(batch)
+                self._storing, self._until = len(batch), time.monotonic() + _GATHER_S
                 try:
                     late = await self._stored([one.settled for one in batch])
                     self._storing = 0  # whoever is told counts them as settled from here on
