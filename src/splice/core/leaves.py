@@ -129,14 +129,10 @@ def payload_digest(item: bytes, entity: str | None) -> bytes:
     tail = _NOBODY if entity is None else _encode(entity)
     if len(item) + len(tail) <= _MOST:
         return _sha256(item + tail).digest()
-    if len(item) <= _MOST:
-        digest = _sha256(item)
-    else:
-        digest, view = _sha256(), memoryview(item)
-        for start in range(0, len(item), _MOST):
-            digest.update(view[start : start + _MOST])
-    for start in range(0, len(tail), _MOST):
-        digest.update(tail[start : start + _MOST])
+    digest = _sha256()
+    for part in (memoryview(item), memoryview(tail)):
+        for start in range(0, len(part), _MOST):
+            digest.update(part[start : start + _MOST])
     return digest.digest()
 
 

@@ -97,8 +97,12 @@ class Answering:
     @property
     def at_once(self) -> bool:
         """Whether calls are answered as they are begun: none of them waits for anything."""
+        return self._abreast() is not None
+
+    def _abreast(self) -> Line | None:
+        """The line, where its calls may go abreast now."""
         line = self._kit.engine.lines.get(self._terms.integration)
-        return line is not None and not line.closed and fits(line)
+        return line if line is not None and not line.closed and fits(line) else None
 
     async def begin_all(self, taken: Sequence[Taken]) -> None:
         """Run them, together where their model can. Others get their turn in between."""
@@ -106,8 +110,8 @@ class Answering:
         while start < len(taken):
             if start:
                 await asyncio.sleep(0)
-            line = self._kit.engine.lines.get(self._terms.integration)
-            if len(taken) - start < _FEW or line is None or line.closed or not fits(line):
+            line = self._abreast()
+            if len(taken) - start < _FEW or line is None:
                 some = taken[start : start + _IN_A_ROW]
                 for one in some:
                     self.begin(one)

@@ -126,9 +126,8 @@ class Consumer:
 
     async def _has_room(self) -> bool:
         """Whether more can be taken, at once or after a little while."""
-        flight, unsettled = self._flight, self._settler.unsettled
-        has_room = flight.taken - unsettled < self._terms.max_in_flight
-        if has_room and unsettled < _MOST_UNSETTLED and not flight.holding:
+        flight, is_full = self._flight, self._settler.unsettled >= _MOST_UNSETTLED
+        if self._room() > 0 and not is_full and not flight.holding:
             return True
         flight.changed.clear()
         try:
@@ -138,11 +137,15 @@ class Consumer:
             pass
         return False
 
+    def _room(self) -> int:
+        """How many more events may wait for their answer."""
+        unanswered = self._flight.taken - self._settler.unsettled
+        return self._terms.max_in_flight - unanswered
+
     async def _polled(self) -> Sequence[Event]:
         limit = self._terms.max_batch
         if not self._answering.at_once:
-            unanswered = self._flight.taken - self._settler.unsettled
-            limit = min(limit, self._terms.max_in_flight - unanswered)
+            limit = min(limit, self._room())
         try:
             return await self._source.poll(limit, _POLL_S)
         except BusError as error:
