@@ -198,7 +198,8 @@ def test_a_release_that_cannot_be_loaded_leaves_the_one_before_answering_and_is_
     readiness = [pair.get("/readyz") for _ in range(20)]
 
     answers = hundred(pair)
-    assert {(answer.status, answer.json["release"]) for answer in answers} == {(200, 1)}
+    assert [answer.json for answer in answers if answer.status != 200] == []
+    assert {answer.json["release"] for answer in answers} == {1}
     for answer in readiness:
         (told,) = answer.json["degraded"]
         assert told.startswith("integration orders: release 2")

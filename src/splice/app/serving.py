@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 from splice.app.application import App
+from splice.app.process import say
 from splice.app.settings import Settings
 from splice.core.errors import SettingsError
 from splice.serve.oip.inference import RowLimits
@@ -29,14 +30,19 @@ class Serving(App):
 
     async def start(self) -> None:
         """Open the ledger, load what is live, listen for gRPC."""
-        await super().start()
-        server, oip = self.settings.server, self.settings.oip
-        if oip.grpc_port is None or self._grpc is not None:
+        if self.started:
             return
+        await super().start()
+        if self.settings.oip.grpc_port is not None:
+            self._grpc = await self._start_grpc(self.settings.oip.grpc_port)
+        if self._shared:
+            say(f"worker {os.getpid()} answers")
+
+    async def _start_grpc(self, port: int) -> GrpcServer:
         # Here, for gRPC is an optional extra and takes a tenth of a second to import.
         from splice.serve.oip.grpc_server import GrpcLimits, GrpcTls, start_grpc
 
-        tls, path = self.settings.tls, self.settings.path
+        server, tls, path = self.settings.server, self.settings.tls, self.settings.path
         secured = None
         if tls.cert:
             secured = GrpcTls(
@@ -48,13 +54,13 @@ class Serving(App):
 
         limits = GrpcLimits(
             server.host,
-            oip.grpc_port,
-            RowLimits(oip.max_rows, server.max_in_flight),
+            port,
+            RowLimits(self.settings.oip.max_rows, server.max_in_flight),
             server.max_body_bytes,
             shared=server.workers > 1,
             tls=secured,
         )
-        self._grpc = await start_grpc(self, limits)
+        return await start_grpc(self, limits)
 
     async def stop(self) -> None:
         """Let running calls end, those over gRPC too; then close everything."""

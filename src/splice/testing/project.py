@@ -29,6 +29,7 @@ from typing import IO, Any, ClassVar, Protocol, Self
 
 import msgspec
 
+_WORKER = re.compile(r"^worker \d+ answers$", re.M)
 _READY = re.compile(r"(?:ready|listening) on https?://([\d.]+):(\d+)")
 _START_SECONDS = 60.0  # a generous bound for a loaded machine; a start takes about a second
 
@@ -119,14 +120,18 @@ Start = Callable[..., Running]
 class Server:
     """A running `splice serve`. Its whole process group ends with the `with` block.
 
-    With `tls`, what its clients trust and show, it is asked over TLS.
+    With `tls`, what its clients trust and show, it is asked over TLS. All its workers answer.
     """
 
-    def __init__(self, process: Running, log: Path, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self, process: Running, log: Path, tls: ssl.SSLContext | None = None, workers: int = 1
+    ) -> None:
         self.process = process
         self.tls = tls
         self._log = log
         self.host, self.port = self._address()
+        if workers > 1:  # one that loads late would load what a test has changed meanwhile
+            self._until(lambda: len(_WORKER.findall(self.log)) >= workers)
 
     @property
     def log(self) -> str:
@@ -314,7 +319,7 @@ class Project:
                 process = self.start(
                     serve, cwd=self.folder, env=_environment(env), stdout=log, stderr=log
                 )
-        return Server(process, Path(name), tls)
+        return Server(process, Path(name), tls, workers)
 
 
 _SPLICE = (sys.executable, "-m", "splice.cli.main")
