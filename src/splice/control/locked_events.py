@@ -116,7 +116,10 @@ class LockedEvents:
 
     def _locked(self, settled: Sequence[Settled], now_us: int) -> Sequence[Settled]:
         records = [one.record for one in settled if one.record is not None]
-        locked = iter(self._locks.locks.locked(records))
+        mine = self._locks.locks.locked(records)
+        if mine is records and not any(one.dead for one in settled):
+            return settled
+        locked = iter(mine)
         done = [self._one(one, one.record and next(locked), now_us) for one in settled]
         changed = any(a is not b for a, b in zip(done, settled, strict=True))
         return done if changed else settled

@@ -63,7 +63,12 @@ class Locks:
             StoreError: A key could not be had, or nobody can tell whether one is needed.
         """
         encrypts = self.protections.encrypts
-        plans = [None if one.locked else encrypts(one.integration, one.release) for one in records]
+        # Each release is asked for once: those of a batch are of one, as a rule.
+        releases = {(one.integration, one.release) for one in records if not one.locked}
+        of = {key: encrypts(*key) for key in releases}
+        if not any(of.values()):
+            return records
+        plans = [None if one.locked else of[one.integration, one.release] for one in records]
         return self._locked(records, plans) if any(plans) else records
 
     def _locked(

@@ -63,6 +63,16 @@ def id_text(raw: bytes) -> str:
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
+def ids_texts(raw: bytes) -> list[str]:
+    """The texts of ids that stand one after the other."""
+    text = raw.hex()
+    return [
+        f"{text[at : at + 8]}-{text[at + 8 : at + 12]}-{text[at + 12 : at + 16]}"
+        f"-{text[at + 16 : at + 20]}-{text[at + 20 : at + 32]}"
+        for at in range(0, len(text), 32)
+    ]
+
+
 def id_unix_ms(call_id: str) -> int:
     """The millisecond in which a UUIDv7 was made."""
     return int.from_bytes(id_bytes(call_id)[:6], "big")

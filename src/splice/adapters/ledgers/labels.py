@@ -24,7 +24,7 @@ from splice.adapters.ledgers.releases import SqlReleases
 from splice.adapters.ledgers.tables import calls, outcomes
 from splice.core.call import Record, Status
 from splice.core.errors import StoreError
-from splice.core.ids import id_bytes, id_text
+from splice.core.ids import id_text, ids_bytes
 from splice.ports.labels import Label, NewCalls, NewOutcome, Tallied
 from splice.ports.stores import CallFilter
 
@@ -43,13 +43,15 @@ class Unscored:
         # Each release is asked for once, also one that is not there.
         releases = {(one.integration, one.release) for one in records}
         told = {key: self._told(*key) for key in releases}
-        ids = b"".join(
-            id_bytes(record.call_id)
+        if not any(told.values()):
+            return
+        ids = ids_bytes([
+            record.call_id
             for record in records
             if record.status is Status.ANSWERED and told[record.integration, record.release]
-        )
+        ])  # fmt: skip
         if ids:
-            connection.execute(unscored.insert(), {"ids": ids})
+            connection.execute(unscored.insert(), {"ids": b"".join(ids)})
 
     def _told(self, integration: str, number: int) -> bool:
         known = self._has_truths.get((integration, number))
