@@ -19,6 +19,7 @@ ONLY_HERE = (  # loads on the command line, and in no server
     "import os\nif 'SPLICE_PROJECT' in os.environ: raise ImportError('no such library')\n"
 )
 GOOD = {"customer": "c-1", "amount": 5.0}
+CHAT = {"model": "orders", "messages": [{"role": "user", "content": "hello"}]}
 PATH = "/v1/integrations/orders/calls"
 FOLLOW_SECONDS = 2.0  # the promise
 
@@ -212,11 +213,16 @@ def test_a_release_that_cannot_be_loaded_and_has_none_before_it_is_not_ready(own
 
     with own.serve(env={"SPLICE_PROJECT_APPLY": "never"}) as server:
         ready = server.get("/readyz")
-        answer = server.post(PATH, GOOD)
+        answer, chat = server.post(PATH, GOOD), server.post("/v1/chat/completions", CHAT)
+        none = server.post("/v1/integrations/refunds/calls", GOOD)
 
     assert ready.status == 503
     assert any("orders: release 1" in text for text in ready.json["not_ready"])
-    assert (answer.status, answer.json["code"]) == (404, "unknown_integration")
+    assert (answer.status, answer.json["code"]) == (503, "not_loaded")
+    assert answer.json["retryable"] is True
+    assert "no such library" not in answer.json["got"]
+    assert chat.status == 503
+    assert (none.status, none.json["code"]) == (404, "unknown_integration")
 
 
 @pytest.mark.model

@@ -46,7 +46,7 @@ class Watcher:
         self._asking = ThreadPoolExecutor(1, thread_name_prefix="watch")
         self._tried_again = time.monotonic()
         self._permitting = Permitting(services.permits, Onward().now_us)
-        self.broken: dict[str, str] = {}
+        self.broken = services.engine.broken
         self.trouble = ""
 
     def load(self) -> None:

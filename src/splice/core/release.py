@@ -11,6 +11,7 @@ from typing import Any, Literal
 import msgspec
 
 from splice.core.duties import PinnedAssessment
+from splice.core.errors import Stopped
 from splice.core.monitors import PinnedMonitor
 from splice.core.policies import PinnedPolicy
 from splice.core.profiles import PinnedProfile
@@ -240,3 +241,10 @@ class Live(msgspec.Struct, frozen=True):
     number: int
     generation: int
     stopped: str = ""  # why it is switched off; empty while it answers
+
+
+class NotLoaded(Stopped):
+    """The live release could not be loaded in this process, which had none before it."""
+
+    code = "not_loaded"
+    retryable = True

@@ -17,6 +17,7 @@ from splice.core.errors import (
     Stopped,
     StoreError,
 )
+from splice.core.release import NotLoaded
 from splice.core.validation import NotValidated
 from splice.declare.codec import checked_entity
 from splice.engine.line import Line
@@ -46,6 +47,16 @@ def may_enter(line: Line, recorder: Recorder, in_flight: int, max_in_flight: int
             got=f"{recorder.waiting} calls that wait to be recorded",
             mend="try again in a moment; /readyz tells why the ledger is behind",
         )
+
+
+def not_loaded(integration: str) -> NotLoaded:
+    """What a caller is told; why it is so may name files, and is for `/readyz` and the log."""
+    return NotLoaded(
+        integration,
+        got="a live release that could not be loaded in this process",
+        promised="one that answers",
+        mend="try again, for another process may have it; /readyz and the log say why",
+    )
 
 
 def may_answer(line: Line) -> None:

@@ -97,7 +97,7 @@ class Conversations(Floor):
     def names(self) -> Names:
         """Which integration the `model` of a request means."""
         if self._names is None:
-            self._names = Names(self.lines)
+            self._names = Names(self.lines, self.broken)
         return self._names
 
     async def converse(self, call: Call, asked: Asked) -> Spoken:

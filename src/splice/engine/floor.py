@@ -23,7 +23,7 @@ from splice.core.errors import (
 )
 from splice.core.ids import uuid7
 from splice.engine import observe
-from splice.engine.admit import Claims, may_enter
+from splice.engine.admit import Claims, may_enter, not_loaded
 from splice.engine.guard_record import without_refused
 from splice.engine.keyring import Keyring, may_call
 from splice.engine.line import Line, Picked
@@ -87,6 +87,7 @@ class Floor:
         self.reuse = reuse or Reuse()
         self.metrics = observe.Metrics()
         self.lines: dict[str, Line] = {}
+        self.broken: dict[str, str] = {}  # integration to why its live release cannot be loaded
         self.in_flight: int = 0
         self.streams: set[LiveStream] = set()
         self._background: set[asyncio.Task[None]] = set()
@@ -96,10 +97,13 @@ class Floor:
         """The live line of an integration.
 
         Raises:
+            NotLoaded: Its live release could not be loaded, and nothing was before.
             UnknownIntegration: It has no live release here.
         """
         line = self.lines.get(integration)
         if line is None:
+            if integration in self.broken:
+                raise not_loaded(integration)
             raise UnknownIntegration(
                 integration[:80],
                 got="no live release of that name",

@@ -9,12 +9,13 @@ from __future__ import annotations
 import difflib
 import fnmatch
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 
 import msgspec
 
 from splice.core.access import Principal
 from splice.core.errors import NotAllowed, UnknownModel
+from splice.engine.admit import not_loaded
 from splice.engine.line import Line, Step
 
 _MOST_DIRECT = 256
@@ -42,10 +43,11 @@ class Names:
 
     Args:
         lines: The live lines by name; read at each look-up.
+        broken: Integrations whose live release could not be loaded; read at each look-up.
     """
 
-    def __init__(self, lines: Mapping[str, Line]) -> None:
-        self._lines = lines
+    def __init__(self, lines: Mapping[str, Line], broken: Container[str] = ()) -> None:
+        self._lines, self._broken = lines, broken
         self._aliases: dict[str, str] = {}
         self._direct: dict[tuple[str, int, str], Step] = {}
 
@@ -53,12 +55,15 @@ class Names:
         """What a name means for a caller.
 
         Raises:
+            NotLoaded: It means an integration that could not be loaded here.
             UnknownModel: It means nothing, or nothing that he may know of.
             NotAllowed: His key does not let him name this model.
         """
         line = self._lines.get(model) or self._aliased(model)
         if line is not None and _visible(line, principal):
             return Named(line, line.steps)
+        if model in self._broken and principal.may_call(model):
+            raise not_loaded(model)
         if "/" in model and _SPELLED.fullmatch(model):
             return self._named_directly(model, principal)
         raise self._unknown(model, principal)

@@ -129,7 +129,7 @@ class Unrolled:
         texts = {block: ids_texts(body) for block, body in ids.items()}
         found: list[CallRow] = []
         for row in rows:
-            block, slot = divmod(row[_PLACE], SLOTS)
+            block, slot = divmod(int(row[_PLACE]), SLOTS)
             # A block's ids are in the order of its slots.
             if (of_block := texts.get(block)) is not None and slot < len(of_block):
                 found.append((*row, of_block[slot]))
@@ -195,7 +195,7 @@ class Unrolled:
             if kind is None:
                 kind = known[number] = self._kind(number)
             integration, release, status, reason, surface, route, variant, version = kind
-            block, slot = divmod(place, SLOTS)
+            block, slot = divmod(int(place), SLOTS)
             try:
                 p = decode(unpacked[block][slot])
             except (ValueError, LookupError):
