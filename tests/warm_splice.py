@@ -170,7 +170,9 @@ def main(address: str) -> None:
         importlib.import_module(name)
     # Made anew for each command, it takes more time than most commands.
     typer.main.get_command = functools.cache(typer.main.get_command)
-    typer.main.get_command(sys.modules[MODULE].app)
+    words = importlib.import_module("splice.cli.tree")
+    for word in ("", *words.WORDS):
+        typer.main.get_command(words.tree(word))
     gc.collect()
     gc.freeze()  # or each fork copies it all when it ends, to see what can be freed
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)

@@ -13,7 +13,7 @@ import pytest
 import typer
 
 from splice.app.init import FILES
-from splice.cli.main import app
+from splice.cli.tree import tree
 
 CALL_ID = "01890000-0000-7000-8000-000000000000"
 
@@ -26,7 +26,7 @@ def paths(group, before: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
     return found
 
 
-COMMANDS = paths(typer.main.get_command(app))
+COMMANDS = paths(typer.main.get_command(tree()))
 
 
 @pytest.mark.parametrize("path", COMMANDS, ids=" ".join)

@@ -9,7 +9,7 @@ from typing import Any
 import typer.main
 from onnxruntime.datasets import get_example
 
-from splice.cli.main import app
+from splice.cli.tree import tree
 
 READS = {
     # What it prints or writes beside the ledger is all it does.
@@ -71,7 +71,7 @@ AUDITED = {
 
 def commands(group: Any = None, path: tuple[str, ...] = ()) -> Iterator[str]:
     """All there are, by their words."""
-    group = typer.main.get_command(app) if group is None else group
+    group = typer.main.get_command(tree()) if group is None else group
     for name, one in group.commands.items():
         if hasattr(one, "commands"):
             yield from commands(one, (*path, name))

@@ -444,7 +444,8 @@ with TestClient(splice.App(project=".").asgi(), base_url="http://localhost") as 
 
 def test_the_base_product_starts_without_anything_of_the_console() -> None:
     script = (
-        "import sys, splice, splice.cli.main, splice.app.server\n"
+        "import sys, splice, splice.cli.main, splice.cli.tree, splice.app.server\n"
+        "splice.cli.tree.tree()\n"
         "heavy = {'jinja2', 'altair', 'vl_convert', 'numpy', 'datasketches'} & set(sys.modules)\n"
         "print(sorted(heavy))"
     )

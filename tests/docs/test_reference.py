@@ -17,7 +17,7 @@ from docs_pages import ROOT
 
 import splice
 from splice.app import settings
-from splice.cli.main import app
+from splice.cli.tree import tree
 from splice.core import errors
 from splice.engine.observe import METRICS
 
@@ -119,7 +119,7 @@ def test_every_error_has_a_heading_and_nothing_else_has() -> None:
 
 
 def test_every_command_has_a_heading_and_nothing_else_has() -> None:
-    names = set(command_names(typer.main.get_command(app), "splice"))
+    names = set(command_names(typer.main.get_command(tree()), "splice"))
 
     assert headings("commands.md", 2) == names
 

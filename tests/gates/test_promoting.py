@@ -19,10 +19,9 @@ from splice.core.errors import (
     ModelUnavailable,
     NotPromoted,
     Overtaken,
-    UnknownIntegration,
     UnknownModel,
 )
-from splice.core.release import Release
+from splice.core.release import NotLoaded, Release
 from splice.core.validation import Approval, Validation
 from splice.declare.discover import reopen
 
@@ -392,7 +391,7 @@ async def test_a_release_written_into_the_database_does_not_answer(
     bank.add(bad())
     forge(bank, 2)
 
-    with pytest.raises(UnknownIntegration):
+    with pytest.raises(NotLoaded):
         await answered(bank)
 
 
@@ -423,7 +422,7 @@ async def test_a_release_changed_in_the_database_does_not_answer(
         unchain(db)
         db.execute("UPDATE releases SET manifest = replace(manifest, '\"high\"', '\"low\"')")
 
-    with pytest.raises(UnknownIntegration):
+    with pytest.raises(NotLoaded):
         await answered(bank)
 
 
