@@ -20,6 +20,7 @@ from splice.core.errors import (
     UnknownSchema,
 )
 from splice.core.events import DeadLetter, Event, Origin
+from splice.core.release import NotLoaded
 from splice.serve.events.dead import dead_message
 from splice.serve.events.retries import (
     DUE,
@@ -63,6 +64,7 @@ def record(*ended: str) -> Record:
         (OverBudget("orders"), (), Verdict.HOLD),
         (MeterAway("orders"), (), Verdict.HOLD),
         (UnknownIntegration("orders"), (), Verdict.HOLD),
+        (NotLoaded("orders"), (), Verdict.HOLD),
         (Draining("server"), (), Verdict.LEAVE),
     ],
 )

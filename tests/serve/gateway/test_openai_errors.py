@@ -14,6 +14,7 @@ from openai_samples import completion
 
 from splice.core import errors
 from splice.core.access import Key
+from splice.core.release import NotLoaded
 
 __all__ = ["client", "open_door", "site"]
 
@@ -35,6 +36,7 @@ RAISED = [
         openai.RateLimitError, 429, "rate_limit_exceeded",
     ),
     (errors.Stopped("triage"), openai.InternalServerError, 503, "stopped"),
+    (NotLoaded("triage"), openai.InternalServerError, 503, "not_loaded"),
     (errors.Overloaded("server"), openai.InternalServerError, 503, "overloaded"),
     (errors.MeterAway("budget"), openai.InternalServerError, 503, "meter_away"),
     (errors.ExhaustedError("triage"), openai.InternalServerError, 503, "exhausted"),
