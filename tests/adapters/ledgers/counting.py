@@ -8,6 +8,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
+import pytest
 from reckoned import ALL, NOON_US, reckoned, roll_all, same, traffic_record
 
 from splice.core.rollups import DAY_S, HOUR_S, MINUTES_KEPT_S, ProfileKey, Wanted, Window
@@ -124,6 +125,25 @@ class Counting:
 
         assert added == [True, False]
         assert same(traffic.totals(rollups, Wanted(ALL)), reckoned(some, ALL))
+
+    @pytest.mark.parametrize("count", [1, 5, 150])
+    def test_calls_whose_ids_lie_among_others_are_taken_without_them(
+        self, records: RecordStore, rollups: RollupStore, count: int
+    ) -> None:
+        rng = random.Random(13)
+        others = [traffic_record(rng, NOON_US, HOUR_S) for _ in range(200)]
+        records.append(others)
+        roll_all(rollups)
+        some = [traffic_record(rng, NOON_US, HOUR_S) for _ in range(count)]
+        for start in range(0, count, 40):
+            records.append(some[start : start + 40])
+
+        batch = rollups.take(1000)
+
+        assert batch is not None
+        found = {one.call_id: one for one in batch.records}
+        assert len(batch.records) == len(found)
+        assert found == {one.call_id: one for one in some}
 
     def test_a_series_has_every_step_and_adds_up(
         self, records: RecordStore, rollups: RollupStore

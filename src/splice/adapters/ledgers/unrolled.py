@@ -78,7 +78,7 @@ class Unrolled:
         """About so many calls: those that wait, then those from before."""
         with self._database.read() as connection:
             ids = self._next(connection, limit)
-            count = sum(map(len, ids.values())) // 16
+            count = sum(map(len, ids.values())) // _ID
             rows = self._calls(connection, ids)
             token, more = Token(list(ids)), count >= limit
             if not more and (older := self._step(connection, token, limit - count)) is not None:
@@ -112,7 +112,7 @@ class Unrolled:
             page = self._database.rows(connection, self._waiting, params, "vb")
             for after, ids in page:
                 found[after] = ids
-                count += len(ids) // 16
+                count += len(ids) // _ID
                 if count >= limit:
                     break
             if len(page) < _PAGE:
@@ -139,7 +139,7 @@ class Unrolled:
         """Those calls, and perhaps others that lie between them. The ids are in order.
 
         Ids are in order of time, so those of a block are neighbours as a rule: to read all from
-        the first to the last takes a third of looking for each.
+        the first to the last takes three fifths of looking for each.
         """
         database, limit = self._database, _NEAR * len(ids)
         first, last = database.id_param(ids[0]), database.id_param(ids[-1])
