@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from splice.core.ids import derived_uuid7, id_bytes, id_text, id_unix_ms, ids_bytes, uuid7
+from splice.core.ids import (
+    derived_uuid7,
+    id_bytes,
+    id_text,
+    id_unix_ms,
+    ids_bytes,
+    ids_texts,
+    split_ids,
+    uuid7,
+)
 
 MS = st.integers(0, 2**48 - 1)
 BITS = st.integers(0, 2**74 - 1)
@@ -75,7 +84,11 @@ def test_a_derived_id_is_the_same_again_and_another_for_another_name() -> None:
 def test_the_bytes_of_many_are_those_of_each(ids: list[tuple[int, int]]) -> None:
     texts = [uuid7(*one) for one in ids]
 
-    assert ids_bytes(texts) == [id_bytes(text) for text in texts]
+    raw = ids_bytes(texts)
+
+    assert raw == [id_bytes(text) for text in texts]
+    assert split_ids(b"".join(raw)) == raw
+    assert ids_texts(b"".join(raw)) == texts
 
 
 @pytest.mark.parametrize(

@@ -69,9 +69,14 @@ async def scoring(
     """A consumer whose line has that model, before so many events come."""
     async with consuming(folder, Scored, MemorySource(topic), **terms) as running:
         running.app.engine.lines["scored"].steps[0].predictor = Batched(model, "m")
-        for number in range(count):
-            topic.put(b'{"number":%d}' % number, key=b"%d" % number)
+        fill(topic, count, keyed=True)
         yield running
+
+
+def fill(topic: MemoryStream, count: int, *, keyed: bool = False) -> None:
+    """So many events, each under a key of its own or all without."""
+    for number in range(count):
+        topic.put(b'{"number":%d}' % number, key=b"%d" % number if keyed else None)
 
 
 class Settling:
@@ -104,8 +109,7 @@ async def test_a_full_batch_is_taken_answered_and_stored_as_one(
     model, topic = Model(), MemoryStream(1)
     async with scoring(tmp_path, topic, model, max_in_flight=10) as running:
         settling = Settling(running)
-        for number in range(5000):
-            topic.put(b'{"number":%d}' % number, key=b"%d" % number)
+        fill(topic, 5000, keyed=True)
         await running.until_committed({0: 5000})
 
         assert settling.sizes == [4000, 1000]
@@ -117,8 +121,7 @@ async def test_what_a_slow_model_answered_is_stored_while_it_goes_on(tmp_path: P
     model, topic = Model(row_seconds=0.0009, sleeps=0.05), MemoryStream(1)
     async with scoring(tmp_path, topic, model) as running:
         settling = Settling(running)
-        for number in range(1000):
-            topic.put(b'{"number":%d}' % number)
+        fill(topic, 1000)
         await running.until_committed({0: 1000})
 
         assert len(settling.sizes) > 1
@@ -142,8 +145,7 @@ async def test_what_the_ledger_has_not_taken_is_bounded(tmp_path: Path) -> None:
     async with scoring(tmp_path, topic, model) as running:
         settling = Settling(running)
         settling.away = True
-        for number in range(30_000):
-            topic.put(b'{"number":%d}' % number)
+        fill(topic, 30_000)
         while running.consumer.in_flight < 12_000:
             await asyncio.sleep(0.01)
         await asyncio.sleep(0.3)
@@ -160,8 +162,7 @@ async def test_a_stop_within_a_batch_leaves_the_rest_to_the_next(tmp_path: Path)
     topic, first, second = MemoryStream(1), Model(), Model()
     async with scoring(tmp_path, topic, first) as running:
         first.then = running.consumer.stop
-        for number in range(4000):
-            topic.put(b'{"number":%d}' % number)
+        fill(topic, 4000)
         await running.task
         answered = sum(first.batches)
 

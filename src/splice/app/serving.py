@@ -33,7 +33,7 @@ class Serving(App):
         if self.started:
             return
         await super().start()
-        if self.settings.oip.grpc_port is not None:
+        if self.settings.oip.grpc_port is not None and self._grpc is None:
             self._grpc = await self._start_grpc(self.settings.oip.grpc_port)
         if self._shared:
             say(f"worker {os.getpid()} answers")

@@ -69,7 +69,7 @@ class Locks:
         if not any(of.values()):
             return records
         plans = [None if one.locked else of[one.integration, one.release] for one in records]
-        return self._locked(records, plans) if any(plans) else records
+        return self._locked(records, plans)
 
     def _locked(
         self, records: Sequence[Record], plans: Sequence[PinnedProtection | None]

@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
+ID_BYTES = 16
+"""Of an id, where it is not a text."""
+
 _DASHES = (8, 13, 18, 23)
 
 
@@ -37,7 +40,7 @@ def id_bytes(call_id: str) -> bytes:
     if len(text) != 32 or len(call_id) != 36 or call_id[8:24:5] != "----":
         raise ValueError(call_id)
     raw = bytes.fromhex(text)
-    if len(raw) != 16:  # fromhex() skips spaces
+    if len(raw) != ID_BYTES:  # fromhex() skips spaces
         raise ValueError(call_id)
     return raw
 
@@ -52,9 +55,14 @@ def ids_bytes(call_ids: Sequence[str]) -> list[bytes]:
     dashes = "-" * len(call_ids)
     regular = set(map(len, call_ids)) == {36} and all(text[at::36] == dashes for at in _DASHES)
     raw = bytes.fromhex(text.replace("-", "")) if regular else b""
-    if len(raw) != 16 * len(call_ids):
+    if len(raw) != ID_BYTES * len(call_ids):
         return [id_bytes(one) for one in call_ids]
-    return [raw[at : at + 16] for at in range(0, len(raw), 16)]
+    return split_ids(raw)
+
+
+def split_ids(raw: bytes) -> list[bytes]:
+    """Ids that stand one after the other."""
+    return [raw[at : at + ID_BYTES] for at in range(0, len(raw), ID_BYTES)]
 
 
 def id_text(raw: bytes) -> str:
@@ -65,12 +73,7 @@ def id_text(raw: bytes) -> str:
 
 def ids_texts(raw: bytes) -> list[str]:
     """The texts of ids that stand one after the other."""
-    text = raw.hex()
-    return [
-        f"{text[at : at + 8]}-{text[at + 8 : at + 12]}-{text[at + 12 : at + 16]}"
-        f"-{text[at + 16 : at + 20]}-{text[at + 20 : at + 32]}"
-        for at in range(0, len(text), 32)
-    ]
+    return [id_text(one) for one in split_ids(raw)]
 
 
 def id_unix_ms(call_id: str) -> int:

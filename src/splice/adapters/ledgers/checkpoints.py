@@ -16,12 +16,11 @@ from splice.adapters.ledgers.trees import Tree
 from splice.core.call import Record
 from splice.core.errors import StoreError
 from splice.core.heads import Head, Note, notes
-from splice.core.ids import id_bytes, id_text
+from splice.core.ids import id_bytes, id_text, ids_texts, split_ids
 from splice.core.leaves import DIGEST, leaf_of
 from splice.core.merkle import Subtree
 from splice.ports.checkpoints import CALLS, EVENTS, Leaves, StoredCall, TreeView
 
-_ID = 16
 _LEAVES = """
 SELECT first, ids FROM tree_calls WHERE first > :after - :most AND first < :until
 ORDER BY first LIMIT :limit
@@ -90,7 +89,7 @@ class SqlCheckpoints:
                 page = self._database.rows(connection, query, params, "vb")
             before = after
             for first, body in page:
-                ids = _ids(body)[max(0, after - first) : until - first]
+                ids = tuple(ids_texts(body))[max(0, after - first) : until - first]
                 if ids:
                     start = max(first, after)
                     yield Leaves(start, ids)
@@ -107,9 +106,9 @@ class SqlCheckpoints:
         with self._database.read() as connection:
             query = self._database.sql(_NEAR)
             for first, body in self._database.rows(connection, query, {"id": raw}, "vb"):
-                for place in range(0, len(body), _ID):
-                    if body[place : place + _ID] == raw:
-                        return int(first) + place // _ID
+                for place, one in enumerate(split_ids(body)):
+                    if one == raw:
+                        return int(first) + place
         return None
 
     def stored(self, call_ids: Sequence[str]) -> dict[str, StoredCall]:
@@ -215,16 +214,12 @@ class SqlCheckpoints:
             params = {"low": low, "high": high}
             rows = database.rows(connection, database.sql(_WITHIN), params, "b")
             bodies += [row[0] for row in rows]
-        known = {body[at : at + _ID] for body in bodies for at in range(0, len(body), _ID)}
+        known = {one for body in bodies for one in split_ids(body)}
         return [
             id_text(one)
             for one in raw
             if one not in known and not (after is not None and one > after)
         ]
-
-
-def _ids(body: bytes) -> tuple[str, ...]:
-    return tuple(id_text(body[at : at + _ID]) for at in range(0, len(body), _ID))
 
 
 def _day(raw: bytes) -> int:

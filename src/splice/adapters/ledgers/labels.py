@@ -24,7 +24,7 @@ from splice.adapters.ledgers.releases import SqlReleases
 from splice.adapters.ledgers.tables import calls, outcomes
 from splice.core.call import Record, Status
 from splice.core.errors import StoreError
-from splice.core.ids import id_text, ids_bytes
+from splice.core.ids import ids_bytes, ids_texts
 from splice.ports.labels import Label, NewCalls, NewOutcome, Tallied
 from splice.ports.stores import CallFilter
 
@@ -81,8 +81,7 @@ class SqlLabels:
                 if len(ids) >= limit:
                     break
                 numbers.append(row.number)
-                raw: bytes = row.ids
-                ids += [id_text(raw[at : at + 16]) for at in range(0, len(raw), 16)]
+                ids += ids_texts(row.ids)
         if not numbers:
             return None
         return NewCalls(self._called(ids), numbers)

@@ -20,14 +20,13 @@ from splice.adapters.ledgers.payloads import SLOTS
 from splice.adapters.ledgers.records import SqlRecords
 from splice.adapters.ledgers.tables import audit_events, calls
 from splice.adapters.ledgers.trees import Tree
-from splice.core.ids import id_bytes
+from splice.core.ids import ID_BYTES, id_bytes, split_ids
 from splice.core.leaves import leaf_of
 from splice.core.merkle import leaf_hash, split
 
 AT_ONCE = 1024
 """Ids of one row of `tree_calls`, at the most, and of one statement."""
 
-_ID = 16
 _PAGE = 256  # rows of `leaf_queue` in one statement
 _WAITING = """
 SELECT block, ids, leaves, whole FROM leaf_queue WHERE block > :after ORDER BY block LIMIT :limit
@@ -93,8 +92,8 @@ class Sequencer:
                 for after, ids, hashes, whole in page:
                     numbers.append(after)
                     known = known and whole == 1
-                    each = (ids[at : at + _ID] for at in range(0, len(ids), _ID))
-                    every += [(after, one, h) for one, h in zip(each, split(hashes), strict=True)]
+                    each = zip(split_ids(ids), split(hashes), strict=True)
+                    every += [(after, one, h) for one, h in each]
                     if len(every) >= limit:
                         break
                 if len(page) < _PAGE:
@@ -180,9 +179,9 @@ class Sequencer:
         first = self._calls.add(connection, found.hashes)
         ids = list(found.ids)
         last = self._database.rows(connection, self._last, {}, "vbbb")
-        if last and len(last[0][3]) < AT_ONCE * _ID:
+        if last and len(last[0][3]) < AT_ONCE * ID_BYTES:
             start, low, high, kept = last[0]
-            more = ids[: AT_ONCE - len(kept) // _ID]
+            more = ids[: AT_ONCE - len(kept) // ID_BYTES]
             values = {"first": start, **_bounds([low, high, *more]), "ids": kept + b"".join(more)}
             self._database.run(connection, self._fuller, values)
             first, ids = first + len(more), ids[len(more) :]

@@ -18,12 +18,11 @@ from splice.adapters.ledgers.database import Database
 from splice.adapters.ledgers.kinds import Kinds
 from splice.adapters.ledgers.payloads import SLOTS, Payload, day_of, decode, unpack
 from splice.core.call import Reason, Record, Status
-from splice.core.ids import id_bytes, ids_texts
+from splice.core.ids import ID_BYTES, id_bytes, ids_texts, split_ids
 from splice.ports.rollups import Batch
 
 _PAGE = 256  # rows of `unrolled` in one statement
 _AT_ONCE = 1024  # ids in one statement
-_ID = 16
 _NO_PAYLOAD = "its payload is missing or damaged"
 _NOTHING = Payload(b"", (), None, (), None, None, None, None, None)
 
@@ -78,7 +77,7 @@ class Unrolled:
         """About so many calls: those that wait, then those from before."""
         with self._database.read() as connection:
             ids = self._next(connection, limit)
-            count = sum(map(len, ids.values())) // _ID
+            count = sum(map(len, ids.values())) // ID_BYTES
             rows = self._calls(connection, ids)
             token, more = Token(list(ids)), count >= limit
             if not more and (older := self._step(connection, token, limit - count)) is not None:
@@ -112,7 +111,7 @@ class Unrolled:
             page = self._database.rows(connection, self._waiting, params, "vb")
             for after, ids in page:
                 found[after] = ids
-                count += len(ids) // _ID
+                count += len(ids) // ID_BYTES
                 if count >= limit:
                     break
             if len(page) < _PAGE:
@@ -120,9 +119,8 @@ class Unrolled:
         return found
 
     def _calls(self, connection: Connection, ids: dict[int, bytes]) -> list[CallRow]:
-        whole = b"".join(ids.values())
         # In order: no call is in the span of two parts.
-        every = sorted({whole[at : at + _ID] for at in range(0, len(whole), _ID)})
+        every = sorted(set(split_ids(b"".join(ids.values()))))
         rows: list[CallRow] = []
         for start in range(0, len(every), _AT_ONCE):
             rows += self._among(connection, every[start : start + _AT_ONCE])

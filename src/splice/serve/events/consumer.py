@@ -33,7 +33,7 @@ from splice.serve.events.flight import Flight
 from splice.serve.events.lanes import Taken
 from splice.serve.events.moving import Mover
 from splice.serve.events.retries import tries_of
-from splice.serve.events.settler import Finished, Settler
+from splice.serve.events.settler import MOST, Finished, Settler
 from splice.serve.events.suspects import Suspects
 from splice.serve.events.terms import Kit, Terms
 
@@ -42,7 +42,7 @@ log = logging.getLogger("splice.events")
 _POLL_S = 0.2
 _AGAIN_S = 0.5
 _LOOK_S = 0.005
-_MOST_UNSETTLED = 12_000  # answered, and not stored: three transactions
+_MOST_UNSETTLED = 3 * MOST  # answered, and not stored
 
 
 class Consumer:

@@ -22,7 +22,9 @@ from splice.serve.events.lanes import Taken
 
 log = logging.getLogger("splice.events")
 
-_MOST = 4000
+MOST = 4000
+"""Events in one transaction."""
+
 _GATHER_S = 0.2
 _FIRST_WAIT_S = 0.1
 _LONGEST_WAIT_S = 5.0
@@ -93,7 +95,7 @@ class Settler:
 
     @property
     def _is_due(self) -> bool:
-        if not self._gathering or len(self._waiting) >= _MOST:
+        if not self._gathering or len(self._waiting) >= MOST:
             return True
         return time.monotonic() >= self._until
 
@@ -114,7 +116,7 @@ class Settler:
             self._some.clear()
             while self._waiting and self._is_due:
                 self.busy = True
-                batch, self._waiting = self._waiting[:_MOST], self._waiting[_MOST:]
+                batch, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
                 self._storing, self._until = len(batch), time.monotonic() + _GATHER_S
                 try:
                     late = await self._stored([one.settled for one in batch])
