@@ -8,6 +8,7 @@ import sys
 import pytest
 import typer
 
+import splice
 from splice.cli.tree import WORDS, first_word, tree
 
 
@@ -34,18 +35,39 @@ def test_all_are_there_where_no_command_is_named() -> None:
         assert set(typer.main.get_command(tree(word)).commands) == set(WORDS)
 
 
-def test_a_command_imports_none_of_the_others() -> None:
+def imported(code: str) -> str:
+    """What of ours and of SQLAlchemy a fresh process has imported after this."""
     script = (
         "import sys\n"
-        "from splice.cli.tree import tree\n"
-        "tree('keys')\n"
+        f"{code}\n"
         "print([name for name in sys.modules if name.startswith(('splice.cli.', 'sqlalchemy'))])"
     )
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return ran.stdout
 
-    assert "'splice.cli.keys'" in ran.stdout
+
+def test_a_command_imports_none_of_the_others() -> None:
+    found = imported("from splice.cli.tree import tree; tree('keys')")
+
+    assert "'splice.cli.keys'" in found
     for other in ("splice.cli.batch", "splice.cli.models", "sqlalchemy"):
-        assert f"'{other}'" not in ran.stdout
+        assert f"'{other}'" not in found
+
+
+def test_the_version_is_told_without_any_command() -> None:
+    code = """
+from splice.cli.main import main
+sys.argv = ["splice", "--version"]
+try:
+    main()
+except SystemExit as ended:
+    assert not ended.code, ended.code
+"""
+    found = imported(code)
+
+    assert found.startswith(f"splice {splice.__version__}\n")
+    for command in ("splice.cli.keys", "splice.cli.batch", "sqlalchemy"):
+        assert f"'{command}'" not in found
 
 
 @pytest.mark.parametrize(
@@ -55,7 +77,9 @@ def test_a_command_imports_none_of_the_others() -> None:
         ("--project shop release list", "release"),
         ("--project=shop check", "check"),
         ("--project release", ""),
-        ("--version", ""),
+        ("--version", "--version"),
+        ("--project shop --version list", "--version"),
+        ("release --version", "release"),
         ("", ""),
         ("releas list", "releas"),
     ],

@@ -67,6 +67,8 @@ def test_the_tier_is_told_with_its_article_date_and_source(applied: Command) -> 
     told = applied("risk", NAME)
 
     assert f"{NAME}: high" in told.out
+    assert "declared: risk high; " in told.out
+    assert "uses credit" in told.out
     assert "Annex III 5(b)" in told.out
     assert "from 2027-12-02" in told.out
     assert "eur-lex.europa.eu" in told.out

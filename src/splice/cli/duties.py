@@ -58,26 +58,28 @@ def risk(
         out.print(declaration_text(said))
         return
     name = the_only(name, ", or --questions, or --ask")
-    said = _declared(name)
+    said, declared = _declared(name)
     found = estimate(said, law)
     if json:
-        as_json({"integration": name, "answers": said, "estimate": found, "law": _law_plain(law)})
+        plain = {"integration": name, "risk": declared, "answers": said, "estimate": found}
+        as_json(plain | {"law": _law_plain(law)})
     else:
-        _print_estimate(name, found, law)
+        _print_estimate(name, found, law, f"risk {declared}; {_answers_text(said)}")
 
 
-def _declared(name: str) -> PinnedAssessment:
-    """The answers of the declaration; of the live release where it is declared elsewhere."""
+def _declared(name: str) -> tuple[PinnedAssessment, str]:
+    """The answers of the declaration, and its risk; of the live release where it is elsewhere."""
     with stores() as (settings, opened):
         root, modules = wiring.modules_of(settings)
         found, wrong = find(root, modules)
         for one in found:
             if one.declaration.name == name:
-                return one.declaration.options.assessment or PinnedAssessment()
+                given = one.declaration
+                return given.options.assessment or PinnedAssessment(), given.risk
         for live in opened.releases.live():
             release = opened.releases.release(live.integration, live.number)
             if live.integration == name and release is not None and not wrong:
-                return release.manifest.assessment or PinnedAssessment()
+                return release.manifest.assessment or PinnedAssessment(), release.manifest.risk
     if wrong:
         mistakes(wrong, root)
         raise typer.Exit(REFUSED)
@@ -95,8 +97,25 @@ def _print_questions(law: Law) -> None:
     talk.print(law.notice)
 
 
-def _print_estimate(name: str, found: Estimate, law: Law) -> None:
+def _answers_text(said: PinnedAssessment) -> str:
+    """Every answer that was given, by the name of its question."""
+    given: list[str] = []
+    for name in said.__struct_fields__:
+        value: object = getattr(said, name)
+        if value is None or value == "" or (name == "roles" and not value):
+            continue
+        if isinstance(value, tuple):
+            value = ", ".join(map(str, value)) or "none"  # pyright: ignore[reportUnknownArgumentType]
+        elif isinstance(value, bool):
+            value = "yes" if value else "no"
+        given.append(f"{name} {value}")
+    return "; ".join(given) or "no answers: splice risk --ask"
+
+
+def _print_estimate(name: str, found: Estimate, law: Law, declared: str = "") -> None:
     out.print(f"{name}: {found.tier}")
+    if declared:
+        out.print(f"  declared: {declared}")
     for ground in found.grounds:
         since = "" if ground.date is None else f"  from {ground.date.day}"
         out.print(f"  {ground.tier:<11}{ground.point}: {ground.text}{since}")

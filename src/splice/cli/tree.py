@@ -86,6 +86,8 @@ GROUPS: Mapping[str, Group] = {
     "budgets": Group("budgets", "Budgets: what may be spent."),
 }
 WORDS = (*COMMANDS, *GROUPS)
+NONE = "--version"
+"""In place of a first word: an answer for which no command is needed."""
 
 
 class Commands(TyperGroup):
@@ -106,7 +108,10 @@ class Commands(TyperGroup):
 
 @functools.cache
 def tree(word: str = "") -> typer.Typer:
-    """All commands; where `word` is the first word of one, no others than those below it."""
+    """All commands; where `word` is the first word of one, no others than those below it.
+
+    With `NONE` there are none, and the options before the command alone.
+    """
     app = typer.Typer(
         name="splice",
         cls=Commands,
@@ -118,7 +123,7 @@ def tree(word: str = "") -> typer.Typer:
         pretty_exceptions_enable=False,
     )
     app.callback()(_options)
-    wanted = (word,) if word in WORDS else WORDS
+    wanted = (word,) if word in WORDS else () if word == NONE else WORDS
     for name, (module, function) in COMMANDS.items():
         if name in wanted:
             app.command(name)(_found(module, function))
@@ -129,11 +134,13 @@ def tree(word: str = "") -> typer.Typer:
 
 
 def first_word(arguments: list[str]) -> str:
-    """The word of the command in these arguments; nothing where there is none."""
+    """The word of the command in these arguments, or `NONE`; nothing where there is neither."""
     rest = iter(arguments)
     for argument in rest:
         if argument == "--project":
             next(rest, None)
+        elif argument == NONE:
+            return NONE
         elif not argument.startswith("-"):
             return argument
     return ""
