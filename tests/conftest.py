@@ -18,6 +18,8 @@ from typing import Any, NamedTuple
 import pytest
 import typer.main
 
+from copied_schema import CopiedSchema
+from splice.adapters.ledgers import migrate
 from splice.cli.main import main
 from splice.testing.project import Project
 from warm_splice import WarmSplice
@@ -149,6 +151,7 @@ def pytest_configure() -> None:
     # Made anew for each command, it takes more time than most commands.
     typer.main.get_command = functools.cache(typer.main.get_command)
     Project.start = WARM.start
+    migrate._upgrade = CopiedSchema(migrate._upgrade)
 
 
 def pytest_unconfigure() -> None:
@@ -172,7 +175,6 @@ def pytest_collection() -> Generator[None, object, object]:
     try:
         return (yield)
     finally:
-        gc.collect()
         gc.freeze()
         gc.enable()
 

@@ -173,6 +173,7 @@ def main(address: str) -> None:
     words = importlib.import_module("splice.cli.tree")
     for word in ("", *words.WORDS):
         typer.main.get_command(words.tree(word))
+    importlib.import_module("splice.app.plugins").names("ledgers")  # finds those of all groups
     gc.collect()
     gc.freeze()  # or each fork copies it all when it ends, to see what can be freed
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from functools import partial
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 from splice.app.model_sections import PoolSettings
-from splice.app.plugins import available, plugin
+from splice.app.plugins import available, names, plugin
 from splice.app.settings import POOL_ENV, Settings
 from splice.core.release import PinnedRoute
 from splice.engine.compile import Hosts
@@ -49,10 +48,10 @@ def _plan(settings: Settings, section: PoolSettings, tally: PoolTally) -> PoolPl
 def remotes_of(settings: Settings) -> dict[str, RemoteRuntime]:
     """The runtimes of every protocol whose library is installed, by the protocol's name."""
     found: dict[str, RemoteRuntime] = {}
-    for one in entry_points(group="splice.remotes"):
-        runtime: Any = available("remotes", one.name)
+    for name in names("remotes"):
+        runtime: Any = available("remotes", name)
         if runtime is not None:
-            found[one.name] = runtime(_secrets(settings))
+            found[name] = runtime(_secrets(settings))
     return found
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.metadata import entry_points
 
 import msgspec
 
 from splice.app.encoding import encoder_of
-from splice.app.plugins import made
+from splice.app.plugins import made, names
 from splice.app.settings import Settings
 from splice.core.errors import SettingsError
 from splice.core.policies import PinnedPolicy
@@ -41,7 +40,7 @@ def detectors_of(settings: Settings, masker: Callable[[tuple[str, ...]], Masker]
                 least=rule["least"],
             )  # fmt: skip
         no = str(rule["no"])
-        if entry_points(group="splice.detectors", name=no) and no != "languages":
+        if no != "languages" and no in names("detectors"):
             given = (rule["allow"],) if "allow" in rule else ()
             ours = no in ("injection", "links")
             return made("detectors", no, _MASKING if ours else "", *given)

@@ -8,7 +8,6 @@ import subprocess
 import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,7 +15,7 @@ import msgspec
 
 from splice.app import wiring
 from splice.app.clock import now_us
-from splice.app.plugins import available, plugin
+from splice.app.plugins import available, names, plugin
 from splice.app.settings import Settings, find_root, load, user_name
 from splice.control import archives
 from splice.control.artifacts import Kind, imports_of, kind_of
@@ -224,8 +223,8 @@ def _compared(one: Converted, runtime: ModelRuntime, file: Path, tolerance: floa
 
 
 def _converter(estimator: Any) -> Converter:
-    for point in entry_points(group="splice.converters"):
-        made = available("converters", point.name)
+    for name in names("converters"):
+        made = available("converters", name)
         if made is not None and (converter := made()).can(estimator):
             return converter
     cls = cast("Any", type(estimator))
