@@ -168,7 +168,7 @@ def cluster(cache: Path, core: str) -> Generator[Cluster]:
     folder = cache / "kafka"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    broker = Broker(folder, settings=SETTINGS)
+    broker = Broker(folder, settings=SETTINGS, java=())
     with only_on(core):
         broker.start()
     try:
