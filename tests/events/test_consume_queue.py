@@ -173,3 +173,16 @@ def test_events_that_fail_for_a_while_keep_the_order_of_their_keys(
     got = answers(project)
     assert wrong_order(got) == []
     assert sorted(number for _, number in got) == list(range(600))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_server_tells_what_consumers_in_its_folder_counted(tmp_path: Path, workers: int) -> None:
+    project = StreamProject(tmp_path / "project", TOML.format(url="sqlite:///.splice/ledger.db"))
+    project.put(*events(5, 5))
+    with project.serve(workers=workers) as server:
+        assert project.run("consume", "--until-empty").returncode == 0
+
+        told = server.get("/metrics").body.decode()
+
+    assert 'splice_events_total{integration="orders",ended="answered"} 5' in told
+    assert 'surface="events"' in told

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
+from splice.app.event_sections import ConsumeSettings
 from splice.app.plugins import plugin
 from splice.app.sending import webhook_sink
 from splice.app.settings import Settings
@@ -75,6 +76,47 @@ def checked_target(target: str, where: str) -> str:
             promised="kafka:TOPIC, queue:NAME, table:NAME or the URL of a webhook",
         )  # fmt: skip
     return target
+
+
+def source_of(name: str, one: ConsumeSettings) -> str:
+    """Where the events of an integration come from."""
+    return one.source or QUEUE + name
+
+
+def checked_consume(name: str, one: ConsumeSettings) -> list[str]:
+    """Where decisions and dead letters of an integration go, after a look at the source too.
+
+    Raises:
+        SettingsError: One of them is no stream, or is written into what it is read from.
+    """
+    source, targets = source_of(name, one), [*one.targets, *filter(None, [one.dead])]
+    if not source.startswith((KAFKA, QUEUE)) or source in SCHEMES:
+        raise SettingsError(
+            f"consume.{name}.source", got=source[:80], promised="kafka:TOPIC or queue:NAME"
+        )
+    for target in targets:
+        where = f"consume.{name}.{'targets' if target in one.targets else 'dead'}"
+        if checked_target(target, where) == source:
+            raise SettingsError(
+                where, got=f"{target[:80]}, the stream that it reads", promised="another",
+                mend="what it decided would come back as an event, again and again",
+            )  # fmt: skip
+    return targets
+
+
+def check_consumed(settings: Settings, known: Collection[str]) -> None:
+    """Look at every [consume.NAME] of a project with these integrations.
+
+    Raises:
+        SettingsError: There is no such integration; or as of `checked_consume`.
+    """
+    for name, one in settings.consume.items():
+        if name not in known:
+            raise SettingsError(
+                f"consume.{name}", got="no integration of that name",
+                promised=f"one of {', '.join(sorted(known)) or 'none yet'}",
+            )  # fmt: skip
+        checked_consume(name, one)
 
 
 class Buses:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -15,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from splice.app.application import App
-from splice.app.buses import KAFKA, QUEUE, Buses, checked_target, schema_source
+from splice.app.buses import KAFKA, QUEUE, Buses, checked_consume, schema_source, source_of
 from splice.app.event_sections import ConsumeSettings
 from splice.app.plugins import plugin
 from splice.app.process import (
@@ -30,6 +31,7 @@ from splice.app.sending import sender_plan
 from splice.app.settings import Settings, load
 from splice.app.workers import SHARE_SECONDS, share
 from splice.core.errors import SettingsError, SpliceError
+from splice.core.release import NotLoaded
 from splice.core.units import plural, seconds
 from splice.engine import observe
 from splice.ports.buses import Exchange, Source
@@ -67,10 +69,14 @@ class Consuming:
                 "consume", got="no integration", promised="[consume.NAME] in splice.toml, or a name"
             )
         targets = frozenset(
-            checked_target(target, f"consume.{name}.targets")
+            target
             for name, one in self._wanted.items()
-            for target in (*one.targets, *filter(None, [one.dead]), *_retried(name, one))
+            for target in (*checked_consume(name, one), *_retried(name, one))
         )
+        if number == 0:  # the others may be here before it has applied what is new
+            for name in self._wanted:
+                with contextlib.suppress(NotLoaded):  # which may be there later
+                    app.engine.line(name)
         stores.events.prepare(sorted(targets))
         sinks = self._buses.sinks(targets)
         self._sender = Sender(stores.outbox, sinks, sender_plan(app.settings), _holder(number))
@@ -97,7 +103,7 @@ class Consuming:
         if until_empty:
             beside.append(asyncio.create_task(self._stop_when_empty(stopping)))
         for name, consumer in self._wanted.items():
-            say(f"{name}  {_source(name, consumer)} -> {', '.join(consumer.targets) or 'ledger'}")
+            say(f"{name}  {source_of(name, consumer)} -> {', '.join(consumer.targets) or 'ledger'}")
         say(f"worker {self._number} consumes")
         try:
             await asyncio.wait([told, *running.values()], return_when=asyncio.FIRST_COMPLETED)
@@ -110,6 +116,7 @@ class Consuming:
             for task in (told, *beside):
                 task.cancel()
             await asyncio.gather(told, *beside, return_exceptions=True)
+            await asyncio.to_thread(share, self._app.settings, self._app.snapshots()[0])
             await self._buses.close()
             for name, consumer in self._consumers.items():
                 say(f"{name}  {_told(consumer.ended)}")
@@ -149,16 +156,12 @@ class Consuming:
     def _source(
         self, name: str, one: ConsumeSettings, group: str
     ) -> tuple[Source, list[tuple[str, float]]]:
-        url = _source(name, one)
+        url = source_of(name, one)
         if url.startswith(QUEUE):
             source = plugin("buses", "queue")(
                 self._services.stores.queue, url.removeprefix(QUEUE), lease_s=one.lease_seconds
             )
             return source, []
-        if not url.startswith(KAFKA):
-            raise SettingsError(
-                f"consume.{name}.source", got=url[:80], promised="kafka:TOPIC or queue:NAME"
-            )
         topic = url.removeprefix(KAFKA)
         topics = retry_topics(topic, [seconds(text) for text in one.retry_delays])
         source = self._buses.kafka.source(
@@ -169,7 +172,7 @@ class Consuming:
 
     def _check_exactly_once(self, name: str, one: ConsumeSettings) -> None:
         where = f"consume.{name}.exactly_once"
-        wrong = [target for target in (_source(name, one),) if not target.startswith(KAFKA)]
+        wrong = [target for target in (source_of(name, one),) if not target.startswith(KAFKA)]
         wrong += [one for one in one.targets if not one.startswith((KAFKA, "table:", QUEUE))]
         if wrong:
             raise SettingsError(
@@ -197,7 +200,7 @@ class Consuming:
     def _left(self) -> int:
         """What waits in our queues and in the outbox."""
         stores = self._services.stores
-        urls = [_source(name, one) for name, one in self._wanted.items()]
+        urls = [source_of(name, one) for name, one in self._wanted.items()]
         queues = [url.removeprefix(QUEUE) for url in urls if url.startswith(QUEUE)]
         return stores.outbox.outbox_size() + sum(map(stores.queue.depth, queues))
 
@@ -278,13 +281,9 @@ def _all(app: App) -> dict[str, ConsumeSettings]:
     return {name: ConsumeSettings() for name in sorted(app.engine.lines)}
 
 
-def _source(name: str, one: ConsumeSettings) -> str:
-    return one.source or QUEUE + name
-
-
 def _retried(name: str, one: ConsumeSettings) -> list[str]:
     """The streams that failing events move to."""
-    topic = _source(name, one).removeprefix(KAFKA)
+    topic = source_of(name, one).removeprefix(KAFKA)
     return [stream for stream, _ in retry_topics(topic, [seconds(t) for t in one.retry_delays])]
 
 

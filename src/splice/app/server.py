@@ -72,7 +72,7 @@ def run(root: Path, overrides: Mapping[str, str]) -> None:
 
         Multiprocess(config, sockets=[listener]).run()
         return
-    app = Serving(settings=settings, apply="never")
+    app = Serving(settings=settings, apply="never", shared=True)  # with workers that consume
     server = _Server(_config(settings, app.asgi()), app, f"{scheme}://{shown}:{port}")
     server.run(sockets=[listener])
     if not server.started:

@@ -64,7 +64,7 @@ def supervise(root: Path, names: Sequence[str], workers: int | None, *, until_em
 
     before = {one: signal.signal(one, stop) for one in (signal.SIGTERM, signal.SIGINT)}
     try:
-        while not stopping and any(one.ended is None for one in crew):
+        while not stopping and _goes_on(crew):
             for one in crew:
                 _look_after(one, command)
             time.sleep(_LOOK_S)
@@ -73,6 +73,12 @@ def supervise(root: Path, names: Sequence[str], workers: int | None, *, until_em
         for number, handler in before.items():
             signal.signal(number, handler)
     return max((one.ended or ENDED_WELL for one in crew), default=ENDED_WELL)
+
+
+def _goes_on(crew: Sequence[_Worker]) -> bool:
+    """Whether any works, and none found what is wrong for all of them."""
+    ended = [one.ended for one in crew]
+    return None in ended and WRONG_USAGE not in ended
 
 
 def _look_after(one: _Worker, command: Sequence[str]) -> None:

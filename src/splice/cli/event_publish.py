@@ -13,7 +13,7 @@ from typing import Annotated, BinaryIO
 import typer
 
 from splice.app.application import App
-from splice.cli.common import Project, out
+from splice.cli.common import Project, out, talk
 from splice.core.errors import RequestError, SpliceError
 from splice.core.units import plural
 from splice.engine.line import Line
@@ -64,10 +64,12 @@ async def _publish(integration: str, lines: BinaryIO, name: str, once: bool, che
         seen = Counter[bytes]()
         for number, text in _numbered(lines):
             try:
-                letter = _letter(line, text) if checked else Letter(text)
+                letter = _letter(line, text) if checked else _unchecked(text)
             except SpliceError as error:
                 if some:
-                    await app.publisher.publish(line, some, source, checked=checked)
+                    done += len(await app.publisher.publish(line, some, source, checked=checked))
+                if done:
+                    talk.print(f"{plural(done, 'event')} published, up to the line before it.")
                 error.where = f"{name}:{number}: {error.where}"
                 raise
             if once and letter.id is None:
@@ -84,6 +86,14 @@ def _numbered(lines: BinaryIO) -> Iterator[tuple[int, bytes]]:
     for number, text in enumerate(lines, 1):
         if text.strip():
             yield number, text.strip()
+
+
+def _unchecked(text: bytes) -> Letter:
+    """A CloudEvent keeps its id and source, whatever its data; all else goes as it is."""
+    try:
+        return structured_letter(text, b"") if looks_structured(text) else Letter(text)
+    except SpliceError:
+        return Letter(text)
 
 
 def _letter(line: Line, text: bytes) -> Letter:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import time
+from contextlib import suppress
 from typing import Annotated, Any
 
 import msgspec
@@ -12,15 +13,20 @@ from rich.table import Table
 
 from splice.app.event_sections import ConsumeSettings
 from splice.app.settings import user_name
+from splice.app.wiring import Stores
 from splice.cli.common import REFUSED, as_json, confirm, out, stores, talk
-from splice.core.errors import RequestError
+from splice.cli.moments import WrongOption
+from splice.core.errors import RequestError, SpliceError, UnknownIntegration
 from splice.core.events import DeadLetter
 from splice.core.release import Manifest
 from splice.core.units import plural
+from splice.declare.bodies import refuse_duplicate_keys
 from splice.serve.events.asyncapi import Consumed, asyncapi_document
 from splice.serve.http.desk import iso
 
 app = typer.Typer(no_args_is_help=True)
+
+_STATES = ("dead", "replayed", "dropped")
 
 Numbers = Annotated[
     list[int], typer.Argument(help="Numbers of dead letters; see splice events list.")
@@ -38,11 +44,19 @@ def list_(
     json: Json = False,
 ) -> None:
     """List dead letters, newest first: events that could not be answered, and why."""
-    states = ("dead", "replayed", "dropped") if state == "all" else (state,)
+    if state not in (*_STATES, "all"):
+        raise WrongOption("--state", got=state[:80], promised=f"{', '.join(_STATES)} or all")
+    states = _STATES if state == "all" else (state,)
     with stores() as (_, opened):
         letters = opened.dead_letters.dead_letters(
             integration, states=states, before=before, limit=limit
         )
+        live = sorted(one.integration for one in opened.releases.live())
+    if integration is not None and not letters and integration not in live:
+        raise UnknownIntegration(
+            integration[:80], got="no live release of that name, and no such dead letter",
+            promised=f"one of {', '.join(live)}" if live else "",
+        )  # fmt: skip
     if json:
         as_json([_plain(one) for one in letters])
         return
@@ -80,7 +94,8 @@ def replay(numbers: Numbers, yes: Yes = False) -> None:
         raise typer.Exit(REFUSED)
     with stores() as (_, opened):
         done = opened.dead_letters.replay(numbers, by=user_name(), now_us=time.time_ns() // 1000)
-    _said("replayed", done, numbers)
+        unknown = _unknown(opened, numbers, done)
+    _said("replayed", done, numbers, unknown)
 
 
 @app.command()
@@ -95,7 +110,8 @@ def drop(
     now_us = time.time_ns() // 1000
     with stores() as (_, opened):
         done = opened.dead_letters.drop(numbers, by=user_name(), why=why, now_us=now_us)
-    _said("dropped", done, numbers)
+        unknown = _unknown(opened, numbers, done)
+    _said("dropped", done, numbers, unknown)
 
 
 @app.command()
@@ -126,10 +142,19 @@ def _consumed(manifest: Manifest, one: ConsumeSettings) -> Consumed:
     )  # fmt: skip
 
 
-def _said(what: str, done: list[int], numbers: list[int]) -> None:
+def _unknown(opened: Stores, numbers: list[int], done: list[int]) -> list[int]:
+    """Numbers that no event ever had."""
+    letters = opened.dead_letters
+    return [n for n in numbers if n not in done and letters.dead_letter(n) is None]
+
+
+def _said(what: str, done: list[int], numbers: list[int], unknown: list[int]) -> None:
     out.print(f"{len(done)} {what}")
-    if left := [str(one) for one in numbers if one not in done]:
+    if left := [str(one) for one in numbers if one not in (*done, *unknown)]:
         talk.print(f"Passed over, for they are not dead letters now: {', '.join(left)}")
+    if unknown:
+        talk.print(f"There is none of number {', '.join(map(str, unknown))}: splice events list")
+    if len(done) < len(set(numbers)):
         raise typer.Exit(REFUSED)
 
 
@@ -149,17 +174,22 @@ def _content(letter: DeadLetter) -> dict[str, Any]:
         "sent_at": iso(event.at_us) if event.at_us > 0 else None,
         "key": _text(event.key),
         "headers": [{"name": name, "value": _text(value)} for name, value in event.headers],
-        "value": _text(event.value),
+        "value": _json(event.value),
     }
 
 
-def _text(raw: bytes | None) -> Any:  # JSON where it is JSON
+def _json(raw: bytes | None) -> Any:  # JSON where it is JSON, and nothing of it would be lost
+    if raw is not None:
+        with suppress(SpliceError, msgspec.DecodeError, UnicodeDecodeError):
+            found = msgspec.json.decode(raw)
+            refuse_duplicate_keys(raw, "value")
+            return found
+    return _text(raw)
+
+
+def _text(raw: bytes | None) -> Any:
     if raw is None:
         return None
-    try:
-        return msgspec.json.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        pass
     try:
         return raw.decode()
     except UnicodeDecodeError:

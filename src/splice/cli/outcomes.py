@@ -11,7 +11,7 @@ import typer
 from splice.app.clock import now_us
 from splice.app.seals import Seals
 from splice.app.settings import user_name
-from splice.cli.common import out, stores
+from splice.cli.common import out, stores, talk
 from splice.core.call import Outcome
 from splice.core.units import plural
 from splice.declare.codec import codec
@@ -36,6 +36,7 @@ def add(
     reader = codec(OutcomeIn)
     received = new = 0
     batch: list[Outcome] = []
+    named: set[str] = set()
     with stores() as (settings, opened), file.open("rb") as lines:
         digest = hashlib.file_digest(lines, "sha256").hexdigest()
         lines.seek(0)
@@ -49,6 +50,7 @@ def add(
                 continue
             where = f"{file.name}:{number}"
             told = reader.decode(line.strip(), where)
+            named.add(told.integration)
             batch.append(seals.recorded(outcome_of(told, where, now_us())))
             if len(batch) == _CHUNK:
                 new += opened.outcomes.append_outcomes(batch, now_us())
@@ -56,4 +58,7 @@ def add(
         if batch:
             new += opened.outcomes.append_outcomes(batch, now_us())
             received += len(batch)
+        known = {one.integration for one in opened.releases.live()}
     out.print(f"{plural(received, 'outcome')}, {new} new")
+    for name in sorted(named - known):
+        talk.print(f"There is no live release of {name}: its outcomes wait for calls of it.")

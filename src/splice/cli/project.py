@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from splice.app import wiring
+from splice.app.buses import check_consumed
 from splice.app.endpoints import away
 from splice.app.init import write_project
 from splice.app.pipelines import mistakes_of
@@ -55,6 +56,9 @@ def check(
         for one in found:
             wrong.extend(control.check(one))
         wrong.extend(mistakes_of(found))
+        if not wrong:
+            live = {one.integration for one in opened.releases.live()}
+            check_consumed(settings, live | {one.declaration.name for one in found})
         unreached = [] if json or wrong else away(settings, opened.models, found)
         unlocked = open_things(settings, opened)
     if json:

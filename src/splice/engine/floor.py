@@ -104,11 +104,12 @@ class Floor:
         if line is None:
             if integration in self.broken:
                 raise not_loaded(integration)
+            known = ", ".join(sorted(self.lines))
             raise UnknownIntegration(
                 integration[:80],
-                got="no live release of that name",
-                promised=f"one of {', '.join(sorted(self.lines)) or 'none yet'}",
-                mend="splice release list shows what is live",
+                got=f"no live release {'of that name' if known else 'of any name'}",
+                promised=f"one of {known}" if known else "",
+                mend=f"splice release {'list shows what is live' if known else 'apply makes one'}",
             )
         return line
 

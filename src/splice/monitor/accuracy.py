@@ -334,7 +334,7 @@ def maturity_text(one: Quality) -> str:
         said += f", {counts.assumed:,} have none, which itself says it"
     if counts.awaited:
         said += f", {counts.awaited:,} ({counts.awaited / max(1, counts.mature):.1%}) are awaited"
-    if counts.early:
+    if counts.early and _EARLY not in one.notes:  # which says that they count
         early = plural(
             counts.early, "outcome of a younger call does", "outcomes of younger calls do"
         )

@@ -175,7 +175,8 @@ def calibration_error(bins: Sequence[Bin]) -> Measured:
     count = sum(one.count for one in bins)
     if count < GROUPS * _LEAST_A_GROUP:
         return untold(
-            "calibration_error", f"{count:g} labels; {GROUPS * _LEAST_A_GROUP} are needed",
+            "calibration_error",
+            f"{count:g} label{'' if count == 1 else 's'}; {GROUPS * _LEAST_A_GROUP} are needed",
             round(count),
         )  # fmt: skip
     fair = spread = 0.0

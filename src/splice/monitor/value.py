@@ -13,7 +13,7 @@ from splice.core.release import Release
 from splice.core.rollout import CHALLENGER, CHAMPION, WHOLE
 from splice.core.rollups import Totals, Wanted, Window
 from splice.core.studies import Interval, KpiStanding, Study, Value, Worth
-from splice.core.units import NANO, duration_text, money
+from splice.core.units import NANO, duration_text, money, plural
 from splice.monitor import kpis, traffic
 from splice.monitor.effects import amount
 from splice.monitor.sequential import fixed_interval
@@ -272,13 +272,13 @@ def _standing_told(at: KpiStanding, way: float | None, on_course: bool | None) -
     if at.interval is not None:
         ends = [standing_amount(at, one) for one in (at.interval.low, at.interval.high)]
         text += f" ({' to '.join(ends)})"
-    text += f", of {at.calls:,} calls."
+    text += f", of {plural(at.calls, 'call')}."
     if way is None or at.target is None:
         return text
     here, there = standing_amount(at, way), standing_amount(at, at.target)
     words = {True: "On course", False: "Not on course", None: "Where it should be"}
-    state = "" if at.interval is None else f" {words[on_course]}:"
-    return f"{text}{state} the straight way to {there} by {at.due} is at {here} now."
+    state = "The" if at.interval is None else f"{words[on_course]}: the"
+    return f"{text} {state} straight way to {there} by {at.due} is at {here} now."
 
 
 def _money(value: float, currency: str) -> str:
