@@ -55,6 +55,24 @@ def test_a_setting_that_is_wrong_is_named(tmp_path: Path, text: str, said: str) 
     assert raised.value.mend or raised.value.promised or raised.value.got
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            '[consume.a]\n[consume.b]\ntargets = "table:x"\n',
+            "splice.toml consume.b.targets: got str, expected array",
+        ),
+        ("[kafka.options]\nacks = []\n", "splice.toml kafka.options"),
+        ('[server]\nport = "x"', "splice.toml server.port: got str, expected int"),
+    ],
+)
+def test_a_wrong_type_is_placed_in_its_section(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(SettingsError) as raised:
+        settings(tmp_path, text)
+
+    assert said in str(raised.value)
+
+
 def test_a_file_that_is_not_text_is_one_message(tmp_path: Path) -> None:
     (tmp_path / "splice.toml").write_bytes(b"\xff\xfe")
 

@@ -55,7 +55,8 @@ class App:
         settings: Instead of reading them from `project`.
         apply: Which declarations become releases by themselves at start; see the setting
             `project.apply`. For classes it is `new` where the setting is not `never`.
-        shared: This process is one of several workers of one server.
+        shared: This process is a worker of a server: its metrics are those of all workers, and of
+            those that consume in the same folder.
     """
 
     def __init__(
@@ -114,7 +115,7 @@ class App:
         return self.services.stores.outcomes
 
     def snapshots(self) -> list[Snapshot]:
-        """Metrics of every worker of this server."""
+        """Metrics of this process; of a server's worker those of the others too, its own first."""
         if self._measuring is None:
             raise RuntimeError("the app is not started")
         return self._measuring.of_all()

@@ -103,7 +103,8 @@ class Consuming:
         if until_empty:
             beside.append(asyncio.create_task(self._stop_when_empty(stopping)))
         for name, consumer in self._wanted.items():
-            say(f"{name}  {source_of(name, consumer)} -> {', '.join(consumer.targets) or 'ledger'}")
+            targets = ", ".join(consumer.targets) or f"ledger (no targets in [consume.{name}])"
+            say(f"{name}  {source_of(name, consumer)} -> {targets}")
         say(f"worker {self._number} consumes")
         try:
             await asyncio.wait([told, *running.values()], return_when=asyncio.FIRST_COMPLETED)

@@ -32,7 +32,7 @@ class Measuring:
 
     Args:
         services: What is measured.
-        shared: This process is one of several workers of one server.
+        shared: It tells other processes of the project what it counted, and they tell it.
     """
 
     def __init__(self, services: Services, shared: bool) -> None:

@@ -225,15 +225,32 @@ def _wrong(
 ) -> SettingsError:
     """Names the variable that a bad value came from, or the place in the file."""
     said, _, path = str(error).replace("`", "").partition(" - at $.")
-    variable = f"SPLICE_{path.upper().replace('.', '_')}"
-    where = variable if variable in env else f"{FILE} {path}".strip()
     if slip := slip_of(said, path, Settings, plain):
         return SettingsError(
             f"{FILE} {slip.path}".strip(),
             got=f"an unknown field {slip.field}",
             mend=slip.mend or "see docs/reference/settings.md",
         )
-    return SettingsError(where, got=said, mend="see docs/reference/settings.md")
+    path, mend = _named(path, plain), "see docs/reference/settings.md"
+    variable = f"SPLICE_{path.upper().replace('.', '_')}"
+    where = variable if variable in env else f"{FILE} {path}".strip()
+    promised, _, got = said.removeprefix("Expected ").partition(", got ")
+    if got and said.startswith("Expected "):
+        return SettingsError(where, got=got, promised=promised, mend=mend)
+    return SettingsError(where, got=said, mend=mend)
+
+
+def _named(path: str, plain: dict[str, Any]) -> str:
+    """The place with the name of its section, where the message has `[...]` for it."""
+    field, dots, rest = path.partition("[...]")
+    found = plain.get(field) if dots else None
+    sections = cast("dict[str, Any]", found) if isinstance(found, dict) else {}
+    for name, section in sections.items():
+        try:
+            msgspec.convert({field: {name: section}}, Settings, strict=False)
+        except msgspec.ValidationError:
+            return f"{field}.{name}{rest}"
+    return path
 
 
 def _default_providers(declared: Any, env: Mapping[str, str]) -> Any:

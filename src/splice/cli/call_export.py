@@ -60,7 +60,9 @@ def export_(
         manifests = [one.manifest for one in opened.releases.releases(integration)]
         if not manifests:
             raise UnknownIntegration(
-                integration[:80], got="no release of it", mend="splice release list"
+                integration[:80],
+                got="no release of that name",
+                mend="splice release list shows them",
             )
         truths = [one.outcome for manifest in manifests for one in manifest.truths]
         columns = columns_of(manifests, [*(outcome or ()), *truths])

@@ -48,8 +48,10 @@ def report(
         found = month_of_stores(opened, integration, chosen, now, settings.cost.currency)
     made = report_of(found)
     content = as_pdf(made) if ending == ".pdf" else as_html(made)
+    told = f"{found.month.name}, as known on {chosen.date_of(found.known_us)}"
     if out is None:
         write_out([content])
+        talk.print(f"{told}. Another month: --month 2026-11; into a file: --out report.pdf")
         return
     write_whole(out, [content])
-    talk.print(f"{out}: {found.month.name}, as known on {chosen.date_of(found.known_us)}")
+    talk.print(f"{out}: {told}")

@@ -148,7 +148,7 @@ def figures_of(
     releases = ledger.releases.releases(integration)
     if not releases:
         raise UnknownIntegration(
-            integration[:80], got="no release of it", mend="splice release list"
+            integration[:80], got="no release of that name", mend="splice release list shows them"
         )
     window = month.window
     changes = tuple(_changes(ledger.audit, integration, window.until_us))
