@@ -76,8 +76,8 @@ def names(group: str) -> list[str]:
 def _points(group: str) -> dict[str, EntryPoint]:
     """By name; of two that share one, that of the folder that imports are looked for in first."""
     found: dict[str, EntryPoint] = {}
-    for folder in sys.path:
-        folder = folder or os.getcwd()
+    for entry in sys.path:
+        folder = os.path.abspath(entry)  # an empty one is the working folder
         try:
             changed_ns = os.stat(folder).st_mtime_ns
         except OSError:  # it need not be there
