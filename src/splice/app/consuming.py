@@ -117,7 +117,7 @@ class Consuming:
             for task in (told, *beside):
                 task.cancel()
             await asyncio.gather(told, *beside, return_exceptions=True)
-            await asyncio.to_thread(share, self._app.settings, self._app.snapshots()[0])
+            await asyncio.to_thread(self._tell)
             await self._buses.close()
             for name, consumer in self._consumers.items():
                 say(f"{name}  {_told(consumer.ended)}")
@@ -211,7 +211,10 @@ class Consuming:
             await asyncio.sleep(SHARE_SECONDS)
             size = await asyncio.to_thread(self._services.stores.outbox.outbox_size)
             self._services.engine.metrics.set(observe.OUTBOX_WAITING, size)
-            await asyncio.to_thread(share, self._app.settings, self._app.snapshots()[0])
+            await asyncio.to_thread(self._tell)
+
+    def _tell(self) -> None:
+        share(self._app.settings, self._app.snapshots()[0], consumes=True)
 
     async def _prune(self) -> None:
         """Forget events that were answered long ago, a part of the inbox at a time."""

@@ -32,7 +32,7 @@ class Measuring:
 
     Args:
         services: What is measured.
-        shared: It tells other processes of the project what it counted, and they tell it.
+        shared: It serves: it is told what other workers counted, and one of several tells them.
     """
 
     def __init__(self, services: Services, shared: bool) -> None:
@@ -64,7 +64,7 @@ class Measuring:
         """Share and send from now on, in the running loop."""
         loop = asyncio.get_running_loop()
         self._tasks.append(loop.create_task(self._watch_alerts()))
-        if self._shared:
+        if self._shared and self._settings.server.workers > 1:
             self._tasks.append(loop.create_task(self._share()))
         if self._sender is not None:
             self._tasks.append(loop.create_task(self._send(self._sender)))
