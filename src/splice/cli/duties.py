@@ -22,6 +22,7 @@ from splice.core.evidence import Chapter, Checklist, Line
 from splice.core.law import Law
 from splice.core.tiers import Estimate, estimate
 from splice.core.units import plural, seconds
+from splice.declare.assessment import assessment_text
 from splice.declare.discover import find
 from splice.declare.law import eu_ai_act
 
@@ -64,7 +65,9 @@ def risk(
         plain = {"integration": name, "risk": declared, "answers": said, "estimate": found}
         as_json(plain | {"law": _law_plain(law)})
     else:
-        _print_estimate(name, found, law, f"risk {declared}; {_answers_text(said)}")
+        unsaid = said == PinnedAssessment()
+        answers = "no answers: splice risk --ask" if unsaid else assessment_text(said)
+        _print_estimate(name, found, law, f"risk {declared}; {answers}")
 
 
 def _declared(name: str) -> tuple[PinnedAssessment, str]:
@@ -95,21 +98,6 @@ def _print_questions(law: Law) -> None:
         for entry in law.table(question.table) if question.table else ():
             out.print(f"  {entry.key:<24}{entry.point:<22}{entry.text}")
     talk.print(law.notice)
-
-
-def _answers_text(said: PinnedAssessment) -> str:
-    """Every answer that was given, by the name of its question."""
-    given: list[str] = []
-    for name in said.__struct_fields__:
-        value: object = getattr(said, name)
-        if value is None or value == "" or (name == "roles" and not value):
-            continue
-        if isinstance(value, tuple):
-            value = ", ".join(map(str, value)) or "none"  # pyright: ignore[reportUnknownArgumentType]
-        elif isinstance(value, bool):
-            value = "yes" if value else "no"
-        given.append(f"{name} {value}")
-    return "; ".join(given) or "no answers: splice risk --ask"
 
 
 def _print_estimate(name: str, found: Estimate, law: Law, declared: str = "") -> None:

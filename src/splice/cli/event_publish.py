@@ -91,12 +91,16 @@ def _numbered(lines: BinaryIO) -> Iterator[tuple[int, bytes]]:
 def _unchecked(text: bytes) -> Letter:
     """A CloudEvent keeps its id and source, whatever its data; all else goes as it is."""
     try:
-        return structured_letter(text, b"") if looks_structured(text) else Letter(text)
+        return _read(text)
     except SpliceError:
         return Letter(text)
 
 
 def _letter(line: Line, text: bytes) -> Letter:
-    letter = structured_letter(text, b"") if looks_structured(text) else Letter(text)
+    letter = _read(text)
     line.request.decode(letter.body, line.where)
     return letter
+
+
+def _read(text: bytes) -> Letter:
+    return structured_letter(text, b"") if looks_structured(text) else Letter(text)

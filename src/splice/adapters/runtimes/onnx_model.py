@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -14,6 +13,7 @@ import onnxruntime
 
 from splice.adapters.tensors.answers import predictions
 from splice.adapters.tensors.rows import DATATYPES, NUMPY, way_in
+from splice.adapters.tensors.timing import least_seconds
 from splice.core.call import Prediction
 from splice.core.errors import ModelUnavailable, RouteCrashed
 from splice.core.release import Column, Signature
@@ -158,16 +158,7 @@ class OnnxModel:
             )
             for c in self._signature.inputs
         }
-        best = 0.0
-        for turn in range(4):
-            started = time.perf_counter()
-            try:
-                self._session.run(None, feed)
-            except Exception:  # noqa: BLE001 - zeros need not suit it; the first call will tell
-                return 0.0
-            took = time.perf_counter() - started
-            best = took if turn < 2 else min(best, took)
-        return best
+        return least_seconds(lambda: self._session.run(None, feed))
 
     def run(self, rows: Sequence[Mapping[str, Any]]) -> list[Prediction]:
         """One prediction a row, in order, from one run of the model."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib.util
 import pickle
 import sys
-import time
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ import numpy as np
 
 from splice.adapters.tensors.answers import predictions
 from splice.adapters.tensors.rows import way_in
+from splice.adapters.tensors.timing import least_seconds
 from splice.core.call import Prediction
 from splice.core.errors import ModelMismatch, ModelUnavailable, RouteCrashed
 from splice.core.release import Column, Signature
@@ -129,16 +129,8 @@ class PickledModel:
 
     def _warm_up(self) -> float:
         width = self._signature.inputs[0].shape[1]
-        best = 0.0
-        for turn in range(4):
-            started = time.perf_counter()
-            try:
-                self._ask(np.zeros((1, max(width, 1))))
-            except Exception:  # noqa: BLE001 - zeros need not suit it; the first call will tell
-                return 0.0
-            took = time.perf_counter() - started
-            best = took if turn < 2 else min(best, took)
-        return best
+        row = np.zeros((1, max(width, 1)))
+        return least_seconds(lambda: self._ask(row))
 
     def run(self, rows: Sequence[Mapping[str, Any]]) -> list[Prediction]:
         """One prediction a row, in order, from one run of the estimator."""
