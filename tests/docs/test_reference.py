@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import importlib
+import pkgutil
 import re
 import subprocess
 import sys
@@ -16,6 +18,7 @@ import typer
 from docs_pages import ROOT
 
 import splice
+import splice.core
 from splice.app import settings
 from splice.cli.tree import tree
 from splice.core import errors
@@ -113,6 +116,8 @@ def test_every_metric_and_its_labels_are_in_the_reference_and_nothing_else() -> 
 
 
 def test_every_error_has_a_heading_and_nothing_else_has() -> None:
+    for module in pkgutil.iter_modules(splice.core.__path__, "splice.core."):
+        importlib.import_module(module.name)  # whatever other tests have imported
     codes = {kind.code for kind in error_kinds(errors.SpliceError)}
 
     assert headings("errors.md", 2) == codes | http_codes()
