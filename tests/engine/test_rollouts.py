@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -32,6 +33,7 @@ from splice.engine import observe
 from splice.engine.abreast import fits
 from splice.engine.gather import Look
 from splice.engine.line import Arm, Line, Picked, Shadowing, Step
+from splice.engine.routing.batched import Batched
 from splice.engine.routing.relayed import Relayed
 from splice.engine.routing.ruled import Ruled
 from splice.engine.routing.split import Held, Split
@@ -42,8 +44,8 @@ from splice.testing.fakes import After, ScriptedPredictor
 GOOD, NEW = Prediction(score=0.25, cost_nano=1), Prediction(score=0.75, cost_nano=7)
 
 
-def step_of(predictor: Any, label: str) -> Step:
-    route = PinnedRoute(label, "model", 0, 5.0, f"{label} v2")
+def step_of(predictor: Any, label: str, timeout_s: float = 5.0) -> Step:
+    route = PinnedRoute(label, "model", 0, timeout_s, f"{label} v2")
     return Step(route, predictor, immediate=False)
 
 
@@ -135,6 +137,7 @@ async def test_a_shadow_answers_after_the_caller_and_for_the_ledger_only(house: 
     assert answered.record.reply == b'{"risk":0.25}'
     assert record.reply == b'{"risk":0.75}'
     assert (record.variant, record.shadow_of) == (SHADOW, answered.record.call_id)
+    assert record.asked_us == answered.record.asked_us  # one outcome judges both
     assert (record.entity, record.cost_nano, record.status) == ("c-1", 7, Status.ANSWERED)
     assert record.key is None
     assert house.engine.in_flight == 0
@@ -158,26 +161,92 @@ async def test_a_call_that_failed_has_no_shadow(house: House) -> None:
     assert await shadows_of(house) == []
 
 
-async def test_a_slow_shadow_is_left_out_where_too_many_run_and_no_caller_waits(
-    house: House,
-) -> None:
-    gate = asyncio.Event()
+class Gated:
+    """Answers once its gate is open; `most` is how many asked at once."""
 
-    class Waits:
-        async def predict(self, question: Any) -> Prediction:
-            await gate.wait()
-            return msgspec.structs.replace(NEW)
+    def __init__(self) -> None:
+        self.gate = asyncio.Event()
+        self.running = self.most = 0
 
-    line = with_shadow(line_for(Orders, ScriptedPredictor(GOOD)), Waits())
-    answers = [await house.ask(line) for _ in range(MOST + 10)]  # none waits for the gate
-    gate.set()
+    async def predict(self, question: Any) -> Prediction:
+        self.running += 1
+        self.most = max(self.most, self.running)
+        await self.gate.wait()
+        self.running -= 1
+        return msgspec.structs.replace(NEW)
+
+
+def shadows_ended(house: House) -> dict[str, float]:
+    counted = dict(house.engine.metrics.snapshot()[observe.SHADOWS.name])
+    return {ended: values[0] for (_, ended), values in counted.items()}
+
+
+async def test_shadows_of_a_burst_wait_for_their_turn_and_no_caller_does(house: House) -> None:
+    slow = Gated()
+    line = with_shadow(line_for(Orders, ScriptedPredictor(GOOD)), slow)
+
+    answers = [await house.ask(line) for _ in range(MOST + 50)]  # none waits for the gate
+    await asyncio.sleep(0.01)  # those whose turn it is begin
+    slow.gate.set()
     recorded = await shadows_of(house)
 
     assert all(one.record.status is Status.ANSWERED for one in answers)
-    assert len(recorded) == MOST
-    counted = dict(house.engine.metrics.snapshot()[observe.SHADOWS.name])
-    assert counted[("orders", "dropped")] == [10.0]
-    assert counted[("orders", "answered")] == [float(MOST)]
+    assert [one.shadow_of for one in recorded] == [one.record.call_id for one in answers]
+    assert slow.most == MOST
+    assert shadows_ended(house) == {"answered": MOST + 50.0}
+
+
+@pytest.mark.parametrize("bound", ["WAITING", "WAITING_BYTES"])
+async def test_shadows_beyond_what_may_wait_are_left_out(
+    house: House, bound: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = Gated()
+    line = with_shadow(line_for(Orders, ScriptedPredictor(GOOD)), slow)
+    size = len((await house.ask(line)).record.input)
+    monkeypatch.setattr(f"splice.engine.shadows.{bound}", 5 if bound == "WAITING" else 5 * size)
+
+    for _ in range(MOST + 14):
+        await house.ask(line)
+    slow.gate.set()
+
+    assert len(await shadows_of(house)) == MOST + 5
+    assert shadows_ended(house) == {"answered": MOST + 5.0, "dropped": 10.0}
+
+
+async def test_a_process_that_ends_leaves_out_what_still_waits(house: House) -> None:
+    slow = Gated()
+    line = with_shadow(line_for(Orders, ScriptedPredictor(GOOD)), slow)
+
+    for _ in range(MOST + 3):
+        await house.ask(line)
+    await house.engine.shadows.wind_up(0.05)
+    slow.gate.set()
+
+    assert len(await shadows_of(house)) == MOST
+    assert shadows_ended(house) == {"answered": float(MOST), "dropped": 3.0}
+
+
+class SlowModel:
+    """A model of this process, on a machine that has no time for it."""
+
+    row_seconds = 0.0
+
+    def run(self, rows: Any) -> list[Prediction]:
+        time.sleep(0.3)
+        return [msgspec.structs.replace(NEW) for _ in rows]
+
+
+async def test_a_model_that_runs_behind_everything_else_is_given_time(house: House) -> None:
+    behind = Batched(cast("Any", SlowModel()), "new@shadow", aside=True)
+    line = line_for(Orders, ScriptedPredictor(GOOD))
+    shadow = Shadowing((step_of(behind, "new@shadow", 0.1),), WHOLE)
+
+    await house.ask(msgspec.structs.replace(line, deadline_s=0.2, shadow=shadow))
+    (record,) = await shadows_of(house)
+    await behind.close()
+
+    assert record.status is Status.ANSWERED
+    assert record.duration_us > 250_000
 
 
 async def test_a_shadow_beyond_its_deadline_is_ended(house: House) -> None:
@@ -330,7 +399,7 @@ async def test_a_shadow_of_a_conversation_is_asked_whole(tmp_path: Path, stream:
     (repeated,) = [one for one in records if one.surface == SHADOW]
     (own,) = [one for one in records if one.surface != SHADOW]
     assert b"other" in (repeated.reply or b"")
-    assert repeated.shadow_of == own.call_id
+    assert (repeated.shadow_of, repeated.asked_us) == (own.call_id, own.asked_us)
     assert own.variant == ""
     assert repeated.cost_nano == 10 * PRICE.input_nano // 10**6 + 5 * PRICE.output_nano // 10**6
 

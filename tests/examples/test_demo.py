@@ -122,7 +122,7 @@ def test_the_demo_shadows_a_second_version_and_the_gates_refuse_it(demo: tuple[s
     plain = re.sub(r"\s+", " ", text)
 
     calls, right = row(text, r"credit@2\s\(shadow\)")
-    assert 30 <= calls <= 300  # where too many run at once, some are left out
+    assert 100 <= calls <= 300  # all wait for their turn; a machine without any time loses some
     assert right < row(text, "credit@1")[1]
     assert "no second person's consent" in plain
     assert "bob consents to credit@1 for credit-decision" in plain

@@ -86,6 +86,9 @@ log = logging.getLogger("splice")
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
+_SHADOWS_S = 3.0
+"""So long a process that ends goes on with shadows that wait for their turn."""
+
 
 class Stores:
     """The ledger, open; a command that only reads needs nothing more."""
@@ -160,6 +163,7 @@ class Services(msgspec.Struct):
 
     async def close(self) -> int:
         """Write what waits, then let go of everything. Returns how many records were lost."""
+        await self.engine.shadows.wind_up(_SHADOWS_S)
         await self.engine.rest()
         await self.outlets.close()
         if self.engine.keyring.bearers is not None:

@@ -1,16 +1,17 @@
 """Shadows: answered calls are asked again on routes that are only watched.
 
 Nobody waits for a shadow and nobody gets its answer. It begins when its call is answered and
-recorded, models of this process run it aside, and where too many run already it is left out and
-counted: a caller never waits for a shadow.
+recorded, and models of this process run it aside. Where many run already it waits for its turn, and
+where too many wait it is left out and counted: a caller never waits for a shadow.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
@@ -26,6 +27,7 @@ from splice.engine.infer import infer, total_cost
 from splice.engine.line import Line, Step
 from splice.engine.observe import Metrics
 from splice.engine.record import Recorder
+from splice.engine.routing.batched import Batched
 from splice.engine.speech import Speech
 from splice.engine.spend import NO_RESERVATION, Purse
 from splice.ports.predictor import Question
@@ -36,8 +38,28 @@ _PROBE_NANO = 1
 _LATE_S = 1.0
 """The route's own deadline comes first: it says what was late."""
 
+ASIDE_S = 10.0
+"""The timeout of a model of this process. It runs behind everything else, so that how long it takes
+says nothing of how long it would take before a caller: the timeout of its route would only count
+answers as failures where the machine is busy."""
+
 MOST = 32
 """Shadows of one process that run at once: enough for what comes while one batch runs."""
+
+WAITING = 1000
+WAITING_BYTES = 16_000_000
+"""What waits for its turn at most, in shadows and in bytes of their requests: enough for a burst,
+and not more than a process can spare."""
+
+
+class _Waiting(NamedTuple):
+    line: Line
+    work: Coroutine[Any, Any, Record]
+    patience_s: float
+    size: int
+
+
+_LOOK_S = 0.02
 
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 
@@ -65,20 +87,35 @@ class Shadows:
         self._ground = ground
         self._new_id = new_id
         self._running = 0
+        self._waiting: deque[_Waiting] = deque()
+        self._waiting_bytes = 0
 
     def repeat(
         self, line: Line, call: Call, entity: str | None, request: Any, context: Mapping[str, Any]
     ) -> None:
         """Ask the shadow routes what this typed call was asked, later."""
         for step in self._wanted(line, call):
-            self._start(line, self._typed(line, step, call, entity, request, context))
+            if not self._room(len(call.body)):
+                self._count(line, "dropped")
+                continue
+            patience_s = line.deadline_s
+            if isinstance(step.predictor, Batched):
+                patience_s = max(patience_s, ASIDE_S)
+                route = msgspec.structs.replace(step.route, timeout_s=patience_s)
+                step = msgspec.structs.replace(step, route=route)
+            work = self._typed(line, step, call, entity, request, context, patience_s)
+            self._start(_Waiting(line, work, patience_s, len(call.body)))
 
     def repeat_conversation(self, speech: Speech) -> None:
         """The same for a conversation; its shadow is always asked for a whole answer."""
         line, call = speech.line, speech.call
         for step in self._wanted(line, call):
+            if not self._room(len(call.body)):
+                self._count(line, "dropped")
+                continue
             again = Speech(line, call, speech.asked, speech.input_tokens, NO_RESERVATION)
-            self._start(line, self._spoken(again, step))
+            work = self._spoken(again, step)
+            self._start(_Waiting(line, work, line.deadline_s, len(call.body)))
 
     def _wanted(self, line: Line, call: Call) -> tuple[Step, ...]:
         shadow = line.shadow
@@ -88,17 +125,45 @@ class Shadows:
             return ()
         return shadow.steps
 
-    def _start(self, line: Line, work: Coroutine[Any, Any, Record]) -> None:
-        if self._running >= MOST or self._ground.recorder.full:
-            work.close()
-            self._count(line, "dropped")
-            return
-        self._running += 1
-        self._ground.in_background(self._watched(line, work))
+    def _room(self, size: int) -> bool:
+        """Whether one more, of so many bytes, may run or wait."""
+        if self._ground.recorder.full:
+            return False
+        fits = len(self._waiting) < WAITING and self._waiting_bytes + size <= WAITING_BYTES
+        return fits or self._running < MOST
 
-    async def _watched(self, line: Line, work: Coroutine[Any, Any, Record]) -> None:
+    def _start(self, one: _Waiting) -> None:
+        if self._running < MOST:
+            self._run(one)
+        else:
+            self._waiting.append(one)
+            self._waiting_bytes += one.size
+
+    def _run(self, one: _Waiting) -> None:
+        self._running += 1
+        self._ground.in_background(self._watched(one))
+
+    def _drop(self, one: _Waiting) -> None:
+        one.work.close()
+        self._count(one.line, "dropped")
+
+    def _next(self) -> _Waiting:
+        one = self._waiting.popleft()
+        self._waiting_bytes -= one.size
+        return one
+
+    async def wind_up(self, within_s: float) -> None:
+        """Run what waits for its turn, for so many seconds; what is left then is left out."""
+        until = time.monotonic() + within_s
+        while self._waiting and time.monotonic() < until:
+            await asyncio.sleep(_LOOK_S)
+        while self._waiting:
+            self._drop(self._next())
+
+    async def _watched(self, one: _Waiting) -> None:
+        line = one.line
         try:
-            record = await self._paid(line, work)
+            record = await self._paid(one)
             kept = await self._ground.sealed(line, record)
             self._ground.recorder.put(kept)
             self._count(line, str(record.status))
@@ -108,11 +173,22 @@ class Shadows:
             faults.told(f"a shadow of {line.name}", error)
             self._count(line, "dropped")
         finally:
-            work.close()  # it never began where a budget had no room
+            one.work.close()  # it never began where a budget had no room
             self._running -= 1
+            self._go_on()
 
-    async def _paid(self, line: Line, work: Coroutine[Any, Any, Record]) -> Record:
+    def _go_on(self) -> None:
+        """Begin the next one that waits; what was stopped meanwhile is left out."""
+        while self._waiting and self._running < MOST:
+            one = self._next()
+            if one.line.closed or self._ground.recorder.full:
+                self._drop(one)
+            else:
+                self._run(one)
+
+    async def _paid(self, one: _Waiting) -> Record:
         """What a shadow costs counts in the budgets of its integration, though nobody asked it."""
+        line = one.line
         purse = self._ground.purse
         reserved = NO_RESERVATION
         if purse is not None:
@@ -120,8 +196,8 @@ class Shadows:
             reserved = await purse.reserve(ANYONE, line.name, budgets, _PROBE_NANO, 0)
         record: Record | None = None
         try:
-            async with asyncio.timeout(line.deadline_s + _LATE_S):
-                record = await work
+            async with asyncio.timeout(one.patience_s + _LATE_S):
+                record = await one.work
             return record
         finally:
             if purse is not None and reserved:
@@ -138,9 +214,10 @@ class Shadows:
         entity: str | None,
         request: Any,
         context: Mapping[str, Any],
+        patience_s: float,
     ) -> Record:
         started = time.monotonic()
-        question = Question(call.id, context, started + line.deadline_s)
+        question = Question(call.id, context, started + patience_s)
         inferred = await infer(line, question, started, (step,))
         prediction, reply, problem = inferred.prediction, None, None
         status, reason = Status.FAILED, Reason.EXHAUSTED
@@ -167,7 +244,6 @@ class Shadows:
         said.call_id, said.shadow_of = self._new_id(), speech.call.id
         said.surface = said.variant = SHADOW
         said.key = None
-        said.asked_us = time.time_ns() // 1000
         return said
 
     def _record(
@@ -177,7 +253,7 @@ class Shadows:
             self._new_id(),
             line.name,
             line.release.number,
-            time.time_ns() // 1000,
+            call.asked_us,  # when it was asked: what came to be known since then judges both
             int((time.monotonic() - started) * 1e6),
             status,
             reason,
