@@ -115,12 +115,18 @@ def test_two_servers_and_four_workers_share_the_last_cents(
         assert set(kinds) == {200, 402, 429}
         both = sum(spent(gateway, "shared") for gateway in gateways)
         assert 0 < both <= EURO // 2
-        while any(gateway.ask({"model": "shared", **SHORT}).status == 200 for gateway in gateways):
-            pass
+
+        def all_is_spent() -> bool:
+            for gateway in gateways:
+                gateway.ask({"model": "shared", **SHORT})
+            # What one call may cost had no room. A refusal alone does not show it: another worker
+            # may still hold room for a call whose caller has his answer.
+            return sum(spent(gateway, "shared") for gateway in gateways) > EURO // 2 - 49_000_000
+
+        eventually(all_is_spent)
         for gateway in gateways:
             gateway.rest()
-        both = sum(spent(gateway, "shared") for gateway in gateways)
-        assert EURO // 2 - 49_000_000 < both <= EURO // 2  # what one call may cost had no room
+        assert sum(spent(gateway, "shared") for gateway in gateways) <= EURO // 2
 
 
 def test_while_redis_is_away_closed_refuses_at_once_and_says_so_in_the_record(

@@ -389,10 +389,18 @@ async def test_a_pool_leaves_nothing_behind(moody: Path) -> None:
 async def test_two_hundred_calls_over_crashing_processes_all_end_in_their_time(moody: Path) -> None:
     pool, tally = await opened(moody, processes=2)
 
+    one_by_one = asyncio.Lock()
+
     async def call(i: int) -> Any:
         await asyncio.sleep(i * 0.01)
-        mood = moods.EXIT if i % 40 == 20 else moods.CALM
-        return await asked(pool, mood, i, timeout_s=GENEROUS)
+        if i % 40 != 20:
+            return await asked(pool, moods.CALM, i, timeout_s=GENEROUS)
+        async with one_by_one:  # a pool that lost all of its processes waits before it starts more
+            await until(lambda: tally.processes == 2)
+            crashed = tally.restarts["crashed"]
+            end = await asked(pool, moods.EXIT, i, timeout_s=GENEROUS)
+            await until(lambda: tally.restarts["crashed"] > crashed)
+            return end
 
     ends = await asyncio.gather(*(call(i) for i in range(200)))
 
