@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import msgspec
 import pytest
@@ -15,10 +16,13 @@ from consumer_house import STREAM, MemorySource, MemoryStream, Running, consumin
 import splice
 from splice.core.call import Prediction
 from splice.core.errors import StoreError
-from splice.core.events import Settled
+from splice.core.events import Event, Origin, Settled
 from splice.engine.routing.batched import Batched
+from splice.ports.events import EventStore
 from splice.ports.stores import CallFilter
 from splice.serve.events import settler
+from splice.serve.events.lanes import Taken
+from splice.serve.events.settler import Finished, Settler
 from splice.testing.fakes import ScriptedModel
 
 
@@ -66,10 +70,13 @@ class Model(ScriptedModel):
 async def scoring(
     folder: Path, topic: MemoryStream, model: Model, count: int = 0, **terms: object
 ) -> AsyncIterator[Running]:
-    """A consumer whose line has that model, before so many events come."""
-    async with consuming(folder, Scored, MemorySource(topic), **terms) as running:
+    """A consumer whose line has that model, before it reads an event; so many are put."""
+    source = MemorySource(topic)
+    source.paused.update((STREAM, partition) for partition in range(len(topic.events)))
+    async with consuming(folder, Scored, source, **terms) as running:
         running.app.engine.lines["scored"].steps[0].predictor = Batched(model, "m")
         fill(topic, count, keyed=True)
+        source.paused.clear()
         yield running
 
 
@@ -94,6 +101,13 @@ class Settling:
         return self._settle(settled, **named)
 
 
+async def until(true: Callable[[], object]) -> None:
+    """Wait for it; a test that hangs is ended by the run."""
+    async with asyncio.timeout(60):
+        while not true():
+            await asyncio.sleep(0.005)
+
+
 async def numbers(running: Running) -> list[int]:
     """The numbers of all stored replies."""
     await running.app.services.recorder.flush()
@@ -115,6 +129,55 @@ async def test_a_full_batch_is_taken_answered_and_stored_as_one(
         assert settling.sizes == [4000, 1000]
         assert sorted(await numbers(running)) == list(range(5000))
     assert model.batches == [1024, 1024, 1024, 928, 1000]
+
+
+async def test_small_batches_of_a_queue_that_is_full_are_stored_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settler, "_EXPECT_S", 3600.0)
+    model, topic = Model(), MemoryStream(1)
+    async with scoring(tmp_path, topic, model, max_batch=20) as running:
+        settling = Settling(running)
+        fill(topic, 1007, keyed=True)
+        await running.until_committed({0: 1007})
+
+        assert all(size >= 200 for size in settling.sizes[:-1])
+        assert sum(settling.sizes) == 1007
+        assert sorted(await numbers(running)) == list(range(1007))
+    assert max(model.batches) == 20
+
+
+async def test_what_waits_for_more_is_stored_soon_where_nothing_comes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sizes: list[int] = []
+
+    class Store:
+        def settle(self, settled: Sequence[Settled], *, now_us: int) -> Sequence[Settled]:
+            sizes.append(len(settled))
+            return ()
+
+    async def nothing(*_: object) -> None:
+        pass
+
+    event = Event(Origin(STREAM, 0, 0), None, b"")
+    finished = Finished(Taken(event, (STREAM, 0)), Settled(event))
+    with ThreadPoolExecutor(1) as threads:
+        storing = Settler(cast("EventStore", Store()), threads, nothing)
+        storing.start()
+        storing.expect(more=True)
+        for _ in range(3):
+            storing.put(finished)
+        await until(lambda: sizes == [3])  # by its time alone
+
+        monkeypatch.setattr(settler, "_EXPECT_S", 3600.0)
+        await until(lambda: storing.idle)
+        storing.put(finished)
+        await asyncio.sleep(0.1)
+        assert sizes == [3]
+        storing.expect(more=False)
+        await until(lambda: sizes == [3, 1])
+        await storing.stop()
 
 
 async def test_what_a_slow_model_answered_is_stored_while_it_goes_on(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from splice.core.call import Record
-from splice.core.errors import BusError, EventReused, SpliceError, StoreError
+from splice.core.errors import BusError, SpliceError, StoreError
 from splice.core.events import (
     Event,
     Inbox,
@@ -36,6 +36,7 @@ from splice.serve.events.retries import tries_of
 from splice.serve.events.settler import MOST, Finished, Settler
 from splice.serve.events.suspects import Suspects
 from splice.serve.events.terms import Kit, Terms
+from splice.serve.events.verdicts import reused
 
 log = logging.getLogger("splice.events")
 
@@ -103,6 +104,8 @@ class Consumer:
                     if task.done():
                         task.result()  # what ended it ends us
                 events = await self._polled() if await self._has_room() else ()
+                is_full = len(events) >= self._terms.max_batch
+                self._settler.expect(more=is_full and self._answering.at_once)
                 if events:
                     self._last = time.monotonic()
                     await self._take_up(self._taken(events))
@@ -129,6 +132,7 @@ class Consumer:
         flight, is_full = self._flight, self._settler.unsettled >= _MOST_UNSETTLED
         if self._room() > 0 and not is_full and not flight.holding:
             return True
+        self._settler.expect(more=False)
         flight.changed.clear()
         try:
             async with asyncio.timeout(_POLL_S):
@@ -196,7 +200,7 @@ class Consumer:
                 if self._enters(one):
                     ready.append(one)
             elif inbox.body != one.digest:
-                self._answering.dead(one, _reused(one, inbox))
+                self._answering.dead(one, reused(one.event, inbox))
             else:
                 self._answering.repeated(one, records.get(inbox.call_id))
         await self._begin(ready)
@@ -238,7 +242,7 @@ class Consumer:
             if event.headers and self._terms.retry_topics:
                 one.tries = max(one.tries, tries_of(event))
             if letter.id is None:
-                one.id = place_id(name, event.origin)
+                one.id, one.unnamed = place_id(name, event.origin), True
             else:
                 one.id = event_id(name, letter.source, letter.id)
             one.digest = body_digest(letter.body)
@@ -251,7 +255,10 @@ class Consumer:
         partitions = {one.partition for one in taken if not one.event.token}
         marks = {partition: Mark(seen(partition)) for partition in partitions}
         store, consumer = self._kit.events, self._terms.consumer
-        ids = [one.id for one in taken]
+        # What was answered is not in its queue any more: only who names his events can send twice.
+        ids = [one.id for one in taken if not (one.event.token and one.unnamed)]
+        if not (ids or marks):
+            return {}
 
         def look_up() -> dict[bytes, Inbox]:
             known = store.answered(ids)
@@ -382,6 +389,7 @@ class Consumer:
 
     async def _quiet(self, quiet: Callable[[], bool], seconds: float | None = None) -> bool:
         """Whether it was quiet in time; without a time it is waited for until everything stops."""
+        self._settler.expect(more=False)
         until = None if seconds is None else time.monotonic() + seconds
         while not quiet():
             over = self._flight.stopping.is_set() if until is None else time.monotonic() > until
@@ -389,12 +397,3 @@ class Consumer:
                 return False
             await asyncio.sleep(_LOOK_S)
         return True
-
-
-def _reused(one: Taken, inbox: Inbox) -> EventReused:
-    return EventReused(
-        str(one.event.origin),
-        got=f"the id of an event that call {inbox.call_id} answered, with another body",
-        promised="one id for one body",
-        mend="give the event an id of its own, and publish it again",
-    )

@@ -22,6 +22,7 @@ class Taken(msgspec.Struct, gc=False):
     partition: Partition
     letter: Letter | None = None
     id: bytes = b""
+    unnamed: bool = False  # its id is that of its place
     digest: bytes = b""
     tries: int = 0
     number: int = 0  # in the order in which events are taken up here

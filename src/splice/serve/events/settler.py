@@ -1,7 +1,8 @@
 """Settler: what became of events is stored many at a time, one transaction after the other.
 
-What is put while one transaction runs makes the next. Order is kept: what was put first is stored
-first, so effects of one key are in the order of its events.
+What is put while one transaction runs makes the next, and where more is known to come at once, what
+is there waits for it a little: a transaction costs some milliseconds, however few it stores. Order
+is kept: what was put first is stored first, so effects of one key are in the order of its events.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from concurrent.futures import Executor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import msgspec
 
@@ -26,6 +27,11 @@ MOST = 4000
 """Events in one transaction."""
 
 _GATHER_S = 0.2
+_SOME = 200
+_EXPECT_S = 0.05
+"""So many events, or those of so long, wait for more that is known to come at once. With more of
+them each one costs more: they leave the caches before they are stored (measured: 5 % at 1,000)."""
+
 _FIRST_WAIT_S = 0.1
 _LONGEST_WAIT_S = 5.0
 
@@ -58,7 +64,8 @@ class Settler:
         self._waiting: list[Finished] = []
         self._storing = 0
         self._gathering = 0
-        self._until = 0.0
+        self._expecting = False
+        self._first_put = 0.0  # of those that wait
         self._some = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.busy = False
@@ -76,6 +83,9 @@ class Settler:
 
     def put(self, finished: Finished) -> None:
         """Store it with the next."""
+        if not self._waiting:
+            self._first_put = time.monotonic()
+            self._some.set()
         self._waiting.append(finished)
         if self._is_due:
             self._some.set()
@@ -83,8 +93,6 @@ class Settler:
     @contextmanager
     def gathering(self) -> Generator[None]:
         """What is put meanwhile makes one transaction, if it is not too much and too long."""
-        if not self._gathering:
-            self._until = time.monotonic() + _GATHER_S
         self._gathering += 1
         try:
             yield
@@ -93,11 +101,22 @@ class Settler:
             if self._waiting:
                 self._some.set()
 
+    def expect(self, *, more: bool) -> None:
+        """Whether more comes at once: what is put waits for it, not for long."""
+        self._expecting = more
+        if self._waiting and not more:
+            self._some.set()
+
     @property
     def _is_due(self) -> bool:
-        if not self._gathering or len(self._waiting) >= MOST:
-            return True
-        return time.monotonic() >= self._until
+        if self._gathering:
+            return len(self._waiting) >= MOST or self._left_s(_GATHER_S) <= 0
+        if self._expecting:
+            return len(self._waiting) >= _SOME or self._left_s(_EXPECT_S) <= 0
+        return True
+
+    def _left_s(self, most_s: float) -> float:
+        return self._first_put + most_s - time.monotonic()
 
     def start(self) -> asyncio.Task[None]:
         """Begin; the task ends only by an error that nobody can mend here."""
@@ -112,18 +131,25 @@ class Settler:
 
     async def _run(self) -> None:
         while True:
-            await self._some.wait()
-            self._some.clear()
+            await self._woken()
             while self._waiting and self._is_due:
                 self.busy = True
                 batch, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
-                self._storing, self._until = len(batch), time.monotonic() + _GATHER_S
+                self._storing, self._first_put = len(batch), time.monotonic()
                 try:
                     late = await self._stored([one.settled for one in batch])
                     self._storing = 0  # whoever is told counts them as settled from here on
                     await self._then(batch, late)
                 finally:
                     self.busy, self._storing = False, 0
+
+    async def _woken(self) -> None:
+        """Once some are put, or have waited long enough for others."""
+        left_s = self._left_s(_EXPECT_S) if self._waiting and not self._gathering else None
+        with suppress(TimeoutError):
+            async with asyncio.timeout(left_s):
+                await self._some.wait()
+        self._some.clear()
 
     async def _stored(self, batch: Sequence[Settled]) -> Sequence[Settled]:
         """Tries until it is stored: events wait as long as the ledger is away, and none is lost."""

@@ -7,6 +7,7 @@ from enum import StrEnum
 from splice.core.call import Record
 from splice.core.errors import (
     Draining,
+    EventReused,
     ExhaustedError,
     GatherError,
     MeterAway,
@@ -18,6 +19,7 @@ from splice.core.errors import (
     StoreError,
     UnknownIntegration,
 )
+from splice.core.events import Event, Inbox
 from splice.core.policy_errors import PolicyUnavailable
 
 
@@ -50,3 +52,13 @@ def verdict(error: SpliceError, record: Record | None) -> Verdict:
     if isinstance(error, GatherError) or error.retryable:
         return Verdict.RETRY
     return Verdict.DEAD
+
+
+def reused(event: Event, answered: Inbox) -> EventReused:
+    """The error of an event that has the id of another."""
+    return EventReused(
+        str(event.origin),
+        got=f"the id of an event that call {answered.call_id} answered, with another body",
+        promised="one id for one body",
+        mend="give the event an id of its own, and publish it again",
+    )
