@@ -30,6 +30,7 @@ from splice.core.call import (
     Trace,
     Usage,
 )
+from splice.core.events import DeadLetter, Event, Origin, Settled
 from splice.core.ids import uuid7
 from splice.core.release import Release
 from splice.core.rollout import place
@@ -203,6 +204,8 @@ def seed(folder: Path, now_us: int, calls: int = 2000, days: int = 28) -> Seeded
             "try the boosted score on a share",
         )  # fmt: skip
         made = _Month(services, now_us, days).make(calls)
+        for dead in _dead(now_us):  # apart, so that they are numbered in this order
+            services.stores.events.settle([dead], now_us=now_us)
         # What monitors look at is made by the others.
         for chore in sorted(chores_of(services), key=lambda one: "monitor" in one.name):
             while chore.do(now_us):
@@ -210,6 +213,25 @@ def seed(folder: Path, now_us: int, calls: int = 2000, days: int = 28) -> Seeded
         return Seeded(folder, now_us, *made)
     finally:
         services.stores.close()
+
+
+def _dead(now_us: int) -> list[Settled]:
+    """Two events that could not be answered, the second one hostile."""
+    given = (
+        (
+            "fraud-screening",
+            "schema_mismatch",
+            "amount: got 'many', expected a number",
+            b"\xff\xfe",
+        ),
+        ("support-triage", "schema_mismatch", HOSTILE, HOSTILE.encode()),
+    )
+    settled: list[Settled] = []
+    for number, (name, code, detail, value) in enumerate(given):
+        event = Event(Origin("kafka:events", 0, number), b"k", value, (("note", HOSTILE.encode()),))
+        letter = DeadLetter(name, event, code, "body", detail, 1, now_us)
+        settled.append(Settled(event, dead=letter))
+    return settled
 
 
 def _apply(

@@ -80,7 +80,7 @@ def test_no_page_shuts_anybody_out(
         f"/console/calls/{seeded.hostile}", f"{FRAUD}?range=30d", f"{FRAUD}/drift?against=1",
         f"{FRAUD}/accuracy?range=30d", f"{FRAUD}/experiments", f"{FRAUD}/releases?range=30d",
         f"{FRAUD}/releases/2", f"{FRAUD}/compare?range=30d", "/console/sign-in",
-        "/console/audit", "/console/audit/1",
+        "/console/audit", "/console/audit/1", "/console/dead-letters", "/console/dead-letters/2",
     ):  # fmt: skip
         page.goto(path)
         if page.locator("[data-chart]").count():
@@ -93,7 +93,10 @@ def test_no_page_shuts_anybody_out(
 
 
 def test_hostile_texts_do_nothing_but_stand_there(page: Page, seeded: Seeded) -> None:
-    for path in (f"/console/calls/{seeded.hostile}", "/console/calls?q=onerror", "/console/live"):
+    for path in (
+        f"/console/calls/{seeded.hostile}", "/console/calls?q=onerror", "/console/live",
+        "/console/dead-letters", "/console/dead-letters/2",
+    ):  # fmt: skip
         page.goto(path)
         expect(page.get_by_text("<script>", exact=False).first).to_be_visible()
         assert "owned" not in page.title()
@@ -217,7 +220,7 @@ def test_at_the_width_of_a_phone_nothing_runs_out_of_the_page(page: Page, seeded
         "/console?range=30d", "/console/calls?range=30d", f"/console/calls/{seeded.triage}",
         f"{FRAUD}?range=30d", f"{FRAUD}/drift", f"{FRAUD}/accuracy?range=30d", "/console/live",
         f"{FRAUD}/experiments", f"{FRAUD}/releases", "/console/alerts", "/console/sign-in",
-        "/console/audit",
+        "/console/audit", "/console/dead-letters", "/console/dead-letters/2",
     ):  # fmt: skip
         page.goto(path)
         wide = page.evaluate("() => document.documentElement.scrollWidth")

@@ -34,6 +34,7 @@ PAGES = [
     f"{FRAUD}/drift?against=1", f"{FRAUD}/accuracy?range=30d", f"{FRAUD}/experiments",
     f"{FRAUD}/alerts", f"{FRAUD}/releases?range=30d", f"{FRAUD}/releases/2", f"{FRAUD}/compare",
     f"{FRAUD}/duties", f"{FRAUD}/duties?all=1", "/console/incidents",
+    "/console/dead-letters", "/console/dead-letters?state=dropped", "/console/dead-letters/1",
     "/console/audit", "/console/audit?subject=fraud-screening&from=cli", "/console/audit/1",
     "/console/sign-in",
 ]  # fmt: skip

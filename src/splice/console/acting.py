@@ -11,11 +11,14 @@ from starlette.requests import Request
 from splice.console import access
 from splice.console.desk import Visit
 from splice.console.room import Page, Room
+from splice.control.oversight import name_of
+from splice.core.access import Permission
 from splice.core.audit import Origin
-from splice.core.errors import BodyTooLarge, MalformedBody
+from splice.core.errors import BodyTooLarge, InputMismatch, MalformedBody, NotAllowed
 
 LONGEST = 512 * 1024
 _MOST_FIELDS = 300
+_LONGEST_WHY = 500
 _HOST = socket.gethostname()
 
 Form = Mapping[str, str]
@@ -46,6 +49,34 @@ async def fields_of(request: Request) -> dict[str, str]:
             "console.form", got="what is no form", mend="open the page again"
         ) from None
     return {name: values[-1] for name, values in fields.items()}
+
+
+def why_of(form: Form) -> str:
+    """The reason that a form gives.
+
+    Raises:
+        InputMismatch: It gives none, or one that nobody will read.
+    """
+    why = form.get("why", "").strip()
+    if not 0 < len(why) <= _LONGEST_WHY:
+        raise InputMismatch(
+            "why", got=f"{len(why)} characters", promised=f"a reason of 1 to {_LONGEST_WHY}",
+            mend="say why: who looks at it later must understand it",
+        )  # fmt: skip
+    return why
+
+
+def must_operate(visit: Visit, integration: str) -> None:
+    """Passes who may operate an integration.
+
+    Raises:
+        NotAllowed: He may not.
+    """
+    if not visit.principal.may(Permission.OPERATE, integration):
+        raise NotAllowed(
+            integration, got=f"{name_of(visit.principal)}, who may not operate it",
+            promised="the role operator", mend="ask one who has it",
+        )  # fmt: skip
 
 
 def origin_of(request: Request) -> Origin:

@@ -18,6 +18,7 @@ from splice.ports.alerts import AlertStore
 from splice.ports.audit import AuditLog
 from splice.ports.checkpoints import CheckpointStore
 from splice.ports.duties import DutyStore
+from splice.ports.events import DeadLetterStore
 from splice.ports.identity import IdentityProvider
 from splice.ports.labels import LabelStore
 from splice.ports.people import PeopleStore
@@ -92,6 +93,11 @@ class Shelves(Protocol):
     @property
     def checkpoints(self) -> CheckpointStore:
         """Signed heads."""
+        ...
+
+    @property
+    def dead_letters(self) -> DeadLetterStore:
+        """Events that could not be answered."""
         ...
 
     @property

@@ -5,20 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
-from splice.console.acting import Form
+from splice.console.acting import Form, must_operate, why_of
 from splice.console.desk import Visit
 from splice.console.room import Page, Room
 from splice.control.oversight import name_of
-from splice.core.access import Permission
-from splice.core.errors import InputMismatch, NotAllowed
-
-_LONGEST = 500
+from splice.core.errors import InputMismatch
 
 
 def stop(room: Room, visit: Visit, named: Mapping[str, str], form: Form) -> str | Page:
     """Switch it off: every worker refuses its calls within a second."""
     name = _operated(room, visit, named["name"])
-    why = _why(form)
+    why = why_of(form)
     room.shelves.releases.set_stopped(name, why, by=name_of(visit.principal), now_us=_now())
     return f"/integrations/{name}"
 
@@ -37,7 +34,7 @@ def roll_back(room: Room, visit: Visit, named: Mapping[str, str], form: Form) ->
     if not (number.isascii() and number.isdigit() and len(number) < 10):
         raise InputMismatch("release", got=repr(number[:20]), promised="the number of a release")
     room.control.rollback(
-        name, int(number), by=name_of(visit.principal), why=_why(form), now_us=_now()
+        name, int(number), by=name_of(visit.principal), why=why_of(form), now_us=_now()
     )
     return f"/integrations/{name}/releases"
 
@@ -45,22 +42,8 @@ def roll_back(room: Room, visit: Visit, named: Mapping[str, str], form: Form) ->
 def _operated(room: Room, visit: Visit, name: str) -> str:
     """The name of an integration that the visitor may operate."""
     member = room.member(visit, name)
-    if not visit.principal.may(Permission.OPERATE, member.name):
-        raise NotAllowed(
-            member.name, got=f"{name_of(visit.principal)}, who may not operate it",
-            promised="the role operator", mend="ask one who has it",
-        )  # fmt: skip
+    must_operate(visit, member.name)
     return member.name
-
-
-def _why(form: Form) -> str:
-    why = form.get("why", "").strip()
-    if not 0 < len(why) <= _LONGEST:
-        raise InputMismatch(
-            "why", got=f"{len(why)} characters", promised=f"a reason of 1 to {_LONGEST}",
-            mend="say why: who looks at it later must understand it",
-        )  # fmt: skip
-    return why
 
 
 def _now() -> int:
