@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from pathlib import Path
 
 import broker
@@ -191,7 +192,10 @@ def test_only_a_broker_whose_starter_is_dead_is_an_orphan(tmp_path: Path) -> Non
         subprocess.Popen(["sleep", "600"], **orphaned) as lost,
     ):
         try:
-            found = orphans()
+            # A process that has just begun has no environment yet, for an instant.
+            give_up = time.monotonic() + 60
+            while lost.pid not in (found := orphans()) and time.monotonic() < give_up:
+                time.sleep(0.01)
         finally:
             kept.kill()
             lost.kill()
