@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
@@ -95,9 +95,6 @@ class Shadows:
     ) -> None:
         """Ask the shadow routes what this typed call was asked, later."""
         for step in self._wanted(line, call):
-            if not self._room(len(call.body)):
-                self._count(line, "dropped")
-                continue
             patience_s = line.deadline_s
             if isinstance(step.predictor, Batched):
                 patience_s = max(patience_s, ASIDE_S)
@@ -110,20 +107,22 @@ class Shadows:
         """The same for a conversation; its shadow is always asked for a whole answer."""
         line, call = speech.line, speech.call
         for step in self._wanted(line, call):
-            if not self._room(len(call.body)):
-                self._count(line, "dropped")
-                continue
             again = Speech(line, call, speech.asked, speech.input_tokens, NO_RESERVATION)
             work = self._spoken(again, step)
             self._start(_Waiting(line, work, line.deadline_s, len(call.body)))
 
-    def _wanted(self, line: Line, call: Call) -> tuple[Step, ...]:
+    def _wanted(self, line: Line, call: Call) -> Iterator[Step]:
+        """The routes that are asked again; those there is no room for are counted as left out."""
         shadow = line.shadow
         if shadow is None or line.closed:
-            return ()
+            return
         if shadow.share < WHOLE and place("shadow", call.id) >= shadow.share:
-            return ()
-        return shadow.steps
+            return
+        for step in shadow.steps:
+            if self._room(len(call.body)):
+                yield step
+            else:
+                self._count(line, "dropped")
 
     def _room(self, size: int) -> bool:
         """Whether one more, of so many bytes, may run or wait."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 
 from splice.console.acting import Form, must_operate, why_of
@@ -18,14 +17,14 @@ def replay(room: Room, visit: Visit, named: Mapping[str, str], form: Form) -> st
     """Put it back into the stream it came from, as it came."""
     letter = _operated(room, visit, named["number"])
     by = name_of(visit.principal)
-    return _done(letter, room.shelves.dead_letters.replay([letter.id], by=by, now_us=_now()))
+    return _done(letter, room.shelves.dead_letters.replay([letter.id], by=by, now_us=visit.now_us))
 
 
 def drop(room: Room, visit: Visit, named: Mapping[str, str], form: Form) -> str | Page:
     """Give it up: its body is erased, what happened to it is kept."""
     letter = _operated(room, visit, named["number"])
     by, why = name_of(visit.principal), why_of(form)
-    done = room.shelves.dead_letters.drop([letter.id], by=by, why=why, now_us=_now())
+    done = room.shelves.dead_letters.drop([letter.id], by=by, why=why, now_us=visit.now_us)
     return _done(letter, done)
 
 
@@ -42,7 +41,3 @@ def _done(letter: DeadLetter, done: Sequence[int]) -> str:
             promised="one that is dead", mend="open it again: it says by whom",
         )  # fmt: skip
     return f"/dead-letters/{letter.id}"
-
-
-def _now() -> int:
-    return time.time_ns() // 1000

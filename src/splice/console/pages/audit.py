@@ -8,15 +8,12 @@ import msgspec
 from starlette.exceptions import HTTPException
 
 from splice.console.desk import Visit
+from splice.console.paging import ROWS, number_of, seen
 from splice.console.room import Page, Room
 from splice.control.audit_words import details_of
 from splice.core.access import Permission
 from splice.core.audit import AuditEvent
 from splice.ports.audit import EventFilter
-
-_ROWS = 50
-_LOOKED = 20
-"""Pages of the ledger that are looked at for one of ours: a visitor may see few of them."""
 
 SURFACES = ("cli", "console", "api", "chore")
 
@@ -25,17 +22,19 @@ def audit(room: Room, visit: Visit, named: Mapping[str, str]) -> Page:
     """Events, newest first, that the visitor may see."""
     kept = {name: visit.query.get(name, "")[:200] for name in ("subject", "by", "action")}
     surface = visit.query.get("from", "")
-    before = visit.query.get("before", "")
     wanted = EventFilter(
         kept["subject"], kept["by"], kept["action"], surface if surface in SURFACES else "",
-        int(before) if before.isascii() and before.isdecimal() and len(before) < 16 else None,
-        _ROWS + 1,
+        number_of(visit.query.get("before", "")), ROWS + 1,
     )  # fmt: skip
-    found = _seen(room, visit, wanted)
+
+    def below(number: int | None) -> list[AuditEvent]:
+        return room.shelves.audit.find(msgspec.structs.replace(wanted, before=number))
+
+    found = seen(below, lambda one: one.number, lambda one: _may_see(visit, one), wanted.before)
     head = room.shelves.checkpoints.newest_head() if _sees_all(visit) else None
     shown = {
-        "events": found[:_ROWS],
-        "more": found[_ROWS - 1].number if len(found) > _ROWS else None,
+        "events": found[:ROWS],
+        "more": found[ROWS - 1].number if len(found) > ROWS else None,
         "kept": {**kept, "from": wanted.surface},
         "surfaces": SURFACES,
         "head": None if head is None else head.head,
@@ -50,8 +49,7 @@ def event(room: Room, visit: Visit, named: Mapping[str, str]) -> Page:
     Raises:
         HTTPException: There is none of that number, or none that the visitor may know of.
     """
-    text = named["number"]
-    number = int(text) if text.isascii() and text.isdecimal() and len(text) < 16 else 0
+    number = number_of(named["number"]) or 0
     found = room.shelves.audit.event(number)
     if found is None or not _may_see(visit, found):
         raise HTTPException(404)
@@ -64,17 +62,6 @@ def event(room: Room, visit: Visit, named: Mapping[str, str]) -> Page:
         if value is not None
     }  # fmt: skip
     return Page("audit_event.html", f"Event {number}", {"event": found, "values": values})
-
-
-def _seen(room: Room, visit: Visit, wanted: EventFilter) -> list[AuditEvent]:
-    found: list[AuditEvent] = []
-    for _ in range(_LOOKED):
-        page = room.shelves.audit.find(wanted)
-        found += [one for one in page if _may_see(visit, one)]
-        if len(page) < wanted.limit or len(found) >= wanted.limit:
-            break
-        wanted = msgspec.structs.replace(wanted, before=page[-1].number)
-    return found[: wanted.limit]
 
 
 def _may_see(visit: Visit, event: AuditEvent) -> bool:

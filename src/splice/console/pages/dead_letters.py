@@ -7,14 +7,11 @@ from collections.abc import Mapping
 from starlette.exceptions import HTTPException
 
 from splice.console.desk import Visit
+from splice.console.paging import ROWS, number_of, seen
 from splice.console.room import Page, Room
 from splice.core.access import Permission
 from splice.core.events import DeadLetter
 from splice.core.units import plural
-
-_ROWS = 50
-_LOOKED = 20
-"""Pages of the ledger that are looked at for one of ours: a visitor may see few of them."""
 
 _MOST_SHOWN = 65_536
 
@@ -25,11 +22,17 @@ def dead_letters(room: Room, visit: Visit, named: Mapping[str, str]) -> Page:
     """Those of a state, newest first, that the visitor may see."""
     integration, state = visit.query.get("integration", "")[:200], visit.query.get("state", "")
     state = state if state in STATES else STATES[0]
-    before = _number(visit.query.get("before", ""))
-    found = _seen(room, visit, integration, state, before)
+    before = number_of(visit.query.get("before", ""))
+
+    def below(number: int | None) -> list[DeadLetter]:
+        return room.shelves.dead_letters.dead_letters(
+            integration or None, states=(state,), before=number, limit=ROWS + 1
+        )
+
+    found = seen(below, lambda one: one.id, lambda one: visit.may_see(one.integration), before)
     shown = {
-        "letters": found[:_ROWS],
-        "more": found[_ROWS - 1].id if len(found) > _ROWS else None,
+        "letters": found[:ROWS],
+        "more": found[ROWS - 1].id if len(found) > ROWS else None,
         "paged": before is not None,
         "integration": integration,
         "state": state,
@@ -63,29 +66,10 @@ def letter_of(room: Room, visit: Visit, number: str) -> DeadLetter:
     Raises:
         HTTPException: There is none of that number, or none that he may know of.
     """
-    found = room.shelves.dead_letters.dead_letter(_number(number) or 0)
+    found = room.shelves.dead_letters.dead_letter(number_of(number) or 0)
     if found is None or not visit.may_see(found.integration):
         raise HTTPException(404)
     return found
-
-
-def _seen(
-    room: Room, visit: Visit, integration: str, state: str, before: int | None
-) -> list[DeadLetter]:
-    found: list[DeadLetter] = []
-    for _ in range(_LOOKED):
-        page = room.shelves.dead_letters.dead_letters(
-            integration or None, states=(state,), before=before, limit=_ROWS + 1
-        )
-        found += [one for one in page if visit.may_see(one.integration)]
-        if len(page) <= _ROWS or len(found) > _ROWS:
-            break
-        before = page[-1].id
-    return found[: _ROWS + 1]
-
-
-def _number(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdecimal() and len(text) < 16 else None
 
 
 def _text(raw: bytes | None) -> str:

@@ -83,11 +83,11 @@ class Settler:
 
     def put(self, finished: Finished) -> None:
         """Store it with the next."""
-        if not self._waiting:
+        first = not self._waiting
+        if first:
             self._first_put = time.monotonic()
-            self._some.set()
         self._waiting.append(finished)
-        if self._is_due:
+        if first or self._is_due:
             self._some.set()
 
     @contextmanager
