@@ -155,10 +155,10 @@ def command(place: Path, *arguments: str) -> str:
 
 
 def one_number(place: Path, sql: str) -> int:
-    """What a query of the project's ledger gives; 0 where its table is not there yet."""
+    """What a query of the project's ledger gives; 0 where its table is not there yet, or empty."""
     with closing(sqlite3.connect(f"file:{place / LEDGER}?mode=ro", uri=True, timeout=60)) as ledger:
         try:
-            found: int = ledger.execute(sql).fetchone()[0]
+            found: int = ledger.execute(sql).fetchone()[0] or 0
         except sqlite3.OperationalError as error:
             if "no such table" in str(error):
                 return 0

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Producer
 from kafka_house import PATIENCE_S, read, reader
+from kafka_member import until
 
 from splice.adapters.buses.kafka import KafkaBus
 from splice.adapters.buses.kafka_sink import KafkaSink
@@ -19,7 +20,14 @@ from splice.adapters.buses.queue import QueueSource
 from splice.adapters.ledgers.sql import open_ledger
 from splice.core.events import Event, Headers, Partition, Settled
 from splice.ports.buses import Source
-from splice.testing.contracts.buses import SinkContract, SourceContract, events, reading, take
+from splice.testing.contracts.buses import (
+    SinkContract,
+    SourceContract,
+    events,
+    reading,
+    take,
+    values,
+)
 
 
 class KafkaStream:
@@ -57,6 +65,8 @@ class TestKafkaSource(SourceContract):
 
 
 class QueueStream:
+    lease_s = 30.0
+
     def __init__(self, folder: Path) -> None:
         self.ledger = open_ledger(f"sqlite:///{folder}/ledger.db", folder / "blobs")
         self._queue = uuid.uuid4().hex
@@ -66,7 +76,12 @@ class QueueStream:
         await asyncio.to_thread(self.ledger.queue.put, self._queue, events, now_us=now_us)
 
     def source(self) -> QueueSource:
-        return QueueSource(self.ledger.queue, self._queue)
+        return QueueSource(self.ledger.queue, self._queue, lease_s=self.lease_s)
+
+    def leased(self) -> int:
+        with self.ledger.queue._database.read() as connection:
+            rows = connection.exec_driver_sql("SELECT count(*) FROM queued WHERE state = 1")
+            return rows.scalar_one()
 
     async def settle(self, source: Source, events: Sequence[Event]) -> None:
         settled = [Settled(one) for one in events]
@@ -99,6 +114,57 @@ class TestQueueSource(SourceContract):
 
         assert [(one.value, one.attempts) for one in came] == [(b"1", 0), (b"0", 1)]
         assert [(one.value, one.attempts) for one in behind] == [(b"3", 0), (b"6", 0)]
+
+    async def test_what_is_read_while_others_are_worked_on_does_not_overtake_a_postponed_event(
+        self, stream: QueueStream
+    ) -> None:
+        await stream.put(events(0, 1, 3, 4, 6, 7))  # of two keys in turn
+        async with reading(stream) as source:
+            first, second = await source.poll(2, PATIENCE_S, ahead=True)
+            await until(lambda: stream.leased() == 4)
+            await source.postpone(first, time.time_ns() // 1000 + 300_000)
+            await stream.settle(source, [second])
+            came = await take(source, 3)
+            await stream.settle(source, came)
+            behind = await take(source, 2)
+
+        assert [(one.value, one.attempts) for one in came] == [(b"4", 0), (b"7", 0), (b"0", 1)]
+        assert [(one.value, one.attempts) for one in behind] == [(b"3", 0), (b"6", 0)]
+
+    async def test_nothing_is_read_ahead_unasked(self, stream: QueueStream) -> None:
+        await stream.put(events(0, 1, 2, 5))
+        async with reading(stream) as source, reading(stream) as other:
+            mine = await source.poll(2, PATIENCE_S)
+            theirs = await take(other, 2)
+
+        assert (values(mine), values(theirs)) == ([b"0", b"1"], [b"2", b"5"])
+
+    async def test_what_is_read_ahead_is_held_until_it_is_asked_for(
+        self, stream: QueueStream
+    ) -> None:
+        await stream.put(events(*range(4)))
+        stream.lease_s = 0.5
+        async with reading(stream) as source, reading(stream) as other:
+            mine = await source.poll(2, PATIENCE_S, ahead=True)
+            await until(lambda: stream.leased() == 4)
+            assert list(await other.poll(4, 3 * stream.lease_s)) == []
+            ahead = await source.poll(2, PATIENCE_S)
+            await stream.settle(source, [*mine, *ahead])
+
+        assert values(ahead) == [b"2", b"3"]
+        assert [one.attempts for one in ahead] == [0, 0]
+
+    async def test_what_was_read_ahead_goes_back_when_nobody_asks_for_it(
+        self, stream: QueueStream
+    ) -> None:
+        await stream.put(events(*range(4)))
+        async with reading(stream) as source:
+            await stream.settle(source, await source.poll(2, PATIENCE_S, ahead=True))
+
+        async with reading(stream) as again:
+            came = await take(again, 2)
+
+        assert [(one.value, one.attempts) for one in came] == [(b"2", 0), (b"3", 0)]
 
 
 class KafkaPlace:

@@ -37,8 +37,10 @@ class Source(Protocol):
         """
         ...
 
-    async def poll(self, limit: int, seconds: float) -> Sequence[Event]:
+    async def poll(self, limit: int, seconds: float, *, ahead: bool = False) -> Sequence[Event]:
         """Up to `limit` events in the order of their partitions; none where none come in time.
+
+        With `ahead` the next are wanted soon, and may be read while these are worked on.
 
         Raises:
             BusError: The bus cannot be read now; poll again after a moment.

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from splice.adapters.ledgers.sql import Ledger
-from splice.core.events import Inbox, event_id, place_id
+from splice.core.events import Event, Inbox, Origin, Settled, event_id, place_id
 from splice.ports.events import DeadLetterStore, EventStore, OutboxStore, QueueStore
 from splice.testing.contracts.events import (
     NOW_US,
@@ -78,6 +78,47 @@ class TestDeadLetters(DeadLetterStoreContract):
 
 class TestQueue(QueueStoreContract):
     pass
+
+
+class Always(set[str]):
+    def __contains__(self, _: object) -> bool:
+        return True
+
+
+class TestQueueWhoseLastTakeWasFull(QueueStoreContract):
+    """Each take tries to do with one statement first."""
+
+    @pytest.fixture
+    def queue(self, ledger: Ledger) -> QueueStore:
+        queue = ledger.queue
+        queue._plenty = Always()
+        return queue
+
+    def test_one_statement_is_enough_where_all_is_free(
+        self, queue: QueueStore, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        queue.put("q", [event_of(n, b"%d" % n) for n in range(5)], now_us=NOW_US)
+        monkeypatch.setattr(ledger.queue._queued, "pick", None)
+
+        came = queue.take("q", 3, "me", now_us=NOW_US, lease_us=1000)
+        more = queue.take("q", 3, "me", now_us=NOW_US, lease_us=1000)
+
+        assert [one.value for one in came] == [event_of(n).value for n in range(3)]
+        assert [one.value for one in more] == [event_of(n).value for n in (3, 4)]
+        assert {(one.attempts, one.token) for one in (*came, *more)} == {(0, 1)}
+
+    def test_more_than_a_take_may_hold_is_taken_in_parts(
+        self, queue: QueueStore, ledger: Ledger
+    ) -> None:
+        large = bytes(7 * 1024 * 1024)
+        put = [Event(Origin("queue:q", 0, 0), b"k", large) for _ in range(3)]
+        queue.put("q", put, now_us=NOW_US)
+
+        first = queue.take("q", 3, "me", now_us=NOW_US, lease_us=1000)
+        ledger.events.settle([Settled(one) for one in first], now_us=NOW_US)
+        second = queue.take("q", 3, "me", now_us=NOW_US, lease_us=1000)
+
+        assert [len(first), len(second)] == [2, 1]
 
 
 class TestOutbox(OutboxStoreContract):

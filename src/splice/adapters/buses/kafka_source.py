@@ -41,8 +41,8 @@ class KafkaSource:
         await reader.open()
         self._reader = reader
 
-    async def poll(self, limit: int, seconds: float) -> Sequence[Event]:
-        """The next events. That this member lives is told without it, too."""
+    async def poll(self, limit: int, seconds: float, *, ahead: bool = False) -> Sequence[Event]:
+        """The next events, which are read ahead in any case."""
         reader = self._started()
         loop = asyncio.get_running_loop()
         until = loop.time() + seconds

@@ -46,8 +46,9 @@ class QueueSource:
         self._thread = ThreadPoolExecutor(1, f"queue {queue}")
         self._held: dict[int, Event] = {}  # by number of the row
         self._taking: asyncio.Future[list[Event]] | None = None
-        self._left: list[Event] = []  # taken for a poll that was given up
-        self._takes = 0  # begun so far; what is left is of the last one
+        self._left: list[Event] = []  # taken, and not handed out
+        self._takes = 0  # begun so far
+        self._left_of = 0  # which of them what is left is of
         self._overtaken: dict[bytes, int] = {}  # by key, the last take from before a postponing
         self._paused = False
         self._wait_s = _FIRST_WAIT_S
@@ -59,12 +60,12 @@ class QueueSource:
         await assigned([(self.stream, 0)])
         self._extending = asyncio.get_running_loop().create_task(self._extend())
 
-    async def poll(self, limit: int, seconds: float) -> Sequence[Event]:
+    async def poll(self, limit: int, seconds: float, *, ahead: bool = False) -> Sequence[Event]:
         """The oldest events that are due, in their order."""
         until = time.monotonic() + seconds
         while True:
             free = not self._paused and not self._closed
-            if free and (events := await self._take(limit)):
+            if free and (events := await self._take(limit, ahead=ahead)):
                 self._wait_s = _FIRST_WAIT_S
                 return events
             left = until - time.monotonic()
@@ -126,22 +127,28 @@ class QueueSource:
             log.warning("%s: leases are left to end by themselves: %s", self.stream, error)
         self._thread.shutdown(wait=False)
 
-    async def _take(self, limit: int) -> list[Event]:
+    async def _take(self, limit: int, *, ahead: bool) -> list[Event]:
         if not self._left:
             if self._taking is None:
-                self._takes += 1
-                self._taking = asyncio.ensure_future(self._blocking(lambda: self._taken(limit)))
+                self._taking = self._begin(limit)
             await asyncio.wait([self._taking])  # goes on where this poll is given up
             self._keep()
+            if ahead and len(self._left) >= limit and not self._closed:
+                self._taking = self._begin(limit)
         events, self._left = self._left[:limit], self._left[limit:]
         return await self._in_order(events) if self._overtaken else events
+
+    def _begin(self, limit: int) -> asyncio.Future[list[Event]]:
+        """Here and now: a task would begin only once the event loop is free."""
+        self._takes += 1
+        return self._submit(lambda: self._taken(limit))
 
     async def _in_order(self, events: list[Event]) -> list[Event]:
         """Without those that must not be handed out any more: they go back unharmed.
 
         They were taken before one of their key was postponed, and have not been seen since.
         """
-        over = self._takes
+        over = self._left_of
         while late := [
             one for one in events
             if one.key is not None and self._overtaken.get(one.key, 0) >= over
@@ -157,7 +164,7 @@ class QueueSource:
         """What was taken is ours, whoever asked for it."""
         taking, self._taking = self._taking, None
         if taking is not None:
-            self._left = taking.result()
+            self._left, self._left_of = taking.result(), self._takes
             self._held.update((one.origin.offset, one) for one in self._left)
 
     def _taken(self, limit: int) -> list[Event]:
@@ -165,6 +172,13 @@ class QueueSource:
         return self._store.take(
             self._queue, limit, self._holder, now_us=now_us, lease_us=self._lease_us
         )
+
+    def _taken_ahead(self) -> Sequence[Event]:
+        """Taken, and nobody has asked for them yet."""
+        taking = self._taking
+        if taking is None or not taking.done() or taking.exception() is not None:
+            return ()
+        return taking.result()
 
     def _forget(self, event: Event) -> None:
         held = self._held.get(event.origin.offset)
@@ -174,7 +188,7 @@ class QueueSource:
     async def _extend(self) -> None:
         while True:
             await asyncio.sleep(self._lease_us / 1e6 / _EXTEND)
-            held = list(self._held.values())
+            held = [*self._held.values(), *self._taken_ahead()]
             if not held:
                 continue
             until_us = time.time_ns() // 1000 + self._lease_us
@@ -191,10 +205,17 @@ class QueueSource:
                 self._forget(one)
 
     async def _blocking(self, work: Callable[[], T]) -> T:
-        loop = asyncio.get_running_loop()
-        try:
-            return await loop.run_in_executor(self._thread, work)
-        except StoreError as error:
-            away = BusError(self.stream, got=error.detail, mend="see /readyz: the ledger is away")
-            away.retryable = error.retryable
-            raise away from error
+        return await self._submit(work)
+
+    def _submit(self, work: Callable[[], T]) -> asyncio.Future[T]:
+        def done() -> T:
+            try:
+                return work()
+            except StoreError as error:
+                away = BusError(
+                    self.stream, got=error.detail, mend="see /readyz: the ledger is away"
+                )
+                away.retryable = error.retryable
+                raise away from error
+
+        return asyncio.get_running_loop().run_in_executor(self._thread, done)

@@ -63,7 +63,7 @@ class Database(ABC):
             self.start(connection, waited_s)
             try:
                 yield connection
-                connection.exec_driver_sql("COMMIT")
+                self.run(connection, "COMMIT", ())
             except BaseException:
                 with suppress(SQLAlchemyError):  # the first error is the one to tell
                     connection.exec_driver_sql("ROLLBACK")
@@ -140,6 +140,10 @@ class Database(ABC):
     @abstractmethod
     def run(self, connection: Connection, text: str, params: Params) -> int:
         """Do a statement; gives how many rows it was about."""
+
+    @abstractmethod
+    def alone(self, name: str, text: str, params: Params) -> int:
+        """Do a statement as a transaction of its own, locked by `name`; gives how many rows."""
 
     @abstractmethod
     def rows(

@@ -130,11 +130,9 @@ class SqlEvents(Begun):
         queued = self._queued
         # Last, so that others wait for these locks no longer than they must.
         queued.lock(connection, plan.queues | ({"outbox:"} if sent else set()))
-        if plan.held:
-            ours = still_held(queued.held(connection, [n for n, _ in plan.held]), plan.held)
-            if len(ours) != len(set(plan.held)):
+        for queue, leases in plan.held.items():
+            if not queued.settle(connection, queue, leases):
                 raise _Overtaken
-            queued.remove(connection, ours)
         if sent:
             rows = [row for row in queued.held(connection, sent) if is_outbox(row.queue)]
             queued.remove(connection, rows)

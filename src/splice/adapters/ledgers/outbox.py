@@ -81,7 +81,7 @@ class SqlOutbox:
             names = [
                 name for name in self._names(connection)
                 if name.startswith(wanted) and name not in left_out
-                and queued.any(connection, name, now_us)
+                and any(queued.look(connection, name, now_us))
             ]  # fmt: skip
         if not names:
             return []  # who finds nothing keeps no writer waiting
@@ -89,6 +89,7 @@ class SqlOutbox:
         with self._locked() as connection:
             picked: list[tuple[int, int]] = []
             for name in names:
+                queued.wake(connection, name, now_us, limit)
                 expired = queued.expired(connection, name, now_us, limit)
                 if expired:
                     queued.free(connection, queued.held(connection, expired), 0, tried=True)

@@ -144,6 +144,12 @@ class PostgresDatabase(Database):
         """As the driver does."""
         return connection.exec_driver_sql(text, params).rowcount
 
+    def alone(self, name: str, text: str, params: Params) -> int:
+        """The lock is one of a transaction."""
+        with self.write() as connection:
+            self.lock(connection, name)
+            return self.run(connection, text, params)
+
     def rows(
         self, connection: Connection, text: str, params: Params, kinds: str
     ) -> Sequence[Sequence[Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Sequence
 
 import msgspec
@@ -13,6 +14,7 @@ from splice.adapters.ledgers.tables import without_nul
 from splice.core.events import Event, Headers, Origin
 
 _MOST_BYTES = 16 * 1024 * 1024  # of bodies that are taken at once; one alone may have more
+_CLOCK_US = 1_000_000
 
 
 class Body(msgspec.Struct, array_like=True, gc=False):
@@ -46,6 +48,9 @@ class SqlQueue:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._queued = Queued(database)
+        self._plenty: set[str] = set()  # of these the last take was full
+        self._ends: dict[str, int] = {}  # of the last lease of each
+        self._ending = threading.Lock()
 
     def put(self, queue: str, events: Sequence[Event], *, now_us: int) -> list[int]:
         """Store events, durable on return; gives their numbers."""
@@ -63,22 +68,29 @@ class SqlQueue:
     ) -> list[Event]:
         """Lease the oldest that are due; one alone whose lease ran out."""
         stream, queued = stream_of(queue), self._queued
-        by, whole = Taker(without_nul(holder), now_us), False
+        by, until_us = Taker(without_nul(holder), now_us), self._end(stream, now_us + lease_us)
         rows: list[Row] = []
+        if stream in self._plenty:
+            rows = queued.take(stream, limit, by, until_us, _MOST_BYTES)
+        whole = False
         while not (rows or whole):
             with self._database.read() as connection:
-                if not queued.any(connection, stream, now_us):
-                    return []  # who finds nothing keeps no writer waiting
+                if not any(queued.look(connection, stream, now_us)):
+                    break  # who finds nothing keeps no writer waiting
             with self._database.write() as connection:
                 queued.lock(connection, [stream])
-                suspect = queued.suspect(connection, stream, now_us)
+                look = queued.look(connection, stream, now_us)
+                suspect = queued.suspect(connection, stream, now_us) if look.expired else None
                 if suspect is not None:
                     numbers = [suspect]
                 else:
+                    if look.due:
+                        queued.wake(connection, stream, now_us, limit)
                     picked, whole = queued.pick(connection, stream, limit, by)
                     numbers = within(picked)
                 if numbers:
-                    rows = queued.lease(connection, numbers, by, now_us + lease_us)
+                    rows = queued.lease(connection, numbers, by, until_us)
+        (self._plenty.add if len(rows) == limit else self._plenty.discard)(stream)
         events: list[Event] = []
         for row in rows:
             body = _decode(row.body)
@@ -94,10 +106,11 @@ class SqlQueue:
         """Hold them longer. Gives those whose lease has passed to another meanwhile."""
         if not events:
             return []
+        stream = stream_of(queue)
         with self._database.write() as connection:
-            self._queued.lock(connection, [stream_of(queue)])
+            self._queued.lock(connection, [stream])
             held = self._ours(connection, events)
-            self._queued.extend(connection, held, until_us)
+            self._queued.extend(connection, held, self._end(stream, until_us))
         ours = {(row.number, row.token) for row in held}
         return [event for event in events if (event.origin.offset, event.token) not in ours]
 
@@ -114,6 +127,15 @@ class SqlQueue:
         count = self._database.sql("SELECT count(*) FROM queued WHERE queue = :queue")
         with self._database.read() as connection:
             return connection.exec_driver_sql(count, {"queue": stream_of(queue)}).scalar_one()
+
+    def _end(self, stream: str, until_us: int) -> int:
+        """When a lease ends: no two of this process at the same time, rows are found by it."""
+        with self._ending:
+            last_us = self._ends.get(stream, 0)
+            if until_us > last_us - _CLOCK_US:  # else the clock was put back
+                until_us = max(until_us, last_us + 1)
+            self._ends[stream] = until_us
+        return until_us
 
     def _ours(self, connection: Connection, events: Sequence[Event]) -> list[Held]:
         leases = [(event.origin.offset, event.token) for event in events]

@@ -8,17 +8,19 @@ again and again. It is free again when what it waited for has gone. A row `_GIVE
 Only rows that were ever touched are found by their lane (`held`): this index is as large as what is
 in flight, and not as what waits. `due_us` is for people to see.
 
-All of this runs within a transaction that has locked the queue.
+All of this runs within a transaction that has locked the queue; only `take` is one by itself.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
+from splice.adapters.ledgers import queued_sql as sql
 from splice.adapters.ledgers.database import Database, Into
 from splice.adapters.ledgers.tables import without_nul
 
@@ -32,98 +34,6 @@ _ROWS = Into(
 _BODIES = Into("queued_bodies", (("number", "bigint"), ("body", "bytea")))
 
 _MOST_LOOKED_AT = 20_000  # rows in one transaction, which others wait for
-
-# `when_us` of a free row is 0. It is asked for so, and sorted by, that PostgreSQL takes the index
-# by state: by stale statistics it would rather go through all rows by their numbers.
-_ANY = """
-SELECT coalesce(
-    (SELECT 1 FROM queued WHERE queue = :queue AND state = 0 AND when_us < 1
-     ORDER BY when_us LIMIT 1),
-    (SELECT 1 FROM queued WHERE queue = :queue AND state = 1 AND when_us <= :now
-     ORDER BY when_us LIMIT 1),
-    (SELECT 1 FROM queued WHERE queue = :queue AND state = 2 AND when_us <= :now
-     ORDER BY when_us LIMIT 1), 0)
-"""
-_WAKE = """
-UPDATE queued SET state = 0, when_us = 0 WHERE number IN (
-    SELECT number FROM queued WHERE queue = :queue AND state = 2 AND when_us <= :now
-    ORDER BY when_us LIMIT :limit)
-"""
-_SUSPECT = """
-SELECT number FROM queued s WHERE queue = :queue AND state = 1 AND when_us <= :now
-AND NOT EXISTS (SELECT 1 FROM queued e WHERE e.held = s.held AND e.number < s.number)
-ORDER BY when_us, number LIMIT 1
-"""
-_FENCE = """
-UPDATE queued SET token = token + 1, when_us = :now WHERE state = 1 AND number > :number
-AND held = (SELECT held FROM queued WHERE number = :number)
-"""
-_EXPIRED = """
-SELECT number FROM queued WHERE queue = :queue AND state = 1 AND when_us <= :now
-ORDER BY when_us LIMIT :limit
-"""
-_FREE_ROWS = """
-SELECT number, lane, size FROM queued
-WHERE queue = :queue AND state = 0 AND when_us < 1 AND number > :after
-ORDER BY when_us, number LIMIT :limit
-"""
-# Of each lane the first row that is in the way of those behind it.
-_IN_THE_WAY = """
-SELECT value, first FROM (
-    SELECT l.value AS value, (
-        SELECT q.number FROM queued q WHERE q.held = l.value AND (
-            q.state IN (2, 3) OR q.state = 1 AND (q.holder <> :holder OR q.when_us <= :now))
-        ORDER BY q.number LIMIT 1) AS first
-    FROM each(:lanes) l) found
-WHERE first IS NOT NULL
-"""
-_PARK = """
-UPDATE queued SET state = 3, held = lane WHERE number IN (SELECT n.value FROM each(:numbers) n)
-"""
-_LEASE = """
-UPDATE queued SET state = 1, when_us = :until, held = lane, holder = :holder,
-    attempts = attempts + 1, token = token + 1
-WHERE number IN (SELECT n.value FROM each(:numbers) n)
-"""
-_READ = """
-SELECT q.number, q.queue, q.attempts, q.token, q.due_us, q.why, q.state, b.body
-FROM queued q JOIN queued_bodies b ON b.number = q.number
-WHERE q.number IN (SELECT n.value FROM each(:numbers) n)
-"""
-_HELD = """
-SELECT number, queue, state, token, lane FROM queued
-WHERE number IN (SELECT n.value FROM each(:numbers) n)
-"""
-_EXTEND = """
-UPDATE queued SET when_us = :until WHERE number IN (SELECT n.value FROM each(:numbers) n)
-"""
-_FREED = """
-UPDATE queued SET state = CASE WHEN CAST(:due AS BIGINT) > 0 THEN 2 ELSE 0 END,
-    when_us = :due, due_us = :due, attempts = attempts - :untried
-WHERE number IN (SELECT n.value FROM each(:numbers) n)
-"""
-_GIVE_UP = """
-UPDATE queued SET state = 4, held = NULL, when_us = 0, due_us = 0
-WHERE number IN (SELECT n.value FROM each(:numbers) n)
-"""
-_RENEW = """
-UPDATE queued SET state = 0, held = lane, when_us = 0, due_us = :now, attempts = 0
-WHERE number IN (SELECT n.value FROM each(:numbers) n)
-"""
-_DELETE = "DELETE FROM {table} WHERE number IN (SELECT n.value FROM each(:numbers) n)"
-# Lanes in which rows are put behind, and nothing is left for which they wait.
-_OPEN = """
-SELECT l.value FROM each(:lanes) l WHERE 3 = (
-    SELECT q.state FROM queued q WHERE q.held = l.value AND q.state > 0
-    ORDER BY q.number LIMIT 1)
-"""
-_UNPARK = """
-UPDATE queued SET state = 0 WHERE number IN (
-    SELECT q.number FROM each(:lanes) l JOIN queued q ON q.held = l.value
-    WHERE q.state = 3 AND q.number <= coalesce((
-        SELECT m.number FROM queued m WHERE m.held = l.value AND m.state = 3
-        ORDER BY m.number LIMIT 1 OFFSET 255), 9223372036854775807))
-"""
 
 
 class New(NamedTuple):
@@ -179,6 +89,14 @@ class Taker(NamedTuple):
     now_us: int
 
 
+class Look(NamedTuple):
+    """What is in a queue: rows that are free, whose leases ran out, whose time has come."""
+
+    free: bool
+    expired: bool
+    due: bool
+
+
 class Picked(NamedTuple):
     """Numbers and sizes; not `whole` where there was no time to look at all rows."""
 
@@ -199,14 +117,7 @@ class Queued:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        sql = database.sql
-        self._any, self._wake, self._suspect = sql(_ANY), sql(_WAKE), sql(_SUSPECT)
-        self._expired, self._park = sql(_EXPIRED), sql(_PARK)
-        self._free_rows, self._in_the_way = sql(_FREE_ROWS), sql(_IN_THE_WAY)
-        self._lease, self._read, self._held = sql(_LEASE), sql(_READ), sql(_HELD)
-        self._extend, self._freed = sql(_EXTEND), sql(_FREED)
-        self._open, self._unpark = sql(_OPEN), sql(_UNPARK)
-        self._deletes = [sql(_DELETE.format(table=into.table)) for into in (_ROWS, _BODIES)]
+        self._text = cache(database.sql)
 
     def lock(self, connection: Connection, queues: Iterable[str]) -> None:
         """Until the transaction ends, nobody else changes these; the outbox is one of them."""
@@ -226,49 +137,62 @@ class Queued:
         self._database.insert_rows(connection, _BODIES, bodies)
         return numbers
 
-    def any(self, connection: Connection, queue: str, now_us: int) -> bool:
-        """Whether it is worth a transaction to look for rows that may be taken."""
-        params = {"queue": queue, "now": now_us}
-        ((found,),) = self._database.rows(connection, self._any, params, "v")
-        return bool(found)
+    def take(self, queue: str, limit: int, by: Taker, until_us: int, most_bytes: int) -> list[Row]:
+        """Lease the oldest that are free, where that is all there is to do; else nothing.
+
+        One statement, so that others wait for it no longer than they must: they need not wait for
+        its rows to be read. These are found by when their leases end, as no other of the holder's.
+        """
+        params = {
+            "queue": queue, "holder": by.holder, "now": by.now_us, "until": until_us,
+            "after": 0, "limit": limit, "most": most_bytes,
+        }  # fmt: skip
+        database = self._database
+        if not database.alone(queue, self._text(sql.TAKE), params):
+            return []
+        params = {"queue": queue, "until": until_us, "holder": by.holder}
+        with database.read() as connection:
+            rows = database.rows(connection, self._text(sql.TAKEN), params, "vvvvvvvb")
+        return sorted(Row(*row) for row in rows)
+
+    def look(self, connection: Connection, queue: str, now_us: int) -> Look:
+        """What there is to be taken."""
+        ((free, expired, due),) = self._rows(connection, sql.LOOK, "vvv", queue=queue, now=now_us)
+        return Look(bool(free), bool(expired), bool(due))
 
     def suspect(self, connection: Connection, queue: str, now_us: int) -> int | None:
         """The first row whose lease ran out, and that waits for no other.
 
         Leases of those behind it end, for its holder may live: they must not overtake it.
         """
-        params = {"queue": queue, "now": now_us}
-        found = self._database.rows(connection, self._suspect, params, "v")
+        found = self._rows(connection, sql.SUSPECT, "v", queue=queue, now=now_us)
         if not found:
             return None
         number: int = found[0][0]
-        text = self._database.sql(_FENCE)
-        self._database.run(connection, text, {"number": number, "now": now_us})
+        self._run(connection, sql.FENCE, number=number, now=now_us)
         return number
 
     def expired(self, connection: Connection, queue: str, now_us: int, limit: int) -> list[int]:
         """Rows whose leases ran out."""
-        params = {"queue": queue, "now": now_us, "limit": limit}
-        rows = self._database.rows(connection, self._expired, params, "v")
+        rows = self._rows(connection, sql.EXPIRED, "v", queue=queue, now=now_us, limit=limit)
         return [number for (number,) in rows]
+
+    def wake(self, connection: Connection, queue: str, now_us: int, limit: int) -> None:
+        """Rows whose time has come are free."""
+        self._run(connection, sql.WAKE, queue=queue, now=now_us, limit=limit)
 
     def pick(self, connection: Connection, queue: str, limit: int, by: Taker) -> Picked:
         """Rows that may be taken now, in their order; those that may not are put aside."""
-        params = {"queue": queue, "now": by.now_us, "limit": limit}
-        self._database.run(connection, self._wake, params)
         picked: list[tuple[int, int]] = []
         after, looked_at, step = 0, 0, limit
         while True:
-            params = {"queue": queue, "after": after, "limit": step}
-            rows = self._database.rows(connection, self._free_rows, params, "vvv")
-            first = self._first_in_the_way(connection, {row[1] for row in rows}, by)
-            if first:
-                behind = [n for n, lane, _ in rows if lane in first and first[lane] < n]
-                params = {"numbers": self._database.ints(behind)}
-                self._database.run(connection, self._park, params)
-            picked += sorted(
-                (n, size) for n, lane, size in rows if lane not in first or n < first[lane]
-            )
+            rows = self._rows(
+                connection, sql.FREE_ROWS, "vvv", queue=queue, holder=by.holder, now=by.now_us,
+                after=after, limit=step,
+            )  # fmt: skip
+            picked += sorted((number, size) for number, size, behind in rows if not behind)
+            if behind := [number for number, _, behind in rows if behind]:
+                self._run(connection, sql.PARK, numbers=self._database.ints(behind))
             looked_at += len(rows)
             if len(rows) < step or len(picked) >= limit:
                 return Picked(picked[:limit], whole=True)
@@ -281,80 +205,91 @@ class Queued:
     ) -> list[Row]:
         """Give them to a holder, their attempts counted; in the order of their numbers."""
         wanted = self._database.ints(numbers)
-        params = {"numbers": wanted, "holder": by.holder, "until": until_us}
-        self._database.run(connection, self._lease, params)
+        self._run(connection, sql.LEASE, numbers=wanted, holder=by.holder, until=until_us)
         return self.read(connection, numbers)
 
     def read(self, connection: Connection, numbers: Sequence[int]) -> list[Row]:
         """Rows with their bodies, by number."""
-        params = {"numbers": self._database.ints(numbers)}
-        rows = self._database.rows(connection, self._read, params, "vvvvvvvb")
+        wanted = self._database.ints(numbers)
+        rows = self._rows(connection, sql.READ, "vvvvvvvb", numbers=wanted)
         return sorted(Row(*row) for row in rows)
 
     def held(self, connection: Connection, numbers: Sequence[int]) -> list[Held]:
         """Those of them that are there."""
-        params = {"numbers": self._database.ints(numbers)}
-        rows = self._database.rows(connection, self._held, params, "vvvvv")
-        return [Held(*row) for row in rows]
+        wanted = self._database.ints(numbers)
+        return [Held(*row) for row in self._rows(connection, sql.HELD, "vvvvv", numbers=wanted)]
 
     def extend(self, connection: Connection, rows: Sequence[Held], until_us: int) -> None:
         """Leases of rows end later."""
-        params = {"numbers": self._numbers(rows), "until": until_us}
-        self._database.run(connection, self._extend, params)
+        self._run(connection, sql.EXTEND, numbers=self._numbers(rows), until=until_us)
 
     def free(
         self, connection: Connection, rows: Sequence[Held], due_us: int, *, tried: bool
     ) -> None:
         """End the leases of rows; they may be taken again from `due_us` on."""
-        params = {"numbers": self._numbers(rows), "due": due_us, "untried": 0 if tried else 1}
-        self._database.run(connection, self._freed, params)
+        numbers, untried = self._numbers(rows), 0 if tried else 1
+        self._run(connection, sql.FREED, numbers=numbers, due=due_us, untried=untried)
         self._give_way(connection, rows)
 
     def remove(self, connection: Connection, rows: Sequence[Held]) -> None:
         """Delete rows; those behind them are free."""
-        params = {"numbers": self._numbers(rows)}
-        for delete in self._deletes:
-            self._database.run(connection, delete, params)
+        self._delete(connection, self._numbers(rows))
         self._give_way(connection, rows)
+
+    def settle(self, connection: Connection, queue: str, leases: Iterable[tuple[int, int]]) -> bool:
+        """Delete rows leased by these numbers and tokens; those behind them are free.
+
+        False where one of them is not leased so: the transaction must be undone.
+        """
+        numbers_of: dict[int, list[int]] = {}
+        for number, token in set(leases):
+            numbers_of.setdefault(token, []).append(number)
+        for token, numbers in numbers_of.items():
+            wanted = self._database.ints(numbers)
+            ((leased, any_behind),) = self._rows(
+                connection, sql.LEASED, "vv", queue=queue, numbers=wanted, token=token
+            )
+            if leased != len(numbers):
+                return False
+            if any_behind:
+                self.remove(connection, self.held(connection, numbers))
+            else:
+                self._delete(connection, wanted)
+        return True
 
     def give_up(self, connection: Connection, rows: Sequence[Held]) -> None:
         """Rows stay where they are, and nobody waits for them."""
-        text = self._database.sql(_GIVE_UP)
-        self._database.run(connection, text, {"numbers": self._numbers(rows)})
+        self._run(connection, sql.GIVE_UP, numbers=self._numbers(rows))
         self._give_way(connection, rows)
 
     def renew(self, connection: Connection, rows: Sequence[Held], now_us: int) -> None:
         """Rows that nobody holds are as if never tried; one that was given up is in its lane."""
-        text = self._database.sql(_RENEW)
-        self._database.run(connection, text, {"numbers": self._numbers(rows), "now": now_us})
+        self._run(connection, sql.RENEW, numbers=self._numbers(rows), now=now_us)
 
     def explain(self, connection: Connection, number: int, why: str) -> None:
         """Note for people what went wrong with a row."""
-        text = self._database.sql("UPDATE queued SET why = :why WHERE number = :number")
-        self._database.run(connection, text, {"number": number, "why": without_nul(why)})
+        self._run(connection, sql.EXPLAIN, number=number, why=without_nul(why))
+
+    def _run(self, connection: Connection, text: str, **params: Any) -> None:  # as the driver takes
+        self._database.run(connection, self._text(text), params)
+
+    def _rows(
+        self, connection: Connection, text: str, kinds: str, **params: Any
+    ) -> Sequence[Sequence[Any]]:
+        return self._database.rows(connection, self._text(text), params, kinds)
 
     def _numbers(self, rows: Sequence[Held]) -> Any:  # the driver's own type
         return self._database.ints([row.number for row in rows])
 
-    def _first_in_the_way(
-        self, connection: Connection, lanes: set[int | None], by: Taker
-    ) -> dict[int | None, int]:
-        known = [lane for lane in lanes if lane is not None]
-        if not known:
-            return {}
-        wanted = self._database.ints(known)
-        params = {"lanes": wanted, "holder": by.holder, "now": by.now_us}
-        found: dict[int | None, int] = {}
-        for lane, number in self._database.rows(connection, self._in_the_way, params, "vv"):
-            found[lane] = number
-        return found
+    def _delete(self, connection: Connection, numbers: Any) -> None:
+        for text in sql.DELETES:
+            self._run(connection, text, numbers=numbers)
 
     def _give_way(self, connection: Connection, rows: Sequence[Held]) -> None:
         lanes = {row.lane for row in rows if row.lane is not None}
         if not lanes:
             return
-        params = {"lanes": self._database.ints(sorted(lanes))}
-        opened = self._database.rows(connection, self._open, params, "v")
-        if opened:
-            params = {"lanes": self._database.ints([lane for (lane,) in opened])}
-            self._database.run(connection, self._unpark, params)
+        wanted = self._database.ints(sorted(lanes))
+        if opened := self._rows(connection, sql.OPEN, "v", lanes=wanted):
+            wanted = self._database.ints([lane for (lane,) in opened])
+            self._run(connection, sql.UNPARK, lanes=wanted)

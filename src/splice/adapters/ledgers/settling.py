@@ -35,7 +35,8 @@ class Plan(msgspec.Struct, gc=False):
 
     records: list[Record] = []
     inbox: list[tuple[bytes, bytes, str, int]] = []
-    held: list[tuple[int, int]] = []  # numbers of rows in queues, and tokens by which we hold them
+    held: dict[str, list[tuple[int, int]]] = {}
+    """By queue, numbers of rows, and tokens by which we hold them."""
     new: list[New] = []  # rows for queues and for the outbox
     queues: set[str] = set()  # those that are touched
     tables: dict[str, list[tuple[Any, ...]]] = {}
@@ -64,7 +65,7 @@ def plan_of(settled: Sequence[Settled], verdicts: dict[int, Verdict], now_us: in
         SettingsError: A message goes to a table of a name that cannot be.
     """
     plan = Plan()
-    records, inbox, held, queues = plan.records, plan.inbox, plan.held, plan.queues
+    records, inbox, held = plan.records, plan.inbox, plan.held
     for place, one in enumerate(settled):
         record, event = one.record, one.event
         verdict = verdicts.get(place) if verdicts else None
@@ -72,22 +73,20 @@ def plan_of(settled: Sequence[Settled], verdicts: dict[int, Verdict], now_us: in
             if verdict.late and record is not None:
                 records.append(msgspec.structs.replace(record, notes=(*record.notes, NOTE)))
             if verdict.ours:
-                held.append((event.origin.offset, event.token))
-                queues.add(event.origin.stream)
+                held.setdefault(event.origin.stream, []).append((event.origin.offset, event.token))
             continue
         if record is not None:
             records.append(record)
         if one.inbox is not None:
             inbox.append((one.inbox.event, one.inbox.body, one.inbox.call_id, now_us))
         if event.token:
-            held.append((event.origin.offset, event.token))
-            queues.add(event.origin.stream)
+            held.setdefault(event.origin.stream, []).append((event.origin.offset, event.token))
         if one.dead is not None:
             plan.dead.append(one.dead)
         if one.messages:
             call_id = record.call_id if record is not None else None
             _send(plan, one.messages, one.inbox.call_id if one.inbox else call_id, now_us)
-    queues.update([row.queue for row in plan.new])
+    plan.queues.update(held, [row.queue for row in plan.new])
     inbox.sort()  # one order for all, so that no two wait for each other
     return plan
 

@@ -79,12 +79,17 @@ class SqliteDatabase(Database):
 
     def start(self, connection: Connection, waited_s: float) -> None:
         """BEGIN IMMEDIATE, for which SQLite waits as long as is left of the time."""
+        with self._patient(connection, waited_s):
+            self.run(connection, self.begin, ())
+
+    @contextmanager
+    def _patient(self, connection: Connection, waited_s: float) -> Generator[None]:
         if waited_s < _SHORT_S:
-            connection.exec_driver_sql(self.begin)
+            yield
             return
         try:
             _patience(connection, self._busy_s - waited_s)
-            connection.exec_driver_sql(self.begin)
+            yield
         finally:
             _patience(connection, self._busy_s)
 
@@ -158,6 +163,16 @@ class SqliteDatabase(Database):
     def run(self, connection: Connection, text: str, params: Params) -> int:
         """Past SQLAlchemy, which takes longer for it than SQLite does for a small batch."""
         return _cursor(connection).execute(text, params).rowcount
+
+    def alone(self, name: str, text: str, params: Params) -> int:
+        """Without BEGIN and COMMIT, for each of which the GIL would go to others."""
+        with (
+            self.place.errors(),
+            self.turn() as waited_s,
+            self.engine.connect() as connection,
+            self._patient(connection, waited_s),
+        ):
+            return self.run(connection, text, params)
 
     def rows(
         self, connection: Connection, text: str, params: Params, kinds: str

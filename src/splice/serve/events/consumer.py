@@ -147,11 +147,11 @@ class Consumer:
         return self._terms.max_in_flight - unanswered
 
     async def _polled(self) -> Sequence[Event]:
-        limit = self._terms.max_batch
-        if not self._answering.at_once:
+        limit, ahead = self._terms.max_batch, self._answering.at_once
+        if not ahead:  # what would wait here long, another process may take
             limit = min(limit, self._room())
         try:
-            return await self._source.poll(limit, _POLL_S)
+            return await self._source.poll(limit, _POLL_S, ahead=ahead)
         except BusError as error:
             if not error.retryable:
                 raise
