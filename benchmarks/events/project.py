@@ -166,6 +166,14 @@ def one_number(place: Path, sql: str) -> int:
     return found
 
 
+def events_per_s(place: Path, skipped: float) -> float:
+    """Decisions a second, by when each was stored, without the first share of them."""
+    with closing(sqlite3.connect(f"file:{place / LEDGER}?mode=ro", uri=True)) as ledger:
+        rows = ledger.execute(f"SELECT at_us FROM {DECISIONS} ORDER BY at_us").fetchall()
+    times = [at_us for (at_us,) in rows][int(skipped * len(rows)) :]
+    return (len(times) - 1) / max(times[-1] - times[0], 1) * 1e6
+
+
 def decisions(place: Path) -> list[bytes]:
     """The table of decisions."""
     with closing(sqlite3.connect(f"file:{place / LEDGER}?mode=ro", uri=True)) as ledger:

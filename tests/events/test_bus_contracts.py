@@ -121,7 +121,7 @@ class TestQueueSource(SourceContract):
         await stream.put(events(0, 1, 3, 4, 6, 7))  # of two keys in turn
         async with reading(stream) as source:
             first, second = await source.poll(2, PATIENCE_S, ahead=True)
-            await until(lambda: stream.leased() == 4)
+            await until(lambda: stream.leased() == 6)
             await source.postpone(first, time.time_ns() // 1000 + 300_000)
             await stream.settle(source, [second])
             came = await take(source, 3)

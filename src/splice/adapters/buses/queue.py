@@ -8,6 +8,7 @@ import os
 import secrets
 import socket
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -26,6 +27,7 @@ _LONGEST_WAIT_S = 0.2
 """How long an empty queue is left alone: what comes meanwhile waits so long at most."""
 
 _EXTEND = 3  # times within a lease
+_AHEAD = 2  # takes that are begun before they are asked for
 
 
 class QueueSource:
@@ -45,7 +47,7 @@ class QueueSource:
         self._holder = f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(4)}"
         self._thread = ThreadPoolExecutor(1, f"queue {queue}")
         self._held: dict[int, Event] = {}  # by number of the row
-        self._taking: asyncio.Future[list[Event]] | None = None
+        self._taking: deque[tuple[int, asyncio.Future[list[Event]]]] = deque()  # by their numbers
         self._left: list[Event] = []  # taken, and not handed out
         self._takes = 0  # begun so far
         self._left_of = 0  # which of them what is left is of
@@ -119,29 +121,31 @@ class QueueSource:
             self._extending.cancel()
             await asyncio.gather(self._extending, return_exceptions=True)
         try:
-            if self._taking is not None:
-                await asyncio.wait([self._taking])
-                self._keep()
-            await self.release(list(self._held.values()))
+            if self._taking:
+                await asyncio.wait([taking for _, taking in self._taking])
+            await self.release(self._ours())
         except BusError as error:  # their leases end them
             log.warning("%s: leases are left to end by themselves: %s", self.stream, error)
         self._thread.shutdown(wait=False)
 
     async def _take(self, limit: int, *, ahead: bool) -> list[Event]:
         if not self._left:
-            if self._taking is None:
-                self._taking = self._begin(limit)
-            await asyncio.wait([self._taking])  # goes on where this poll is given up
-            self._keep()
-            if ahead and len(self._left) >= limit and not self._closed:
-                self._taking = self._begin(limit)
+            if not self._taking:
+                self._begin(limit)
+            await asyncio.wait([self._taking[0][1]])  # goes on where this poll is given up
+            self._left_of, taking = self._taking.popleft()
+            self._left = taking.result()
+            self._held.update((one.origin.offset, one) for one in self._left)
+            more = ahead and len(self._left) >= limit and not self._closed
+            for _ in range(_AHEAD - len(self._taking) if more else 0):
+                self._begin(limit)
         events, self._left = self._left[:limit], self._left[limit:]
         return await self._in_order(events) if self._overtaken else events
 
-    def _begin(self, limit: int) -> asyncio.Future[list[Event]]:
+    def _begin(self, limit: int) -> None:
         """Here and now: a task would begin only once the event loop is free."""
         self._takes += 1
-        return self._submit(lambda: self._taken(limit))
+        self._taking.append((self._takes, self._submit(lambda: self._taken(limit))))
 
     async def _in_order(self, events: list[Event]) -> list[Event]:
         """Without those that must not be handed out any more: they go back unharmed.
@@ -160,25 +164,19 @@ class QueueSource:
             self._overtaken = {k: n for k, n in self._overtaken.items() if n > over}
         return events
 
-    def _keep(self) -> None:
-        """What was taken is ours, whoever asked for it."""
-        taking, self._taking = self._taking, None
-        if taking is not None:
-            self._left, self._left_of = taking.result(), self._takes
-            self._held.update((one.origin.offset, one) for one in self._left)
-
     def _taken(self, limit: int) -> list[Event]:
         now_us = time.time_ns() // 1000
         return self._store.take(
             self._queue, limit, self._holder, now_us=now_us, lease_us=self._lease_us
         )
 
-    def _taken_ahead(self) -> Sequence[Event]:
-        """Taken, and nobody has asked for them yet."""
-        taking = self._taking
-        if taking is None or not taking.done() or taking.exception() is not None:
-            return ()
-        return taking.result()
+    def _ours(self) -> list[Event]:
+        """All that is held, also what nobody has asked for yet."""
+        held = list(self._held.values())
+        for _, taking in self._taking:
+            if taking.done() and taking.exception() is None:
+                held += taking.result()
+        return held
 
     def _forget(self, event: Event) -> None:
         held = self._held.get(event.origin.offset)
@@ -188,7 +186,7 @@ class QueueSource:
     async def _extend(self) -> None:
         while True:
             await asyncio.sleep(self._lease_us / 1e6 / _EXTEND)
-            held = [*self._held.values(), *self._taken_ahead()]
+            held = self._ours()
             if not held:
                 continue
             until_us = time.time_ns() // 1000 + self._lease_us
