@@ -169,7 +169,6 @@ def test_what_a_subject_cost_is_counted_from_the_end_of_its_warm_up() -> None:
         Sample(3.0, 110, cpu_s=4.0, broker_cpu_s=1.2, memory=50_000_000),
     ]
 
-    assert watch.events_per_s(100) == pytest.approx(50)
     assert watch.figures(100) == pytest.approx(
         {"cpu_us": 10_000, "core_share": 0.5, "broker_share": 0.1, "memory_mb": 90}
     )

@@ -135,15 +135,15 @@ async def test_small_batches_of_a_queue_that_is_full_are_stored_together(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(settler, "_EXPECT_S", 3600.0)
-    model, topic = Model(), MemoryStream(1)
+    model, topic, count = Model(), MemoryStream(1), 3 * settler._SOME + 7
     async with scoring(tmp_path, topic, model, max_batch=20) as running:
         settling = Settling(running)
-        fill(topic, 1007, keyed=True)
-        await running.until_committed({0: 1007})
+        fill(topic, count, keyed=True)
+        await running.until_committed({0: count})
 
-        assert all(size >= 200 for size in settling.sizes[:-1])
-        assert sum(settling.sizes) == 1007
-        assert sorted(await numbers(running)) == list(range(1007))
+        assert all(size >= settler._SOME for size in settling.sizes[:-1]), settling.sizes
+        assert sum(settling.sizes) == count
+        assert sorted(await numbers(running)) == list(range(count))
     assert max(model.batches) == 20
 
 

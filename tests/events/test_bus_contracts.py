@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from confluent_kafka import Producer
@@ -18,6 +19,7 @@ from splice.adapters.buses.kafka_sink import KafkaSink
 from splice.adapters.buses.kafka_source import KafkaSource
 from splice.adapters.buses.queue import QueueSource
 from splice.adapters.ledgers.sql import open_ledger
+from splice.core.errors import BusError, StoreError
 from splice.core.events import Event, Headers, Partition, Settled
 from splice.ports.buses import Source
 from splice.testing.contracts.buses import (
@@ -130,6 +132,41 @@ class TestQueueSource(SourceContract):
 
         assert [(one.value, one.attempts) for one in came] == [(b"4", 0), (b"7", 0), (b"0", 1)]
         assert [(one.value, one.attempts) for one in behind] == [(b"3", 0), (b"6", 0)]
+
+    async def test_those_behind_a_postponed_event_go_back_with_it(
+        self, stream: QueueStream
+    ) -> None:
+        await stream.put(events(0, 3, 6))  # of one key
+        async with reading(stream) as source:
+            first, _ = await source.poll(2, PATIENCE_S)  # nobody gives the second one back
+            await source.postpone(first, time.time_ns() // 1000)
+            came = await take(source, 3)
+
+        assert [(one.value, one.attempts) for one in came] == [(b"0", 1), (b"3", 0), (b"6", 0)]
+
+    async def test_nothing_is_taken_before_what_goes_back_has_gone(
+        self, stream: QueueStream, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await stream.put(events(0, 3, 6))
+        queue, away = stream.ledger.queue, [True]
+        give_back = queue.give_back
+
+        def fails(*arguments: Any, **named: Any) -> None:
+            if away[0]:
+                raise StoreError("ledger", got="no ledger")
+            give_back(*arguments, **named)
+
+        monkeypatch.setattr(queue, "give_back", fails)
+        async with reading(stream) as source:
+            first, _ = await source.poll(2, PATIENCE_S)
+            with pytest.raises(BusError):
+                await source.postpone(first, time.time_ns() // 1000)
+            with pytest.raises(BusError):
+                await source.poll(3, PATIENCE_S)
+            away[0] = False
+            came = await take(source, 3)
+
+        assert [(one.value, one.attempts) for one in came] == [(b"0", 1), (b"3", 0), (b"6", 0)]
 
     async def test_nothing_is_read_ahead_unasked(self, stream: QueueStream) -> None:
         await stream.put(events(0, 1, 2, 5))

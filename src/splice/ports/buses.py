@@ -70,6 +70,7 @@ class Source(Protocol):
     async def postpone(self, event: Event, due_us: int) -> bool:
         """Take an event back until later. False where the source cannot: then the caller holds it.
 
+        Those of its key that came after it go back with it: the caller leaves them alone, too.
         `splice.core.events.Event.attempts` counts the attempt that was made.
         """
         ...

@@ -52,6 +52,7 @@ class QueueSource:
         self._takes = 0  # begun so far
         self._left_of = 0  # which of them what is left is of
         self._overtaken: dict[bytes, int] = {}  # by key, the last take from before a postponing
+        self._owed: deque[tuple[Sequence[Event], int, bool]] = deque()  # until when, and if tried
         self._paused = False
         self._wait_s = _FIRST_WAIT_S
         self._extending: asyncio.Task[None] | None = None
@@ -93,24 +94,25 @@ class QueueSource:
             self._forget(one)
 
     async def postpone(self, event: Event, due_us: int) -> bool:
-        """It comes again at `due_us`; its attempt counts."""
-        if event.key is not None:
-            self._overtaken[event.key] = self._takes
-        self._forget(event)
-        await self._blocking(
-            lambda: self._store.give_back(self._queue, [event], due_us=due_us, tried=True)
-        )
+        """It comes again at `due_us`; its attempt counts.
+
+        Those of its key that came after it go back with it, unharmed, and before it: once it is
+        due it may be taken at any moment, and those behind them must not be taken with it.
+        """
+        key, number = event.key, event.origin.offset
+        if key is not None:
+            self._overtaken[key] = self._takes
+            held = self._held.values()
+            self._owe([one for one in held if one.key == key and one.origin.offset > number])
+        self._owe([event], due_us=due_us, tried=True)
+        await self._blocking(self._pay)
         return True
 
     async def release(self, events: Sequence[Event]) -> None:
         """They come again at once; no attempt was made."""
-        if not events:
-            return
-        for one in events:
-            self._forget(one)
-        await self._blocking(
-            lambda: self._store.give_back(self._queue, events, due_us=0, tried=False)
-        )
+        if events:
+            self._owe(events)
+            await self._blocking(self._pay)
 
     async def close(self) -> None:
         """Give back what is held still."""
@@ -123,10 +125,24 @@ class QueueSource:
         try:
             if self._taking:
                 await asyncio.wait([taking for _, taking in self._taking])
-            await self.release(self._ours())
+            self._owe(self._ours())
+            await self._blocking(self._pay)
         except BusError as error:  # their leases end them
             log.warning("%s: leases are left to end by themselves: %s", self.stream, error)
         self._thread.shutdown(wait=False)
+
+    def _owe(self, events: Sequence[Event], *, due_us: int = 0, tried: bool = False) -> None:
+        for one in events:
+            self._forget(one)
+        if events:
+            self._owed.append((events, due_us, tried))
+
+    def _pay(self) -> None:
+        """Give back what is to go back. Until that is done nothing is taken."""
+        while self._owed:
+            events, due_us, tried = self._owed[0]
+            self._store.give_back(self._queue, events, due_us=due_us, tried=tried)
+            self._owed.popleft()
 
     async def _take(self, limit: int, *, ahead: bool) -> list[Event]:
         if not self._left:
@@ -136,11 +152,15 @@ class QueueSource:
             self._left_of, taking = self._taking.popleft()
             self._left = taking.result()
             self._held.update((one.origin.offset, one) for one in self._left)
-            more = ahead and len(self._left) >= limit and not self._closed
-            for _ in range(_AHEAD - len(self._taking) if more else 0):
-                self._begin(limit)
         events, self._left = self._left[:limit], self._left[limit:]
-        return await self._in_order(events) if self._overtaken else events
+        is_full = len(events) >= limit
+        if self._overtaken:
+            events = await self._in_order(events)
+        # Not while some of what was taken may have to go back.
+        if ahead and is_full and not (self._overtaken or self._closed):
+            while len(self._taking) < _AHEAD:
+                self._begin(limit)
+        return events
 
     def _begin(self, limit: int) -> None:
         """Here and now: a task would begin only once the event loop is free."""
@@ -165,6 +185,7 @@ class QueueSource:
         return events
 
     def _taken(self, limit: int) -> list[Event]:
+        self._pay()
         now_us = time.time_ns() // 1000
         return self._store.take(
             self._queue, limit, self._holder, now_us=now_us, lease_us=self._lease_us

@@ -332,22 +332,16 @@ class Answering:
         await self._later(one, delay_s)
 
     async def _give_back(self, one: Taken, delay_s: float) -> None:
-        """A queue keeps it until its time; those of its key that wait here go back unharmed."""
+        """A queue keeps it until its time; those of its key that wait here go back with it."""
         at_us = time.time_ns() // 1000 + int(delay_s * 1e6)
-        behind: list[Taken] = []
-        try:
-            await self._source.postpone(one.event, at_us)
-            # All of its key that was taken up until now was taken before the queue knew of this.
-            self._flight.give_back(one.event.key)
-            behind = self._flight.behind(one)
-        except SpliceError as error:  # its lease ends it
-            self.say(error)
-        # Out of the way before the queue lets them out again, which it may do at once.
-        for each in (one, *behind):
+        # Out of the way before the queue lets them out again, which it may do at once. All of its
+        # key that was taken up until now was taken before the queue knew of this.
+        self._flight.give_back(one.event.key)
+        for each in (one, *self._flight.behind(one)):
             self.leave(each)
         try:
-            await self._source.release([each.event for each in behind])
-        except SpliceError as error:
+            await self._source.postpone(one.event, at_us)
+        except SpliceError as error:  # the source goes on trying, or their leases end
             self.say(error)
 
     async def _later(self, one: Taken, delay_s: float) -> None:

@@ -64,18 +64,17 @@ class Flight:
 
     def give_back(self, key: bytes | None) -> None:
         """An event of the key goes back to its queue: those behind it that are here must, too."""
-        if key is not None:
-            self._given_back[key] = self._count
+        if key is None:
+            return
+        self._given_back.pop(key, None)
+        self._given_back[key] = self._count
+        if len(self._given_back) > _RECENT:
+            del self._given_back[next(iter(self._given_back))]  # the one of longest ago
 
     def goes_back(self, one: Taken) -> bool:
         """Whether an event before it went back to the queue after this one was taken up."""
         key = one.event.key
-        if not self._given_back or key is None or key not in self._given_back:
-            return False
-        if one.number <= self._given_back[key]:
-            return True
-        del self._given_back[key]  # it came after that: the queue has let the first one out again
-        return False
+        return key is not None and one.number <= self._given_back.get(key, 0)
 
     def enter(self, one: Taken) -> bool:
         """Whether it may run now. Else its key's turn comes, or that of the event it doubles."""
