@@ -35,11 +35,11 @@ class StalledError(RuntimeError):
 
 @dataclass
 class Arrived:
-    """The decisions of a topic, and when each was written."""
+    """The decisions of a topic, or of a table, and when each was written."""
 
     values: list[bytes] = field(default_factory=list[bytes])
     stamps_ms: list[int] = field(default_factory=list[int])
-    """The broker's clock as it appended each."""
+    """The clock of the broker as it appended each, or of the ledger as it stored it."""
 
     def clear(self) -> None:
         """Forget them."""

@@ -11,6 +11,7 @@ from contextlib import closing, contextmanager
 from itertools import islice
 from pathlib import Path
 
+from events.cluster import Arrived
 from events.subjects import Wiring
 from serve.subject import own_python
 from splice.adapters.ledgers.sql import open_ledger
@@ -166,19 +167,14 @@ def one_number(place: Path, sql: str) -> int:
     return found
 
 
-def events_per_s(place: Path, skipped: float) -> float:
-    """Decisions a second, by when each was stored, without the first share of them."""
+def decisions(place: Path) -> Arrived:
+    """The table of decisions, and when each was stored."""
     with closing(sqlite3.connect(f"file:{place / LEDGER}?mode=ro", uri=True)) as ledger:
-        rows = ledger.execute(f"SELECT at_us FROM {DECISIONS} ORDER BY at_us").fetchall()
-    times = [at_us for (at_us,) in rows][int(skipped * len(rows)) :]
-    return (len(times) - 1) / max(times[-1] - times[0], 1) * 1e6
-
-
-def decisions(place: Path) -> list[bytes]:
-    """The table of decisions."""
-    with closing(sqlite3.connect(f"file:{place / LEDGER}?mode=ro", uri=True)) as ledger:
-        rows = ledger.execute(f"SELECT value FROM {DECISIONS}").fetchall()
-    return [bytes(value) if isinstance(value, bytes) else str(value).encode() for (value,) in rows]
+        rows = ledger.execute(f"SELECT value, at_us FROM {DECISIONS}").fetchall()
+    return Arrived(
+        [bytes(value) if isinstance(value, bytes) else str(value).encode() for value, _ in rows],
+        [at_us // 1000 for _, at_us in rows],
+    )
 
 
 def _make(place: Path, settings: str, model: Path) -> None:

@@ -127,9 +127,10 @@ def run_embedded(run: Run) -> dict[str, float]:
         watch = Watch(process.pid)
         with log_told(run):
             wait_for_decisions(run, watch)
-    check(project.decisions(run.place), run.asked, run.events)
+    arrived = project.decisions(run.place)
+    check(arrived.values, run.asked, run.events)
     check_recorded(run.place, run.events)
-    return {"events_per_s": project.events_per_s(run.place, SKIPPED)} | watch.figures(run.events)
+    return {"events_per_s": arrived.events_per_s(SKIPPED)} | watch.figures(run.events)
 
 
 def wait_for_decisions(run: Run, watch: Watch) -> None:

@@ -110,9 +110,8 @@ class QueueSource:
 
     async def release(self, events: Sequence[Event]) -> None:
         """They come again at once; no attempt was made."""
-        if events:
-            self._owe(events)
-            await self._blocking(self._pay)
+        self._owe(events)
+        await self._blocking(self._pay)
 
     async def close(self) -> None:
         """Give back what is held still."""
@@ -125,8 +124,7 @@ class QueueSource:
         try:
             if self._taking:
                 await asyncio.wait([taking for _, taking in self._taking])
-            self._owe(self._ours())
-            await self._blocking(self._pay)
+            await self.release(self._ours())
         except BusError as error:  # their leases end them
             log.warning("%s: leases are left to end by themselves: %s", self.stream, error)
         self._thread.shutdown(wait=False)
@@ -165,7 +163,7 @@ class QueueSource:
     def _begin(self, limit: int) -> None:
         """Here and now: a task would begin only once the event loop is free."""
         self._takes += 1
-        self._taking.append((self._takes, self._submit(lambda: self._taken(limit))))
+        self._taking.append((self._takes, self._blocking(lambda: self._taken(limit))))
 
     async def _in_order(self, events: list[Event]) -> list[Event]:
         """Without those that must not be handed out any more: they go back unharmed.
@@ -223,10 +221,7 @@ class QueueSource:
             for one in lost:  # what becomes of them here is refused by their tokens
                 self._forget(one)
 
-    async def _blocking(self, work: Callable[[], T]) -> T:
-        return await self._submit(work)
-
-    def _submit(self, work: Callable[[], T]) -> asyncio.Future[T]:
+    def _blocking(self, work: Callable[[], T]) -> asyncio.Future[T]:
         def done() -> T:
             try:
                 return work()

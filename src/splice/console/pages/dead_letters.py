@@ -72,10 +72,8 @@ def letter_of(room: Room, visit: Visit, number: str) -> DeadLetter:
     return found
 
 
-def _text(raw: bytes | None) -> str:
+def _text(raw: bytes) -> str:
     """As people can read it, from its beginning."""
-    if raw is None:
-        return ""
     try:
         text = raw.decode()
     except UnicodeDecodeError:
