@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -10,9 +10,10 @@ import pytest
 from engine_house import House, Order, Orders, call_of, line_for
 
 import splice
-from splice.core.call import Prediction, Status
+from splice.core.call import Call, Prediction, Status
 from splice.core.errors import ModelMismatch
-from splice.engine.abreast import answer_abreast, fits
+from splice.engine.abreast import Answers, Asked, answer_abreast, fits
+from splice.engine.line import Line
 from splice.engine.routing.batched import Batched
 from splice.testing.fakes import ScriptedModel, ScriptedPredictor
 
@@ -40,6 +41,16 @@ class Deciding(Orders):
         return super().decide(order, prediction)
 
 
+def answered(house: House, line: Line, calls: Sequence[Call]) -> Answers:
+    """What becomes of the calls together."""
+    first = calls[0]
+    asked = Asked(
+        first.surface, first.caller, first.asked_us, [one.id for one in calls],
+        [one.body for one in calls], [one.trace for one in calls],
+    )  # fmt: skip
+    return answer_abreast(house.engine, line, asked)
+
+
 def plain(record: Any) -> dict[str, Any]:
     """A record without what differs from call to call."""
     attempts = tuple(
@@ -59,22 +70,23 @@ async def test_each_gets_what_it_would_have_got_alone(
     line = line_for(integration, Batched(ScriptedModel(score), "m"))
     calls = [call_of(line, body) for body in BODIES]
 
-    together = answer_abreast(house.engine, line, calls)
-    alone = [
-        await house.engine.answer(call, line, recorded=False)
-        for call, one in zip(calls, together, strict=True)
-        if one is not None
-    ]
+    together = answered(house, line, calls)
+    alone = {
+        place: await house.engine.answer(call, line, recorded=False)
+        for place, call in enumerate(calls)
+        if together.records[place] is not None
+    }
 
     assert fits(line)
-    answered = [one for one in together if one is not None]
-    assert [plain(one.record) for one in answered] == [plain(one.record) for one in alone]
-    assert [plain(one.kept) for one in answered] == [plain(one.kept) for one in alone]
-    assert [type(one.error) for one in answered] == [type(one.error) for one in alone]
-    left = [amount for amount, one in zip(AMOUNTS, together, strict=True) if one is None]
+    for place, one in alone.items():
+        assert plain(together.records[place]) == plain(one.record) == plain(one.kept)
+        assert type(together.failed.get(place)) is type(one.error)
+    left = [AMOUNTS[place] for place, one in enumerate(together.records) if one is None]
     own = [-1.0] if integration is Orders else [-1.0, -3.0]
     assert left == ["many", None, *own]
-    assert {one.record.status for one in answered} <= {Status.ANSWERED, Status.FAILED}
+    statuses = {one.status for one in together.records if one is not None}
+    assert statuses <= {Status.ANSWERED, Status.FAILED}
+    assert (Status.FAILED in statuses) == bool(together.failed) == (integration is Deciding)
 
 
 async def test_they_share_runs_of_the_model_and_nothing_is_recorded(house: House) -> None:
@@ -82,10 +94,11 @@ async def test_they_share_runs_of_the_model_and_nothing_is_recorded(house: House
     line = line_for(Orders, Batched(model, "m", max_batch=32))
     calls = [call_of(line, {"customer": "c", "amount": n / 100}) for n in range(50)]
 
-    answered = answer_abreast(house.engine, line, calls)
+    answers = answered(house, line, calls)
 
     assert model.batches == [32, 18]
-    assert all(one is not None and one.error is None for one in answered)
+    assert all(answers.records)
+    assert not answers.failed
     assert house.store.count() == 0
     assert house.engine.in_flight == 0
 
@@ -101,10 +114,11 @@ async def test_a_run_is_as_long_as_the_rows_of_a_quick_model_are_short(
     line = line_for(Orders, Batched(model, "m", max_batch=32))
     calls = [call_of(line, {"customer": "c", "amount": n / 2000}) for n in range(1024)]
 
-    answered = answer_abreast(house.engine, line, calls)
+    answers = answered(house, line, calls)
 
     assert model.batches == batches
-    scores = [msgspec.json.decode(one.record.prediction)["score"] for one in answered if one]
+    predictions = [one.prediction or b"" for one in answers.records if one]
+    scores = [msgspec.json.decode(one)["score"] for one in predictions]
     assert scores == [n / 2000 for n in range(1024)]
 
 
@@ -130,8 +144,8 @@ async def test_a_stopped_line_and_a_withdrawn_model_leave_every_call_to_its_own_
     calls = [call_of(line)] * 3
 
     line.stopped = "by a test"
-    stopped = answer_abreast(house.engine, line, calls)
+    stopped = answered(house, line, calls)
     line.stopped, line.steps[0].withdrawn = "", "v1 is withdrawn"
-    withdrawn = answer_abreast(house.engine, line, calls)
+    withdrawn = answered(house, line, calls)
 
-    assert stopped == withdrawn == [None] * 3
+    assert stopped.records == withdrawn.records == [None] * 3

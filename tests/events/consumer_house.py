@@ -182,7 +182,7 @@ async def consuming(
         stores = app.services.stores
         kit = Kit(
             app.engine, stores.events, stores.records, Envelopes(), Replies(name, targets),
-            app.new_id, lambda: None, exchange,
+            app.new_ids, lambda: None, exchange,
         )  # fmt: skip
         values = {"backoff_s": 0.02, "max_backoff_s": 0.1, "drain_s": 5.0} | terms
         consumer = Consumer(Terms(name, f"splice-{name}", **values), kit, source)  # type: ignore[arg-type]

@@ -22,7 +22,7 @@ from splice.ports.events import EventStore
 from splice.ports.stores import CallFilter
 from splice.serve.events import settler
 from splice.serve.events.lanes import Taken
-from splice.serve.events.settler import Finished, Settler
+from splice.serve.events.settler import Settler
 from splice.testing.fakes import ScriptedModel
 
 
@@ -161,7 +161,7 @@ async def test_what_waits_for_more_is_stored_soon_where_nothing_comes(
         pass
 
     event = Event(Origin(STREAM, 0, 0), None, b"")
-    finished = Finished(Taken(event, (STREAM, 0)), Settled(event))
+    finished = [Taken(event, (STREAM, 0), settled=Settled(event))]
     with ThreadPoolExecutor(1) as threads:
         storing = Settler(cast("EventStore", Store()), threads, nothing)
         storing.start()

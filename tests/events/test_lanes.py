@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from splice.core.events import Event, Origin
+from splice.core.events import Event, Inbox, Origin, Settled
 from splice.serve.events.flight import Flight
 from splice.serve.events.lanes import Taken
 
@@ -19,7 +19,7 @@ async def test_the_second_of_a_key_runs_after_the_first_and_before_the_third() -
     flight = Flight()
     first, second, third = (taken(n, b"k") for n in range(3))
     for one in (first, second, third):
-        assert flight.take(one)
+        assert flight.take([one]) == [one]
 
     may = [flight.enter(one) for one in (first, second, third)]
 
@@ -44,11 +44,12 @@ async def test_a_double_waits_for_the_first_and_is_then_looked_up_again() -> Non
     first, double = taken(0, b"k"), taken(1, b"other")
     double.id = first.id
     for one in (first, double):
-        flight.take(one)
+        flight.take([one])
 
     assert flight.enter(first)
     assert not flight.enter(double)
-    assert flight.settled(first, answered=True) == [double]
+    first.settled = Settled(first.event, inbox=Inbox(first.id, b"", ""))
+    assert flight.settled([first]) == [double]
     assert flight.taken == 1
 
 
@@ -56,7 +57,7 @@ async def test_what_waits_is_not_run_once_its_partition_is_gone_and_others_are()
     flight = Flight()
     first, here, there = taken(0, b"k"), taken(1, b"k"), taken(0, b"k", OTHERS)
     for one in (first, here, there):
-        flight.take(one)
+        flight.take([one])
         flight.enter(one)
 
     flight.gone([ORDERS])
@@ -66,7 +67,7 @@ async def test_what_waits_is_not_run_once_its_partition_is_gone_and_others_are()
     assert flight.ran(first) is there
     assert flight.of([ORDERS]) == 1
     assert not flight.runs(first)
-    assert not flight.take(taken(2, b"k"))
+    assert not flight.take([taken(2, b"k")])
 
 
 async def test_a_double_of_what_was_dropped_is_dropped_too() -> None:
@@ -74,7 +75,7 @@ async def test_a_double_of_what_was_dropped_is_dropped_too() -> None:
     head, waits, double = taken(0, b"k"), taken(1, b"k"), taken(2, b"x")
     double.id = waits.id
     for one in (head, waits, double):
-        flight.take(one)
+        flight.take([one])
         flight.enter(one)
 
     flight.drop(None)
@@ -89,7 +90,7 @@ async def test_a_double_of_another_partition_outlives_what_was_dropped() -> None
     head, waits, double = taken(0, b"k"), taken(1, b"k"), taken(2, b"x", OTHERS)
     double.id = waits.id
     for one in (head, waits, double):
-        flight.take(one)
+        flight.take([one])
         flight.enter(one)
 
     again = flight.gone([ORDERS])
@@ -104,11 +105,12 @@ async def test_an_id_that_was_settled_since_it_was_looked_up_is_looked_up_again(
     first, second, other = taken(0, None), taken(1, None), taken(2, None)
     second.id = first.id
     for one in (first, second, other):
-        flight.take(one)
+        flight.take([one])
 
     assert flight.enter(first)
     assert not flight.is_stale(second)
-    flight.settled(first, answered=True)
+    first.settled = Settled(first.event, inbox=Inbox(first.id, b"", ""))
+    flight.settled([first])
 
     assert flight.is_stale(second)
     assert not flight.is_stale(other)
@@ -118,11 +120,11 @@ async def test_what_is_behind_an_event_that_went_back_to_its_queue_goes_back_too
     flight = Flight()
     first, behind, other, later = (taken(n, key) for n, key in enumerate([b"k", b"k", b"o", b"k"]))
     for one in (first, behind, other):
-        flight.take(one)
+        flight.take([one])
     flight.enter(first)
 
     flight.give_back(first.event.key)
-    flight.take(later)
+    flight.take([later])
 
     assert flight.goes_back(behind)
     assert not flight.goes_back(other)

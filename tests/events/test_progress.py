@@ -12,17 +12,17 @@ STREAM = ("kafka:orders", 0)
 def begun(*offsets: int) -> Progress:
     progress = Progress()
     for offset in offsets:
-        assert progress.begin(STREAM, offset)
+        assert progress.begin(STREAM, [offset]) == [offset]
     return progress
 
 
 def test_a_position_does_not_pass_an_offset_that_is_not_finished() -> None:
     progress = begun(3, 4, 5)
 
-    progress.done(STREAM, 4)
-    progress.done(STREAM, 5)
+    progress.done(STREAM, [4])
+    progress.done(STREAM, [5])
     before = progress.moved()
-    progress.done(STREAM, 3)
+    progress.done(STREAM, [3])
 
     assert before == {}
     assert progress.moved() == {STREAM: 6}
@@ -32,18 +32,18 @@ def test_offsets_that_a_topic_leaves_out_do_not_hold_it_up() -> None:
     progress = begun(3, 7, 20)
 
     for offset in (20, 3, 7):
-        progress.done(STREAM, offset)
+        progress.done(STREAM, [offset])
 
     assert progress.moved() == {STREAM: 21}
 
 
 def test_what_was_told_is_not_told_again() -> None:
     progress = begun(0, 1)
-    progress.done(STREAM, 0)
+    progress.done(STREAM, [0])
 
     progress.told(progress.moved())
     again = progress.moved()
-    progress.done(STREAM, 1)
+    progress.done(STREAM, [1])
 
     assert again == {}
     assert progress.moved() == {STREAM: 2}
@@ -52,17 +52,15 @@ def test_what_was_told_is_not_told_again() -> None:
 def test_an_offset_that_comes_twice_is_taken_up_once() -> None:
     progress = begun(8)
 
-    assert not progress.begin(STREAM, 8)
-    assert not progress.begin(STREAM, 7)
-    assert progress.begin(STREAM, 9)
+    assert progress.begin(STREAM, [8, 7, 9]) == [9]
 
 
 def test_what_ends_after_its_partition_was_taken_away_moves_nothing() -> None:
     progress = begun(0, 1)
-    progress.done(STREAM, 0)
+    progress.done(STREAM, [0])
 
     positions = progress.forget([STREAM])
-    progress.done(STREAM, 1)
+    progress.done(STREAM, [1])
 
     assert positions == {STREAM: 1}
     assert progress.moved() == {}
@@ -75,7 +73,7 @@ def test_in_any_order_of_ends_a_position_is_below_everything_unfinished() -> Non
         progress = begun(*offsets)
         left = set(offsets)
         for offset in chance.sample(offsets, 20):
-            progress.done(STREAM, offset)
+            progress.done(STREAM, [offset])
             left.discard(offset)
             position = progress.moved().get(STREAM, 0)
             assert not [one for one in left if one < position]

@@ -74,7 +74,8 @@ class App:
         setting = self.settings.project.apply
         by_itself: Apply = "new" if integrations and setting != "never" else setting
         self._apply: Apply = apply or by_itself
-        self.new_id = Ids().new
+        ids = Ids()
+        self.new_id, self.new_ids = ids.new, ids.many
         self._services: wiring.Services | None = None
         self._watcher: Watcher | None = None
         self._beside: Background | None = None

@@ -148,7 +148,7 @@ class Consuming:
             services.stores.records,
             Envelopes(one.format, schema_source(settings)),
             Replies(name, one.targets, one.reply_format),
-            self._app.new_id,
+            self._app.new_ids,
             self._sender.wake,
             exchange,
         )

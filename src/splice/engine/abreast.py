@@ -9,11 +9,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import msgspec
 
-from splice.core.call import Attempt, Call, Prediction, Problem, Reason, Record, Status
+from splice.core.call import (
+    Attempt,
+    Call,
+    Prediction,
+    Problem,
+    Reason,
+    Record,
+    Status,
+    Trace,
+)
 from splice.core.errors import DecisionError, SpliceError
 from splice.engine.admit import entity_of
 from splice.engine.decide import decide
@@ -22,17 +31,35 @@ from splice.engine.gather import Look, recorded
 from splice.engine.infer import ANSWERED
 from splice.engine.line import Line
 from splice.engine.routing.batched import Batched
-from splice.engine.run import Answered, encode, plain
+from splice.engine.run import encode, plain
+
+_SIMPLE = frozenset({str, int, float, bool, type(None)})
+"""Types of values that JSON holds as they are."""
 
 
-class _Ready(msgspec.Struct, gc=False):
-    """Calls whose contexts are there, in columns: a list of each kind of thing, in one order."""
+class Asked(msgspec.Struct, gc=False):
+    """Calls of one caller that came together: of each its id, its body and its trace."""
 
-    places: list[int] = []
-    entities: list[str | None] = []
-    requests: list[Any] = []  # of the declared type
-    contexts: list[Mapping[str, Any]] = []
-    recorded: list[bytes | None] = []
+    surface: str
+    caller: str
+    asked_us: int
+    ids: Sequence[str]
+    bodies: Sequence[bytes]
+    traces: Sequence[Trace | None]
+
+
+class Answers(msgspec.Struct, gc=False):
+    """What became of them, in their order: a record, or None for one that must go alone.
+
+    `failed` says why a call failed, by its place.
+    """
+
+    records: list[Record | None]
+    failed: dict[int, SpliceError] = {}
+
+
+_Ready: TypeAlias = "tuple[int, str | None, Any, Mapping[str, Any], bytes | None]"
+"""Place of a call, entity, request (of the declared type), context, and that as it is recorded."""
 
 
 def fits(line: Line) -> bool:
@@ -53,29 +80,32 @@ def together(line: Line) -> int:
     return model.together if isinstance(model, Batched) else 1
 
 
-def answer_abreast(engine: Engine, line: Line, calls: Sequence[Call]) -> list[Answered | None]:
-    """Answers calls of one caller, without idempotency keys; None for those that must go alone.
+def answer_abreast(engine: Engine, line: Line, asked: Asked) -> Answers:
+    """Answers calls without idempotency keys.
 
-    As `Engine.answer` with `recorded=False`: `kept` is what the surface stores.
+    As `Engine.answer` with `recorded=False`: the records are for the surface to store.
     """
-    answers: list[Answered | None] = [None] * len(calls)
+    answers = Answers([None] * len(asked.ids))
     step = line.steps[0]
     model = step.predictor
-    if not isinstance(model, Batched) or step.unavailable or step.withdrawn or not calls:
+    if not isinstance(model, Batched) or step.unavailable or step.withdrawn or not asked.ids:
         return answers
+    first = Call(
+        asked.ids[0], line.name, asked.bodies[0], asked.asked_us, asked.surface, asked.caller
+    )
     try:
-        engine.admit(line, calls[0])  # they are of one caller: what holds for one holds for all
+        engine.admit(line, first)  # they are of one caller: what holds for one holds for all
     except SpliceError:
         return answers
-    if engine.counts(line, calls[0]):
+    if engine.counts(line, first):
         return answers
     started = time.monotonic()
-    look = Look(calls[0].asked_us, None)  # a context that gives what it has looks nothing up
-    ready = _gathered(line, calls, look)
-    if not ready.places:
+    look = Look(asked.asked_us, None)  # a context that gives what it has looks nothing up
+    ready = _gathered(line, asked.bodies, look)
+    if not ready:
         return answers
     began = time.monotonic()
-    predictions, took, cost = model.run_now(ready.contexts)
+    predictions, took, cost = model.run_now([context for _, _, _, context, _ in ready])
     route = step.route
     # One run is the attempt of all of them.
     attempts = (
@@ -85,64 +115,59 @@ def answer_abreast(engine: Engine, line: Line, calls: Sequence[Call]) -> list[An
         ),
     )  # fmt: skip
     duration_us = int((time.monotonic() - started) * 1e6)
-    number, label, version = line.release.number, route.label, route.version
-    records: list[Record] = []
-    place: int
-    for place, entity, request, context, text, prediction in zip(
-        ready.places, ready.entities, ready.requests, ready.contexts, ready.recorded, predictions,
-        strict=True,
-    ):  # fmt: skip
+    told = _recorded(line, asked, ready, predictions, attempts, duration_us, answers)
+    if told:
+        engine.told(*told)
+    return answers
+
+
+def _recorded(  # what one run has in common is worked out once
+    line: Line, asked: Asked, ready: Sequence[_Ready], predictions: Sequence[Any],
+    attempts: tuple[Attempt], duration_us: int, answers: Answers,
+) -> list[Record]:  # fmt: skip
+    """The records of those that a model answered; they are put where they belong."""
+    told: list[Record] = []
+    ids, bodies, traces, records = asked.ids, asked.bodies, asked.traces, answers.records
+    name, number, asked_us = line.name, line.release.number, asked.asked_us
+    surface, caller = asked.surface, asked.caller
+    label, version, cost = attempts[0].route, attempts[0].version, attempts[0].cost_nano
+    for (place, entity, request, context, text), prediction in zip(ready, predictions, strict=True):
         if not isinstance(prediction, Prediction) or prediction.usage is not None:
             continue
         prediction.cost_nano = cost
-        call = calls[place]
-        record = Record(
-            call.id, call.integration, number, call.asked_us, duration_us,
-            Status.ANSWERED, Reason.FIRST, call.surface, call.caller, entity, None,
-            label, "", version, cost, call.body, (), text, attempts,
-            encode(plain(prediction)), None, None, call.trace,
+        simple = type(prediction.value) in _SIMPLE
+        records[place] = record = Record(
+            ids[place], name, number, asked_us, duration_us, Status.ANSWERED, Reason.FIRST,
+            surface, caller, entity, None, label, "", version, cost, bodies[place], (), text,
+            attempts, encode(prediction if simple else plain(prediction)), None, None,
+            traces[place],
         )  # fmt: skip
         try:
             record.reply = decide(line, request, prediction, context)
         except DecisionError as error:
-            answers[place] = _undecided(engine, record, error)
-            continue
-        records.append(record)
-        answers[place] = Answered(record, None, None, record)
-    if records:
-        engine.told(*records)
-    return answers
+            record.status, record.reason = Status.FAILED, Reason.DECISION_FAILED
+            record.problem = Problem(error.code, error.where, error.detail)
+            answers.failed[place] = error
+        told.append(record)
+    return told
 
 
-def _undecided(engine: Engine, record: Record, error: DecisionError) -> Answered:
-    record.status, record.reason = Status.FAILED, Reason.DECISION_FAILED
-    record.problem = Problem(error.code, error.where, error.detail)
-    engine.told(record)
-    return Answered(record, error, kept=record)
-
-
-def _gathered(line: Line, calls: Sequence[Call], look: Look) -> _Ready:
+def _gathered(line: Line, bodies: Sequence[bytes], look: Look) -> list[_Ready]:
     """Those whose body is a request, and whose context is there at once."""
-    ready = _Ready()
-    codec, where, ask = line.request, line.where, line.context
-    has_entity = line.declaration.entity is not None
-    for place, call in enumerate(calls):
+    ready: list[_Ready] = []
+    decode, where, ask = line.request.decode, line.where, line.context
+    fields, has_entity = line.request.fields, line.declaration.entity is not None
+    for place, body in enumerate(bodies):
         try:
-            request = codec.decode(call.body, where)
+            request = decode(body, where)
             entity = entity_of(line, request) if has_entity else None
             if ask is None:
-                context, text = codec.fields(request), None
-            else:
-                found: Any = ask(request, look)
-                if type(found) is not dict:
-                    continue
+                ready.append((place, entity, request, fields(request), None))
+                continue
+            found: Any = ask(request, look)
+            if type(found) is dict:
                 context = cast("dict[str, Any]", found)
-                text = recorded(line, context)
+                ready.append((place, entity, request, context, recorded(line, context)))
         except Exception:  # noqa: BLE001, S112 - the user's own code: the way of one call says it
             continue
-        ready.places.append(place)
-        ready.entities.append(entity)
-        ready.requests.append(request)
-        ready.contexts.append(context)
-        ready.recorded.append(text)
     return ready

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any, cast
@@ -154,20 +155,22 @@ class OneMatrix:
         return {self._name: _finite(array, where)}
 
     def _of_numbers(self, values: list[Any]) -> Any:
-        """The tensor, where numpy finds nothing but numbers in its place; else None, for a check.
+        """The tensor, where nothing but numbers is in its place; else None, for a check.
 
-        Left to itself, numpy makes numbers of numbers only: to look at each would take longer.
+        A double is made of a number only: to look at each would take longer.
         """
         if self._datatype[0] != "F" or not _LINES.issuperset(map(type, values)):
             return None
+        width = self._width if self._width > 0 else len(values[0])
+        if not width:
+            return None
+        line = struct.Struct(f"{width}d").pack
         try:
-            found = np.array(values)
-        except (TypeError, ValueError, OverflowError):
+            # Three times as quick as numpy, which looks at each value twice.
+            packed = b"".join([line(*row) for row in values])
+        except (struct.error, TypeError, OverflowError):
             return None
-        if found.dtype.kind not in "fiub" or found.ndim != 2:
-            return None
-        if self._width > 0 and found.shape[1] != self._width:
-            return None
+        found = np.frombuffer(packed).reshape(len(values), width)
         with np.errstate(over="ignore"):  # it becomes an infinity, which is refused
             return found.astype(self._dtype)
 

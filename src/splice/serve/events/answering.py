@@ -15,10 +15,9 @@ from splice.core.call import Call, Record
 from splice.core.errors import AttemptsExhausted, DecisionError, SpliceError, StoreError
 from splice.core.events import DeadLetter, Inbox, Message, Partition, Settled
 from splice.engine import observe
-from splice.engine.abreast import answer_abreast, fits, together
+from splice.engine.abreast import Answers, Asked, answer_abreast, fits, together
 from splice.engine.faults import faults
 from splice.engine.line import Line
-from splice.engine.run import Answered
 from splice.ports.buses import Source
 from splice.serve.drive import drive
 from splice.serve.events.dead import dead_message
@@ -39,8 +38,8 @@ _AGAIN_S = 0.5
 _SURFACE = "events"
 _NO_MESSAGES: tuple[Message, ...] = ()
 
-Put = Callable[[Taken, Settled, Sequence[Message]], None]
-"""Takes what became of an event, and the messages that go with its position."""
+Put = Callable[[Sequence[Taken], Sequence[Sequence[Message]]], None]
+"""Takes events with what became of them, and of each the messages that go with its position."""
 
 
 class Answering:
@@ -85,9 +84,7 @@ class Answering:
         if wait_us > 0:
             self.aside(self._later(one, wait_us / 1e6))
             return
-        if not one.started:
-            one.started = True
-            self._flight.started += 1
+        self._flight.start([one])
         line = self._kit.engine.lines.get(self._terms.integration)
         if line is not None and line.simple:
             drive(self._answer(one), self._loop)
@@ -122,33 +119,52 @@ class Answering:
 
     def _begin_together(self, line: Line, taken: Sequence[Taken]) -> None:
         """What did not go together goes alone, and is told what was wrong."""
-        now_us = time.time_ns() // 1000
-        ready: list[Taken] = []
-        calls: list[Call] = []
-        flight, calm = self._flight, self._flight.calm
-        new_id, name, consumer = self._kit.new_id, line.name, self._terms.consumer
+        ready = self._ready(taken)
+        if not ready:
+            return
+        letters = [one.letter for one in ready if one.letter is not None]  # all were opened
+        asked = Asked(
+            _SURFACE, self._terms.consumer, time.time_ns() // 1000,
+            self._kit.new_ids(len(ready)), [letter.body for letter in letters],
+            [letter.trace for letter in letters],
+        )  # fmt: skip
+        answers = answer_abreast(self._kit.engine, line, asked)
+        records = answers.records
+        if answers.failed or not all(records):
+            ready, records = self._parted(ready, answers)
+        if ready:
+            self._flight.start(ready)
+            self._answered(ready, records, records)
+
+    def _ready(self, taken: Sequence[Taken]) -> Sequence[Taken]:
+        """Those that may run now; the others are begun each on its own way."""
+        if self._flight.calm and not any(one.dropped or one.event.headers for one in taken):
+            return taken
+        now_us, ready = time.time_ns() // 1000, list[Taken]()
         for one in taken:
-            runs = not one.dropped if calm else flight.runs(one)
-            if not runs or (one.event.headers and due_us(one.event) > now_us):
+            if self._flight.runs(one) and due_us(one.event) <= now_us:
+                ready.append(one)
+            else:
                 self.begin(one)
-                continue
-            letter = one.letter
-            assert letter is not None  # noqa: S101 - it was opened
-            ready.append(one)
-            call = Call(new_id(), name, letter.body, now_us, _SURFACE, consumer, None, letter.trace)
-            calls.append(call)
-        count = 0
-        for one, answered in zip(ready, answer_abreast(self._kit.engine, line, calls), strict=True):
-            if answered is None:
+        return ready
+
+    def _parted(
+        self, taken: Sequence[Taken], answers: Answers
+    ) -> tuple[list[Taken], list[Record | None]]:
+        """Those that were answered; it is seen to the others."""
+        done: list[Taken] = []
+        records: list[Record | None] = []
+        for place, (one, record) in enumerate(zip(taken, answers.records, strict=True)):
+            error = answers.failed.get(place)
+            if record is None:
                 self.begin(one)
-                continue
-            one.started = True
-            flight.started += 1
-            one.tries += 1
-            if self._answered(one, answered):
-                count += 1
-        if count:
-            self._count("answered", count)
+            elif error is None:
+                done.append(one)
+                records.append(record)
+            else:
+                self._flight.start([one])
+                self._failed(one, error, record)
+        return done, records
 
     def dead(self, one: Taken, error: SpliceError, record: Record | None = None) -> None:
         """It cannot be answered: keep it as it came, with why."""
@@ -177,7 +193,7 @@ class Answering:
         """It is not answered here: another reader gets it, or this one later."""
         one.dropped = True
         behind = self._flight.ran(one) if one.entered else None
-        self.again(self._flight.settled(one, answered=False))
+        self.again(self._flight.left(one))
         if behind is not None:
             self._loop.call_soon(self.begin, behind)
 
@@ -241,12 +257,14 @@ class Answering:
         self.trouble = str(error)
 
     async def _answer(self, one: Taken) -> None:
-        one.tries += 1
         call = self._call(one, time.time_ns() // 1000)
         error: SpliceError
         try:
-            if self._answered(one, await self._kit.engine.answer(call, recorded=False)):
-                self._count("answered")
+            answered = await self._kit.engine.answer(call, recorded=False)
+            if answered.error is None:
+                self._answered([one], [answered.record], [answered.kept])
+            else:
+                self._failed(one, answered.error, answered.kept)
             return
         except SpliceError as failure:
             error = failure
@@ -259,34 +277,41 @@ class Answering:
         letter = one.letter
         assert letter is not None  # noqa: S101 - it was opened
         return Call(
-            self._kit.new_id(), self._terms.integration, letter.body, now_us,
+            self._kit.new_ids(1)[0], self._terms.integration, letter.body, now_us,
             _SURFACE, self._terms.consumer, None, letter.trace,
         )  # fmt: skip
 
-    def _answered(self, one: Taken, answered: Answered) -> bool:
-        """Whether it was answered, and not failed."""
-        record, kept = answered.record, answered.kept
-        if answered.error is not None:
-            self._failed(one, answered.error, kept)
-            return False
-        event = one.event
-        messages = self._messages(record, event, one.letter, kept)
-        if self._all_sent:
-            sent, stored = messages, _NO_MESSAGES
-        else:
-            sent, stored = self.split(messages)
-        inbox = Inbox(one.id, one.digest, record.call_id)
+    def _answered(
+        self,
+        taken: Sequence[Taken],
+        records: Sequence[Record | None],
+        kept: Sequence[Record | None],
+    ) -> None:
+        """These were answered, and none of them failed; `kept` is what is stored of the records."""
+        messages_of, split = self._messages, None if self._all_sent else self.split
+        every: list[Sequence[Message]] = []
+        for one, record, stored in zip(taken, records, kept, strict=True):
+            assert record is not None  # noqa: S101 - of what was answered
+            event = one.event
+            sent, waiting = messages_of(record, event, one.letter, stored), _NO_MESSAGES
+            if split is not None:
+                sent, waiting = split(sent)
+            inbox = Inbox(one.id, one.digest, record.call_id)
+            one.settled = Settled(event, stored, inbox, waiting)
+            every.append(sent)
         self.trouble = ""
-        self._put(one, Settled(event, kept, inbox, stored), sent)
-        if one.entered and (behind := self._flight.ran(one)) is not None:
-            self._loop.call_soon(self.begin, behind)
-        return True
+        self._count("answered", len(taken))
+        self._ran(taken, every)
 
     def _over(self, one: Taken, settled: Settled, sent: Sequence[Message]) -> None:
-        """It ran: what became of it is stored, and the one behind it runs."""
-        self._put(one, settled, sent)
-        behind = self._flight.ran(one) if one.entered else None
-        if behind is not None:
+        """It ran, and that is what became of it."""
+        one.settled = settled
+        self._ran([one], [sent])
+
+    def _ran(self, taken: Sequence[Taken], sent: Sequence[Sequence[Message]]) -> None:
+        """What became of them is stored, and those behind them run."""
+        self._put(taken, sent)
+        for behind in self._flight.all_ran([one for one in taken if one.entered]):
             self._loop.call_soon(self.begin, behind)
 
     def _failed(self, one: Taken, error: SpliceError, record: Record | None) -> None:

@@ -24,7 +24,7 @@ from splice.core.events import (
     Settled,
     body_digest,
     event_id,
-    place_id,
+    place_start,
 )
 from splice.engine import observe
 from splice.ports.buses import Positions, Source
@@ -33,7 +33,7 @@ from splice.serve.events.flight import Flight
 from splice.serve.events.lanes import Taken
 from splice.serve.events.moving import Mover
 from splice.serve.events.retries import tries_of
-from splice.serve.events.settler import MOST, Finished, Settler
+from splice.serve.events.settler import MOST, Settler
 from splice.serve.events.suspects import Suspects
 from splice.serve.events.terms import Kit, Terms
 from splice.serve.events.verdicts import reused
@@ -160,11 +160,14 @@ class Consumer:
             return ()
 
     def _taken(self, events: Sequence[Event]) -> list[Taken]:
-        taken: list[Taken] = []
+        every: list[Taken] = []
+        place: Partition = "", -1
         for event in events:
-            one = Taken(event, (event.origin.stream, event.origin.partition))
-            if self._flight.take(one):
-                taken.append(one)
+            origin = event.origin
+            if origin.partition != place[1] or origin.stream != place[0]:
+                place = origin.stream, origin.partition  # one for many: it is compared often
+            every.append(Taken(event, place))
+        taken = self._flight.take(every)
         self._suspects.look_at(taken)
         return taken
 
@@ -184,8 +187,11 @@ class Consumer:
         if known and self._kit.exchange is not None:  # what was stored may not have been sent
             ids = [inbox.call_id for inbox in known.values()]
             records = await self._answering.until_stored(lambda: self._kit.records.get_many(ids))
-        ready: list[Taken] = []
         fresh = self._flight.none_stale([one.id for one in opened])
+        if fresh and not known and self._enter_together(opened):
+            await self._begin(opened)
+            return
+        ready: list[Taken] = []
         for one in opened:
             inbox = known.get(one.id)
             if inbox is None and not fresh and self._flight.is_stale(one):
@@ -230,6 +236,7 @@ class Consumer:
         """Those that can be read; the others are dead letters."""
         opened: list[Taken] = []
         open_, name = self._kit.envelopes.open, self._terms.integration
+        place, start = ("", -1), b""
         for one in taken:
             if one.dropped:
                 continue
@@ -242,7 +249,9 @@ class Consumer:
             if event.headers and self._terms.retry_topics:
                 one.tries = max(one.tries, tries_of(event))
             if letter.id is None:
-                one.id, one.unnamed = place_id(name, event.origin), True
+                if one.partition is not place:
+                    place, start = one.partition, place_start(name, one.partition)
+                one.id, one.unnamed = start + event.origin.offset.to_bytes(8), True
             else:
                 one.id = event_id(name, letter.source, letter.id)
             one.digest = body_digest(letter.body)
@@ -268,6 +277,12 @@ class Consumer:
 
         return await self._answering.until_stored(look_up)
 
+    def _enter_together(self, taken: Sequence[Taken]) -> bool:
+        """Whether all of them may run now, as is the rule; else none of them has entered."""
+        if any(one.tries for one in taken) or not self._flight.none_goes_back(taken):
+            return False
+        return self._flight.enter_all(taken)
+
     def _enters(self, one: Taken) -> bool:
         """Whether it may run now; one that was tried too often may not at all."""
         if one.tries >= self._terms.attempts:
@@ -289,57 +304,44 @@ class Consumer:
 
     # Settle, and move on.
 
-    def _put(self, one: Taken, settled: Settled, sent: Sequence[Message]) -> None:
-        if sent:
-            self._mover.hold(one.partition, one.event.origin.offset, sent)
-        self._settler.put(Finished(one, settled))
+    def _put(self, taken: Sequence[Taken], sent: Sequence[Sequence[Message]]) -> None:
+        self._mover.hold(taken, sent)
+        self._settler.put(taken)
 
-    async def _settled(self, batch: Sequence[Finished], late: Sequence[Settled]) -> None:
+    async def _settled(self, batch: Sequence[Taken], late: Sequence[Settled]) -> None:
         metrics, name = self._kit.engine.metrics, self._terms.integration
         if late:
             metrics.add(observe.EVENTS, (name, "late"), len(late))
             lost = {id(one) for one in late}
             await self._overtaken([one for one in batch if id(one.settled) in lost])
-        again: list[Taken] = []
-        wake = False
-        flight, done = self._flight, self._flight.progress.done
-        for one in batch:
-            taken, settled = one.taken, one.settled
-            if doubles := flight.settled(taken, answered=settled.inbox is not None):
-                again += doubles
-            event = taken.event
-            if not event.token:
-                done(taken.partition, event.origin.offset)
-            if settled.messages:
-                wake = True
+        again = self._flight.settled(batch)
         metrics.set(observe.EVENTS_IN_FLIGHT, self._flight.taken, (name,))
-        if made_us := batch[-1].taken.event.at_us:
+        if made_us := batch[-1].event.at_us:
             metrics.set(observe.EVENT_DELAY, max(0.0, time.time() - made_us / 1e6), (name,))
-        if wake:
+        if any(one.settled.messages for one in batch if one.settled is not None):
             self._kit.wake()
-        await self._source.finished([one.taken.event for one in batch])
+        await self._source.finished([one.event for one in batch])
         self._mover.wake()
         self._answering.again(again)
 
-    async def _overtaken(self, late: Sequence[Finished]) -> None:
+    async def _overtaken(self, late: Sequence[Taken]) -> None:
         """Another answered these meanwhile: what it decided counts, and not what we did.
 
         Whoever that was may have lost the partition before it could send: we, who have it, do.
         """
         for one in late:
-            self._mover.drop(one.taken.event)
+            self._mover.drop(one.event)
         if self._kit.exchange is None:
             return
-        ids = [one.taken.id for one in late]
+        ids = [one.id for one in late]
         known = await self._answering.until_stored(lambda: self._kit.events.answered(ids))
         calls = [inbox.call_id for inbox in known.values()]
         records = await self._answering.until_stored(lambda: self._kit.records.get_many(calls))
         for one in late:
-            inbox = known.get(one.taken.id)
+            inbox = known.get(one.id)
             record = None if inbox is None else records.get(inbox.call_id)
-            taken = one.taken
-            if record is not None and (sent := self._answering.decided(taken, record)):
-                self._mover.hold(taken.partition, taken.event.origin.offset, sent)
+            if record is not None and (sent := self._answering.decided(one, record)):
+                self._mover.hold([one], [sent])
 
     # Partitions come and go.
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from itertools import groupby
+from operator import attrgetter
 
 from splice.core.events import Partition
 from splice.serve.events.lanes import Lanes, Taken
@@ -13,8 +15,7 @@ _RECENT = 20_000
 """Ids that are remembered after they were settled: more than can be settled while one look-up of
 the inbox is under way, which would not see them."""
 
-
-_NOBODY: Sequence[Taken] = ()
+_partition = attrgetter("partition")
 
 
 class Flight:
@@ -36,19 +37,36 @@ class Flight:
         self._older: set[bytes] = set()
         self._doubles: dict[bytes, list[Taken] | None] = {}  # of each id that runs
         self.ran = self._lanes.leave  # it ran: gives the one behind it, which may run now
+        self.all_ran = self._lanes.leave_all
 
-    def take(self, one: Taken) -> bool:
-        """Whether it is new here and its partition is ours."""
-        event, partition = one.event, one.partition
-        if partition in self._gone:
-            return False
-        if not event.token and not self.progress.begin(partition, event.origin.offset):
-            return False
-        self.taken += 1
-        self._count += 1
-        one.number = self._count
-        self._of[partition] = self._of.get(partition, 0) + 1
-        return True
+    def take(self, taken: Sequence[Taken]) -> list[Taken]:
+        """Those that are new here, and of partitions that are ours."""
+        found: list[Taken] = []
+        for partition, each in groupby(taken, _partition):
+            if partition in self._gone:
+                continue
+            some = self._new(partition, [*each])
+            self._of[partition] = self._of.get(partition, 0) + len(some)
+            found += some
+        for number, one in enumerate(found, self._count + 1):
+            one.number = number
+        self._count += len(found)
+        self.taken += len(found)
+        return found
+
+    def _new(self, partition: Partition, some: list[Taken]) -> list[Taken]:
+        if some[0].event.token:  # a queue leases each once
+            return some
+        new = self.progress.begin(partition, [one.event.origin.offset for one in some])
+        if len(new) == len(some):
+            return some
+        left = iter(new)
+        wanted, found = next(left, None), list[Taken]()
+        for one in some:
+            if one.event.origin.offset == wanted:
+                found.append(one)
+                wanted = next(left, None)
+        return found
 
     def of(self, partitions: Collection[Partition]) -> int:
         """How many of these are taken up and not settled."""
@@ -76,6 +94,23 @@ class Flight:
         key = one.event.key
         return key is not None and one.number <= self._given_back.get(key, 0)
 
+    def none_goes_back(self, taken: Iterable[Taken]) -> bool:
+        """Whether of the key of none of these an event went back to the queue."""
+        back = self._given_back
+        return not back or back.keys().isdisjoint([one.event.key for one in taken])
+
+    def enter_all(self, taken: Sequence[Taken]) -> bool:
+        """Whether all of them may run now, as nobody has their ids or keys; else none entered."""
+        ids = dict.fromkeys([one.id for one in taken])
+        if len(ids) < len(taken) or not self._doubles.keys().isdisjoint(ids):
+            return False
+        if not self._lanes.enter_all(taken):
+            return False
+        self._doubles.update(ids)
+        for one in taken:
+            one.entered = True
+        return True
+
     def enter(self, one: Taken) -> bool:
         """Whether it may run now. Else its key's turn comes, or that of the event it doubles."""
         if one.id in self._doubles:
@@ -85,6 +120,14 @@ class Flight:
         self._doubles[one.id] = None
         one.entered = True
         return self._lanes.enter(one)
+
+    def start(self, taken: Iterable[Taken]) -> None:
+        """They run, and that is an attempt of each."""
+        for one in taken:
+            one.tries += 1
+            if not one.started:
+                one.started = True
+                self.started += 1
 
     @property
     def calm(self) -> bool:
@@ -99,16 +142,39 @@ class Flight:
         """Takes out those that wait behind it."""
         return self._lanes.behind(one)
 
-    def settled(self, one: Taken, *, answered: bool) -> Sequence[Taken]:
-        """It is over. Gives its doubles, which are to be looked up again."""
-        self._out(one)
+    def settled(self, taken: Sequence[Taken]) -> list[Taken]:
+        """What became of these is stored. Gives their doubles, which are to be looked up again."""
+        again: list[Taken] = []
+        answered: list[bytes] = []
+        # One pass: what is looked at has left the caches since it was made, and comes back once.
+        for place, each in groupby(taken, _partition):
+            offsets: list[int] = []
+            count = 0
+            for one in each:
+                event, settled = one.event, one.settled
+                count += 1
+                if not event.token:
+                    offsets.append(event.origin.offset)
+                if one.started:
+                    self.started -= 1
+                if settled is not None and settled.inbox is not None:
+                    answered.append(one.id)
+                if one.entered and (doubles := self._doubles.pop(one.id, None)):
+                    again += doubles
+            self._out(place, count)
+            if offsets:
+                self.progress.done(place, offsets)
+        self._recent.update(answered)
+        if len(self._recent) >= _RECENT:
+            self._recent, self._older = set(), self._recent
+        return again
+
+    def left(self, one: Taken) -> Sequence[Taken]:
+        """It is not answered here. Gives its doubles, which are to be looked up again."""
+        self._out(one.partition, 1)
         if one.started:
             self.started -= 1
-        if answered:
-            if len(self._recent) >= _RECENT:
-                self._recent, self._older = set(), self._recent
-            self._recent.add(one.id)
-        return (self._doubles.pop(one.id, None) or _NOBODY) if one.entered else _NOBODY
+        return (self._doubles.pop(one.id, None) or ()) if one.entered else ()
 
     def drop(self, partitions: Collection[Partition] | None) -> list[Taken]:
         """Those of the partitions (of all where None) that wait for their turn are not run here.
@@ -117,19 +183,19 @@ class Flight:
         """
         again: list[Taken] = []
         for one in self._lanes.drop(partitions):
-            self._out(one)
+            self._out(one.partition, 1)
             one.dropped = True
             for double in self._doubles.pop(one.id, None) or ():
                 if partitions is None or double.partition in partitions:
-                    self._out(double)
+                    self._out(double.partition, 1)
                     double.dropped = True
                 else:
                     again.append(double)
         return again
 
-    def _out(self, one: Taken) -> None:
-        self.taken -= 1
-        self._of[one.partition] -= 1
+    def _out(self, partition: Partition, count: int) -> None:
+        self.taken -= count
+        self._of[partition] -= count
         self.changed.set()
 
     def gone(self, partitions: Collection[Partition]) -> list[Taken]:

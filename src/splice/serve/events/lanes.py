@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import msgspec
 
-from splice.core.events import Event, Partition
+from splice.core.events import Event, Partition, Settled
 from splice.serve.events.letter import Letter
 
 
@@ -15,7 +15,7 @@ class Taken(msgspec.Struct, gc=False):
     """An event that was taken up, and what is known of it so far.
 
     `tries` counts attempts, this one included once it runs. `suspect` where its process died with
-    it before: nothing else may run beside it.
+    it before: nothing else may run beside it. `settled` is what became of it.
     """
 
     event: Event
@@ -30,6 +30,7 @@ class Taken(msgspec.Struct, gc=False):
     entered: bool = False  # it has the place of its id
     started: bool = False
     dropped: bool = False
+    settled: Settled | None = None
 
 
 class Lanes:
@@ -52,14 +53,29 @@ class Lanes:
         lane.append(one)
         return False
 
+    def enter_all(self, taken: Sequence[Taken]) -> bool:
+        """Whether all of them may run now, as their keys are free; else none has entered."""
+        keys = [one.event.key for one in taken if one.event.key is not None]
+        free = dict.fromkeys(keys)
+        if len(free) < len(keys) or not self._lanes.keys().isdisjoint(keys):
+            return False
+        self._lanes.update(free)
+        return True
+
+    def leave_all(self, taken: Sequence[Taken]) -> list[Taken]:
+        """They ran: those behind them, which may run now."""
+        behind: list[Taken] = []
+        pop = self._lanes.pop
+        for one in taken:
+            key = one.event.key
+            if key is not None and (lane := pop(key, None)):
+                self._lanes[key] = lane
+                behind.append(lane.popleft())
+        return behind
+
     def leave(self, one: Taken) -> Taken | None:
         """It ran: the one behind it, which may run now."""
-        key = one.event.key
-        lane = None if key is None else self._lanes.pop(key, None)
-        if not lane or key is None:
-            return None
-        self._lanes[key] = lane
-        return lane.popleft()
+        return next(iter(self.leave_all([one])), None)
 
     def behind(self, one: Taken) -> list[Taken]:
         """Takes out all that wait behind it; it stays where it is."""

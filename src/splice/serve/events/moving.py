@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from bisect import bisect_left
 from collections.abc import Sequence
+from itertools import chain
 
 from splice.core.errors import BusError
 from splice.core.events import Event, Message, Partition
 from splice.ports.buses import Exchange, Source
+from splice.serve.events.lanes import Taken
 from splice.serve.events.progress import Progress
 
 log = logging.getLogger("splice.events")
@@ -50,12 +53,17 @@ class Mover:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
-    def hold(self, partition: Partition, offset: int, messages: Sequence[Message]) -> None:
-        """These go with the position that passes the event at that offset."""
-        held = self._held.get(partition)
-        if held is None:
-            held = self._held[partition] = {}
-        held[offset] = messages
+    def hold(self, taken: Sequence[Taken], messages: Sequence[Sequence[Message]]) -> None:
+        """These go with the position that passes their event: some, or none, for each."""
+        place: Partition | None = None
+        held: dict[int, Sequence[Message]] = {}
+        for one, some in zip(taken, messages, strict=True):
+            if not some:
+                continue
+            if one.partition is not place:
+                place = one.partition
+                held = self._held.setdefault(place, {})
+            held[one.event.origin.offset] = some
 
     def drop(self, event: Event) -> None:
         """Another has answered it: what we would have sent is not sent."""
@@ -93,17 +101,17 @@ class Mover:
     def _due(self, positions: dict[Partition, int]) -> list[Message]:
         messages: list[Message] = []
         for partition, position in positions.items():
-            held = self._held.get(partition)
-            if held:
-                for offset in sorted(offset for offset in held if offset < position):
-                    messages += held[offset]
+            if held := self._held.get(partition):
+                offsets = sorted(held)
+                del offsets[bisect_left(offsets, position) :]
+                messages += chain.from_iterable([held[offset] for offset in offsets])
         return messages
 
     def _sent(self, partition: Partition, position: int) -> None:
-        held = self._held.get(partition)
-        if held:
-            for offset in [offset for offset in held if offset < position]:
-                del held[offset]
+        if held := self._held.get(partition):
+            self._held[partition] = {
+                offset: some for offset, some in held.items() if offset >= position
+            }
 
     async def _run(self) -> None:
         wait_s = _AGAIN_S

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from splice.core.events import Partition
 
@@ -27,32 +27,36 @@ class Progress:
     def __init__(self) -> None:
         self._tracks: dict[Partition, _Track] = {}
 
-    def begin(self, partition: Partition, offset: int) -> bool:
-        """Note that it is taken up; False where it was before (it came twice)."""
+    def begin(self, partition: Partition, offsets: Iterable[int]) -> list[int]:
+        """Note that they are taken up; gives those that were not before (others came twice)."""
         track = self._tracks.get(partition)
         if track is None:
             track = self._tracks[partition] = _Track()
-        if offset <= track.seen:
-            return False
-        track.seen = offset
-        track.begun.append(offset)
-        return True
+        new: list[int] = []
+        seen = track.seen
+        for offset in offsets:
+            if offset > seen:
+                seen = offset
+                new.append(offset)
+        track.seen = seen
+        track.begun.extend(new)
+        return new
 
-    def done(self, partition: Partition, offset: int) -> None:
-        """It is settled."""
+    def done(self, partition: Partition, offsets: Iterable[int]) -> None:
+        """They are settled."""
         track = self._tracks.get(partition)
         if track is None:  # the partition was taken away meanwhile
             return
-        begun = track.begun
-        if begun and begun[0] == offset:
-            begun.popleft()
-            track.position = offset + 1
-            finished = track.finished
-            while finished and begun and begun[0] in finished:
-                track.position = begun.popleft() + 1
-                finished.discard(track.position - 1)
-        elif offset > track.position:
-            track.finished.add(offset)
+        begun, finished = track.begun, track.finished
+        for offset in offsets:
+            if begun and begun[0] == offset:
+                begun.popleft()
+                track.position = offset + 1
+                while finished and begun and begun[0] in finished:
+                    track.position = begun.popleft() + 1
+                    finished.discard(track.position - 1)
+            elif offset > track.position:
+                finished.add(offset)
 
     def moved(self) -> dict[Partition, int]:
         """Positions that are not told yet: of each partition the first offset not finished."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Literal, TypeAlias
 from urllib.parse import quote
 
@@ -80,8 +79,11 @@ class Replies:
             for number, target in enumerate(targets)
         )
         self._kinds = tuple({over_http for _, _, over_http in self._targets})
+        # As most have: no table of what goes where.
+        self._lone = self._targets[0] if len(self._targets) == 1 else None
         self._starts: dict[_Start, tuple[Headers, Headers]] = {}
-        self._releases: dict[int, bytes] = {}
+        self._releases: dict[int, tuple[str, bytes]] = {}
+        self._begun = ("", -1, b"")  # how the place begins of the event before
         self._integration = ("splice-integration", name.encode())
         self._second, self._second_text = -1, ""
 
@@ -101,27 +103,27 @@ class Replies:
             kept: What the ledger keeps of it: where it is given, the subject is its entity, which
                 may be a pseudonym.
         """
-        reply = record.reply
+        reply, lone = record.reply, self._lone
         if reply is None or not self._targets:
             return ()
+        if lone is not None and self._format == "json":
+            number, target, _ = lone
+            plain = self._plain(record, event, letter)
+            return (Message(record.call_id + number, target, event.key, reply, plain),)
         entity = record.entity if kept is None else kept.entity
         if self._format == "structured":
             value = self._structured(record, reply, event, letter, entity)
             headers = {kind: _STRUCTURED + _traced(record.trace, event) for kind in self._kinds}
         elif self._format == "json":
             value = reply
-            plain = self._plain(record, event, letter)
-            if len(self._targets) == 1:
-                number, target, _ = self._targets[0]
-                return (Message(record.call_id + number, target, event.key, value, plain),)
-            headers = dict.fromkeys(self._kinds, plain)
+            headers = dict.fromkeys(self._kinds, self._plain(record, event, letter))
         else:
             value = reply
             start = self._start(record)
             named = self._named(record, event, letter, entity)
             traced = _traced(record.trace, event)
-            if len(self._targets) == 1:  # as most have: no table of what goes where
-                number, target, over_http = self._targets[0]
+            if lone is not None:
+                number, target, over_http = lone
                 own = start[over_http] + _attributes(named, over_http=over_http) + traced
                 return (Message(record.call_id + number, target, event.key, value, own),)
             headers = {
@@ -211,20 +213,29 @@ class Replies:
     def _plain(self, record: Record, event: Event, letter: Letter | None) -> Headers:
         """Ids in headers beside a bare reply."""
         if letter is None or letter.id is None:
-            cause = _place(event.origin)
+            cause = self._place(event.origin)
         else:
             cause = _quoted(letter.id).encode()
         release = self._releases.get(record.release)
         if release is None:
-            release = self._releases[record.release] = str(record.release).encode()
+            release = ("splice-release", str(record.release).encode())
+            self._releases[record.release] = release
         headers = (
             _JSON[0],
             self._integration,
             ("splice-call-id", record.call_id.encode()),
-            ("splice-release", release),
+            release,
             ("splice-event-id", cause),
         )
         return headers if record.trace is None else headers + _traced(record.trace, event)
+
+    def _place(self, origin: Origin) -> bytes:
+        """What `str` gives of it, as a header of HTTP can have it."""
+        stream, partition, start = self._begun
+        if origin.partition != partition or origin.stream != stream:
+            start = b"%b/%d@" % (_quoted(origin.stream).encode(), origin.partition)
+            self._begun = origin.stream, origin.partition, start
+        return start + b"%d" % origin.offset
 
     def _time(self, at_us: int) -> str:
         """RFC 3339 in UTC, to the microsecond; the second is written once."""
@@ -238,16 +249,6 @@ class Replies:
 def _quoted(text: str) -> str:
     """As a header of HTTP can have it; most texts are so already."""
     return text if _PLAIN.fullmatch(text) else quote(text, safe=_HTTP_SAFE)
-
-
-def _place(origin: Origin) -> bytes:
-    """What `str` gives of it, as a header of HTTP can have it."""
-    return b"%b/%d@%d" % (_stream(origin.stream), origin.partition, origin.offset)
-
-
-@lru_cache(maxsize=1024)
-def _stream(stream: str) -> bytes:
-    return _quoted(stream).encode()
 
 
 def _cause(event: Event, letter: Letter | None) -> tuple[str, str]:

@@ -14,8 +14,6 @@ from collections.abc import Awaitable, Callable, Generator, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager, suppress
 
-import msgspec
-
 from splice.core.errors import StoreError, Unstorable
 from splice.core.events import DeadLetter, Settled
 from splice.ports.events import EventStore
@@ -37,13 +35,6 @@ _FIRST_WAIT_S = 0.1
 _LONGEST_WAIT_S = 5.0
 
 
-class Finished(msgspec.Struct, gc=False):
-    """An event that ran, and what is to be stored of it."""
-
-    taken: Taken
-    settled: Settled
-
-
 class Settler:
     """The one writer of a consumer.
 
@@ -57,12 +48,12 @@ class Settler:
         self,
         store: EventStore,
         threads: Executor,
-        then: Callable[[Sequence[Finished], Sequence[Settled]], Awaitable[None]],
+        then: Callable[[Sequence[Taken], Sequence[Settled]], Awaitable[None]],
     ) -> None:
         self._store = store
         self._threads = threads
         self._then = then
-        self._waiting: list[Finished] = []
+        self._waiting: list[Taken] = []
         self._storing = 0
         self._gathering = 0
         self._expecting = False
@@ -82,12 +73,12 @@ class Settler:
         """Events that were put and are not stored."""
         return len(self._waiting) + self._storing
 
-    def put(self, finished: Finished) -> None:
-        """Store it with the next."""
+    def put(self, taken: Sequence[Taken]) -> None:
+        """Store what became of these with the next: each has it as `settled`."""
         first = not self._waiting
         if first:
             self._first_put = time.monotonic()
-        self._waiting.append(finished)
+        self._waiting += taken
         if first or self._is_due:
             self._some.set()
 
@@ -138,7 +129,8 @@ class Settler:
                 batch, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
                 self._storing, self._first_put = len(batch), time.monotonic()
                 try:
-                    late = await self._stored([one.settled for one in batch])
+                    settled = [one.settled for one in batch if one.settled is not None]
+                    late = await self._stored(settled)
                     self._storing = 0  # whoever is told counts them as settled from here on
                     await self._then(batch, late)
                 finally:

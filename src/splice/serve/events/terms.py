@@ -41,6 +41,6 @@ class Kit(msgspec.Struct, frozen=True):
     records: RecordStore
     envelopes: Envelopes
     replies: Replies
-    new_id: Callable[[], str]
+    new_ids: Callable[[int], list[str]]
     wake: Callable[[], None]
     exchange: Exchange | None = None
