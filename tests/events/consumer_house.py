@@ -67,7 +67,7 @@ class MemorySource:
             self.read[partition] = self.topic.committed.get(partition, 0)
         self.started.set()
 
-    async def poll(self, limit: int, seconds: float, *, ahead: bool = False) -> Sequence[Event]:
+    async def poll(self, limit: int, seconds: float, *, ahead: int = 0) -> Sequence[Event]:
         if self.broken is not None:
             raise self.broken
         out: list[Event] = []

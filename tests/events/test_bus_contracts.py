@@ -122,7 +122,7 @@ class TestQueueSource(SourceContract):
     ) -> None:
         await stream.put(events(0, 1, 3, 4, 6, 7))  # of two keys in turn
         async with reading(stream) as source:
-            first, second = await source.poll(2, PATIENCE_S, ahead=True)
+            first, second = await source.poll(2, PATIENCE_S, ahead=4)
             await until(lambda: stream.leased() == 6)
             await source.postpone(first, time.time_ns() // 1000 + 300_000)
             await stream.settle(source, [second])
@@ -182,7 +182,7 @@ class TestQueueSource(SourceContract):
         await stream.put(events(*range(4)))
         stream.lease_s = 0.5
         async with reading(stream) as source, reading(stream) as other:
-            mine = await source.poll(2, PATIENCE_S, ahead=True)
+            mine = await source.poll(2, PATIENCE_S, ahead=2)
             await until(lambda: stream.leased() == 4)
             assert list(await other.poll(4, 3 * stream.lease_s)) == []
             ahead = await source.poll(2, PATIENCE_S)
@@ -191,12 +191,33 @@ class TestQueueSource(SourceContract):
         assert values(ahead) == [b"2", b"3"]
         assert [one.attempts for one in ahead] == [0, 0]
 
+    async def test_small_batches_are_read_ahead_many_in_one_take(
+        self, stream: QueueStream, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await stream.put(events(*range(9)))
+        queue, limits = stream.ledger.queue, list[int]()
+        take_ = queue.take
+
+        def counted(name: str, limit: int, *arguments: Any, **named: Any) -> list[Event]:
+            limits.append(limit)
+            return take_(name, limit, *arguments, **named)
+
+        monkeypatch.setattr(queue, "take", counted)
+        async with reading(stream) as source:
+            came = [await source.poll(2, PATIENCE_S, ahead=5) for _ in range(4)]
+            await stream.settle(source, [one for batch in came for one in batch])
+
+        assert [values(batch) for batch in came] == [
+            [b"0", b"1"], [b"2", b"3"], [b"4", b"5"], [b"6", b"7"],
+        ]  # fmt: skip
+        assert limits == [2, 4, 4, 4]
+
     async def test_what_was_read_ahead_goes_back_when_nobody_asks_for_it(
         self, stream: QueueStream
     ) -> None:
         await stream.put(events(*range(4)))
         async with reading(stream) as source:
-            await stream.settle(source, await source.poll(2, PATIENCE_S, ahead=True))
+            await stream.settle(source, await source.poll(2, PATIENCE_S, ahead=2))
 
         async with reading(stream) as again:
             came = await take(again, 2)

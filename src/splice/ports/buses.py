@@ -37,10 +37,11 @@ class Source(Protocol):
         """
         ...
 
-    async def poll(self, limit: int, seconds: float, *, ahead: bool = False) -> Sequence[Event]:
+    async def poll(self, limit: int, seconds: float, *, ahead: int = 0) -> Sequence[Event]:
         """Up to `limit` events in the order of their partitions; none where none come in time.
 
-        With `ahead` the next are wanted soon, and may be read while these are worked on.
+        About so many more as `ahead` says are wanted soon: they may be read while these are worked
+        on.
 
         Raises:
             BusError: The bus cannot be read now; poll again after a moment.

@@ -41,7 +41,7 @@ class KafkaSource:
         await reader.open()
         self._reader = reader
 
-    async def poll(self, limit: int, seconds: float, *, ahead: bool = False) -> Sequence[Event]:
+    async def poll(self, limit: int, seconds: float, *, ahead: int = 0) -> Sequence[Event]:
         """The next events, which are read ahead in any case."""
         reader = self._started()
         loop = asyncio.get_running_loop()

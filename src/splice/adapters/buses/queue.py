@@ -27,7 +27,6 @@ _LONGEST_WAIT_S = 0.2
 """How long an empty queue is left alone: what comes meanwhile waits so long at most."""
 
 _EXTEND = 3  # times within a lease
-_AHEAD = 2  # takes that are begun before they are asked for
 
 
 class QueueSource:
@@ -63,7 +62,7 @@ class QueueSource:
         await assigned([(self.stream, 0)])
         self._extending = asyncio.get_running_loop().create_task(self._extend())
 
-    async def poll(self, limit: int, seconds: float, *, ahead: bool = False) -> Sequence[Event]:
+    async def poll(self, limit: int, seconds: float, *, ahead: int = 0) -> Sequence[Event]:
         """The oldest events that are due, in their order."""
         until = time.monotonic() + seconds
         while True:
@@ -142,7 +141,7 @@ class QueueSource:
             self._store.give_back(self._queue, events, due_us=due_us, tried=tried)
             self._owed.popleft()
 
-    async def _take(self, limit: int, *, ahead: bool) -> list[Event]:
+    async def _take(self, limit: int, *, ahead: int) -> list[Event]:
         if not self._left:
             if not self._taking:
                 self._begin(limit)
@@ -155,9 +154,8 @@ class QueueSource:
         if self._overtaken:
             events = await self._in_order(events)
         # Not while some of what was taken may have to go back.
-        if ahead and is_full and not (self._overtaken or self._closed):
-            while len(self._taking) < _AHEAD:
-                self._begin(limit)
+        if ahead and is_full and not (self._taking or self._overtaken or self._closed):
+            self._begin(max(ahead - ahead % limit, limit))  # whole batches
         return events
 
     def _begin(self, limit: int) -> None:
