@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -25,6 +26,7 @@ log = logging.getLogger("splice.encryption")
 
 MARK = b"\xc1SPE\x01"
 _PLACE = b"event"
+_dead = attrgetter("dead")
 
 
 class EventTexts(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -117,7 +119,7 @@ class LockedEvents:
     def _locked(self, settled: Sequence[Settled], now_us: int) -> Sequence[Settled]:
         records = [one.record for one in settled if one.record is not None]
         mine = self._locks.locks.locked(records)
-        if mine is records and not any(one.dead for one in settled):
+        if mine is records and not any(map(_dead, settled)):
             return settled
         locked = iter(mine)
         done = [self._one(one, one.record and next(locked), now_us) for one in settled]

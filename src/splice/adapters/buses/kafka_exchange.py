@@ -236,6 +236,7 @@ class _Reports:
         self.error: KafkaError | None = None
         self.where = ""
         self.put = 0
+        self.purged = False
 
     def __call__(self, error: KafkaError | None, message: Any) -> None:
         if error is not None:
@@ -243,8 +244,9 @@ class _Reports:
 
     def refused(self, error: KafkaError, where: str) -> None:
         """It was not even put into the queue."""
-        # Messages that are thrown away as their transaction is aborted say nothing of why it was.
-        if self.error is None and error.code() not in _PURGED:
+        if error.code() in _PURGED:  # which says nothing of why
+            self.purged = True
+        elif self.error is None:
             self.error, self.where = error, where
 
 
@@ -263,6 +265,8 @@ def _fill(producer: Producer, messages: Sequence[Message], reports: _Reports, un
             raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "messages are not delivered"))
     if reports.error is not None:
         raise KafkaException(reports.error)
+    if reports.purged:
+        raise KafkaException(KafkaError(KafkaError._FAIL, "messages were thrown away unsent"))
 
 
 def _again(until: float, step: Callable[[float], T]) -> T:

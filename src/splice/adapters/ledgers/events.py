@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import chain
+from itertools import chain, groupby
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import Connection
@@ -167,8 +168,8 @@ def _spans(events: Sequence[bytes]) -> tuple[list[tuple[bytes, bytes]], list[byt
     neighbours, and to look through what is between them takes a tenth of looking for each.
     """
     places: dict[bytes, list[bytes]] = {}
-    for event in events:
-        places.setdefault(event[:_PLACE], []).append(event)
+    for place, some in groupby(events, itemgetter(slice(_PLACE))):
+        places.setdefault(place, []).extend(some)
     spans: list[tuple[bytes, bytes]] = []
     apart: list[bytes] = []
     for together in places.values():

@@ -45,11 +45,11 @@ class Plan(msgspec.Struct, gc=False):
 
 def doubles(settled: Sequence[Settled]) -> dict[int, Verdict]:
     """Those that settle an event once more within the same batch."""
-    seen = {one.inbox.event for one in settled if one.inbox is not None}
     found: dict[int, Verdict] = {}
-    if len(seen) == sum(one.inbox is not None for one in settled):
+    events = [one.inbox.event for one in settled if one.inbox is not None]
+    if len(set(events)) == len(events):
         return found
-    seen.clear()
+    seen = set[bytes]()
     for place, one in enumerate(settled):
         if one.inbox is not None:
             if one.inbox.event in seen:

@@ -12,7 +12,7 @@ from itertools import compress
 from typing import Any, TypeVar
 
 from splice.core.call import Call, Record
-from splice.core.errors import AttemptsExhausted, DecisionError, SpliceError, StoreError
+from splice.core.errors import DecisionError, SpliceError, StoreError
 from splice.core.events import DeadLetter, Inbox, Message, Partition, Settled
 from splice.engine import observe
 from splice.engine.abreast import Answers, Asked, answer_abreast, fits, together
@@ -36,7 +36,6 @@ _FEW = 4  # so few gain nothing by going together
 _IN_A_ROW = 1024
 _AGAIN_S = 0.5
 _SURFACE = "events"
-_NO_MESSAGES: tuple[Message, ...] = ()
 
 Put = Callable[[Sequence[Taken], Sequence[Sequence[Message]]], None]
 """Takes events with what became of them, and of each the messages that go with its position."""
@@ -192,10 +191,10 @@ class Answering:
     def leave(self, one: Taken) -> None:
         """It is not answered here: another reader gets it, or this one later."""
         one.dropped = True
-        behind = self._flight.ran(one) if one.entered else None
+        behind = self._flight.ran([one] if one.entered else [])
         self.again(self._flight.left(one))
-        if behind is not None:
-            self._loop.call_soon(self.begin, behind)
+        for each in behind:
+            self._loop.call_soon(self.begin, each)
 
     def again(self, doubles: Sequence[Taken]) -> None:
         """What they double is over: they are looked up again."""
@@ -257,7 +256,12 @@ class Answering:
         self.trouble = str(error)
 
     async def _answer(self, one: Taken) -> None:
-        call = self._call(one, time.time_ns() // 1000)
+        letter = one.letter
+        assert letter is not None  # noqa: S101 - it was opened
+        call = Call(
+            self._kit.new_ids(1)[0], self._terms.integration, letter.body,
+            time.time_ns() // 1000, _SURFACE, self._terms.consumer, None, letter.trace,
+        )  # fmt: skip
         error: SpliceError
         try:
             answered = await self._kit.engine.answer(call, recorded=False)
@@ -273,14 +277,6 @@ class Answering:
             error = DecisionError(self._terms.integration, got=got)
         self._failed(one, error, None)
 
-    def _call(self, one: Taken, now_us: int) -> Call:
-        letter = one.letter
-        assert letter is not None  # noqa: S101 - it was opened
-        return Call(
-            self._kit.new_ids(1)[0], self._terms.integration, letter.body, now_us,
-            _SURFACE, self._terms.consumer, None, letter.trace,
-        )  # fmt: skip
-
     def _answered(
         self,
         taken: Sequence[Taken],
@@ -293,7 +289,7 @@ class Answering:
         for one, record, stored in zip(taken, records, kept, strict=True):
             assert record is not None  # noqa: S101 - of what was answered
             event = one.event
-            sent, waiting = messages_of(record, event, one.letter, stored), _NO_MESSAGES
+            sent, waiting = messages_of(record, event, one.letter, stored), ()
             if split is not None:
                 sent, waiting = split(sent)
             inbox = Inbox(one.id, one.digest, record.call_id)
@@ -311,7 +307,7 @@ class Answering:
     def _ran(self, taken: Sequence[Taken], sent: Sequence[Sequence[Message]]) -> None:
         """What became of them is stored, and those behind them run."""
         self._put(taken, sent)
-        for behind in self._flight.all_ran([one for one in taken if one.entered]):
+        for behind in self._flight.ran([one for one in taken if one.entered]):
             self._loop.call_soon(self.begin, behind)
 
     def _failed(self, one: Taken, error: SpliceError, record: Record | None) -> None:
@@ -402,13 +398,3 @@ class Answering:
 
 async def _nothing(_: Sequence[Taken]) -> None:
     """Until the consumer says how."""
-
-
-def died(one: Taken) -> AttemptsExhausted:
-    """The error of an event whose process died with it each time."""
-    return AttemptsExhausted(
-        str(one.event.origin),
-        got=f"{one.tries} attempts that never ended",
-        promised="a call that ends",
-        mend="the process that ran it died each time: look for it in its log",
-    )

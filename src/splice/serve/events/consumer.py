@@ -28,15 +28,15 @@ from splice.core.events import (
 )
 from splice.engine import observe
 from splice.ports.buses import Positions, Source
-from splice.serve.events.answering import Answering, died
+from splice.serve.events.answering import Answering
 from splice.serve.events.flight import Flight
-from splice.serve.events.lanes import Taken
+from splice.serve.events.lanes import Taken, taken_of
 from splice.serve.events.moving import Mover
 from splice.serve.events.retries import tries_of
 from splice.serve.events.settler import MOST, Settler
 from splice.serve.events.suspects import Suspects
 from splice.serve.events.terms import Kit, Terms
-from splice.serve.events.verdicts import reused
+from splice.serve.events.verdicts import died, reused
 
 log = logging.getLogger("splice.events")
 
@@ -164,14 +164,7 @@ class Consumer:
             return ()
 
     def _taken(self, events: Sequence[Event]) -> list[Taken]:
-        every: list[Taken] = []
-        place: Partition = "", -1
-        for event in events:
-            origin = event.origin
-            if origin.partition != place[1] or origin.stream != place[0]:
-                place = origin.stream, origin.partition  # one for many: it is compared often
-            every.append(Taken(event, place))
-        taken = self._flight.take(every)
+        taken = self._flight.take(taken_of(events))
         self._suspects.look_at(taken)
         return taken
 

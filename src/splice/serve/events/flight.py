@@ -36,8 +36,7 @@ class Flight:
         self._recent: set[bytes] = set()  # ids that were settled, and those before them
         self._older: set[bytes] = set()
         self._doubles: dict[bytes, list[Taken] | None] = {}  # of each id that runs
-        self.ran = self._lanes.leave  # it ran: gives the one behind it, which may run now
-        self.all_ran = self._lanes.leave_all
+        self.ran = self._lanes.leave  # they ran: gives those behind them, which may run now
 
     def take(self, taken: Sequence[Taken]) -> list[Taken]:
         """Those that are new here, and of partitions that are ours."""

@@ -33,6 +33,18 @@ class Taken(msgspec.Struct, gc=False):
     settled: Settled | None = None
 
 
+def taken_of(events: Sequence[Event]) -> list[Taken]:
+    """Events as they are taken up; those of a partition share its name, which is compared often."""
+    taken: list[Taken] = []
+    place: Partition = "", -1
+    for event in events:
+        origin = event.origin
+        if origin.partition != place[1] or origin.stream != place[0]:
+            place = origin.stream, origin.partition
+        taken.append(Taken(event, place))
+    return taken
+
+
 class Lanes:
     """Who waits for whom. An event without a key waits for nobody."""
 
@@ -62,7 +74,7 @@ class Lanes:
         self._lanes.update(free)
         return True
 
-    def leave_all(self, taken: Sequence[Taken]) -> list[Taken]:
+    def leave(self, taken: Sequence[Taken]) -> list[Taken]:
         """They ran: those behind them, which may run now."""
         behind: list[Taken] = []
         pop = self._lanes.pop
@@ -72,10 +84,6 @@ class Lanes:
                 self._lanes[key] = lane
                 behind.append(lane.popleft())
         return behind
-
-    def leave(self, one: Taken) -> Taken | None:
-        """It ran: the one behind it, which may run now."""
-        return next(iter(self.leave_all([one])), None)
 
     def behind(self, one: Taken) -> list[Taken]:
         """Takes out all that wait behind it; it stays where it is."""

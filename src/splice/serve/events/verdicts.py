@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from splice.core.call import Record
 from splice.core.errors import (
+    AttemptsExhausted,
     Draining,
     EventReused,
     ExhaustedError,
@@ -21,6 +22,7 @@ from splice.core.errors import (
 )
 from splice.core.events import Event, Inbox
 from splice.core.policy_errors import PolicyUnavailable
+from splice.serve.events.lanes import Taken
 
 
 class Verdict(StrEnum):
@@ -61,4 +63,14 @@ def reused(event: Event, answered: Inbox) -> EventReused:
         got=f"the id of an event that call {answered.call_id} answered, with another body",
         promised="one id for one body",
         mend="give the event an id of its own, and publish it again",
+    )
+
+
+def died(one: Taken) -> AttemptsExhausted:
+    """The error of an event whose process died with it each time."""
+    return AttemptsExhausted(
+        str(one.event.origin),
+        got=f"{one.tries} attempts that never ended",
+        promised="a call that ends",
+        mend="the process that ran it died each time: look for it in its log",
     )
