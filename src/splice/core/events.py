@@ -124,15 +124,14 @@ def place_id(integration: str, origin: Origin) -> bytes:
 
     Neighbours have neighbouring ids, which an index takes in faster than scattered ones.
     """
-    start = place_start(integration, (origin.stream, origin.partition))
-    return start + origin.offset.to_bytes(8)
+    partition = _partition_id(integration, origin.stream, origin.partition)
+    return partition + origin.offset.to_bytes(8)
 
 
 @lru_cache(maxsize=4096)
-def place_start(integration: str, partition: Partition) -> bytes:
-    """How the ids begin that `place_id` gives to events of a partition: the offset follows."""
-    text = f"{integration}\0{partition[0]}".encode("utf-8", "surrogatepass")
-    return hashlib.blake2b(text, digest_size=5).digest() + partition[1].to_bytes(3)
+def _partition_id(integration: str, stream: str, partition: int) -> bytes:
+    text = f"{integration}\0{stream}".encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(text, digest_size=5).digest() + partition.to_bytes(3)
 
 
 def body_digest(value: bytes) -> bytes:

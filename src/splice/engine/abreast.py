@@ -33,9 +33,6 @@ from splice.engine.line import Line
 from splice.engine.routing.batched import Batched
 from splice.engine.run import encode, plain
 
-_SIMPLE = frozenset({str, int, float, bool, type(None)})
-"""Types of values that JSON holds as they are."""
-
 
 class Asked(msgspec.Struct, gc=False):
     """Calls of one caller that came together: of each its id, its body and its trace."""
@@ -135,12 +132,10 @@ def _recorded(  # what one run has in common is worked out once
         if not isinstance(prediction, Prediction) or prediction.usage is not None:
             continue
         prediction.cost_nano = cost
-        simple = type(prediction.value) in _SIMPLE
         records[place] = record = Record(
             ids[place], name, number, asked_us, duration_us, Status.ANSWERED, Reason.FIRST,
             surface, caller, entity, None, label, "", version, cost, bodies[place], (), text,
-            attempts, encode(prediction if simple else plain(prediction)), None, None,
-            traces[place],
+            attempts, encode(plain(prediction)), None, None, traces[place],
         )  # fmt: skip
         try:
             record.reply = decide(line, request, prediction, context)

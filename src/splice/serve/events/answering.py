@@ -191,10 +191,8 @@ class Answering:
     def leave(self, one: Taken) -> None:
         """It is not answered here: another reader gets it, or this one later."""
         one.dropped = True
-        behind = self._flight.ran([one] if one.entered else [])
         self.again(self._flight.left(one))
-        for each in behind:
-            self._loop.call_soon(self.begin, each)
+        self._run_behind([one])
 
     def again(self, doubles: Sequence[Taken]) -> None:
         """What they double is over: they are looked up again."""
@@ -288,12 +286,11 @@ class Answering:
         every: list[Sequence[Message]] = []
         for one, record, stored in zip(taken, records, kept, strict=True):
             assert record is not None  # noqa: S101 - of what was answered
-            event = one.event
-            sent, waiting = messages_of(record, event, one.letter, stored), ()
+            sent, waiting = messages_of(record, one.event, one.letter, stored), ()
             if split is not None:
                 sent, waiting = split(sent)
             inbox = Inbox(one.id, one.digest, record.call_id)
-            one.settled = Settled(event, stored, inbox, waiting)
+            one.settled = Settled(one.event, stored, inbox, waiting)
             every.append(sent)
         self.trouble = ""
         self._count("answered", len(taken))
@@ -307,6 +304,9 @@ class Answering:
     def _ran(self, taken: Sequence[Taken], sent: Sequence[Sequence[Message]]) -> None:
         """What became of them is stored, and those behind them run."""
         self._put(taken, sent)
+        self._run_behind(taken)
+
+    def _run_behind(self, taken: Sequence[Taken]) -> None:
         for behind in self._flight.ran([one for one in taken if one.entered]):
             self._loop.call_soon(self.begin, behind)
 

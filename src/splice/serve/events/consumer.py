@@ -24,7 +24,7 @@ from splice.core.events import (
     Settled,
     body_digest,
     event_id,
-    place_start,
+    place_id,
 )
 from splice.engine import observe
 from splice.ports.buses import Positions, Source
@@ -233,7 +233,6 @@ class Consumer:
         """Those that can be read; the others are dead letters."""
         opened: list[Taken] = []
         open_, name = self._kit.envelopes.open, self._terms.integration
-        place, start = ("", -1), b""
         for one in taken:
             if one.dropped:
                 continue
@@ -246,9 +245,7 @@ class Consumer:
             if event.headers and self._terms.retry_topics:
                 one.tries = max(one.tries, tries_of(event))
             if letter.id is None:
-                if one.partition is not place:
-                    place, start = one.partition, place_start(name, one.partition)
-                one.id, one.unnamed = start + event.origin.offset.to_bytes(8), True
+                one.id, one.unnamed = place_id(name, event.origin), True
             else:
                 one.id = event_id(name, letter.source, letter.id)
             one.digest = body_digest(letter.body)

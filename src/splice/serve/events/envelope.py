@@ -108,9 +108,8 @@ class Envelopes:
         """Without attributes in headers."""
         kind = self._format
         if kind == "json":
-            return Letter(value, None, "", None, trace)
-        # JSON begins with none of the first two bytes, as a frame does.
-        if kind != "cloudevents" and (value[0] < 2 or header is not None or kind == "registry"):
+            return Letter(value, trace=trace)
+        if kind != "cloudevents" and (kind == "registry" or header is not None or is_framed(value)):
             return Letter(self._payload(value, header), trace=trace)
         # From the end, which takes CPython half the time of a look from the start.
         if value.rfind(b'"specversion"') >= 0 and looks_structured(value):
@@ -124,7 +123,7 @@ class Envelopes:
                 promised="a CloudEvent",
                 mend='mend the sender, or set format = "auto"',
             )
-        return Letter(value, None, "", None, trace)
+        return Letter(value, trace=trace)
 
     def _binary(self, names: dict[str, bytes], value: bytes) -> Letter:
         header = names.get(SCHEMA_HEADER)

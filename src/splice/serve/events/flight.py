@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Iterable, Sequence
-from itertools import groupby
+from itertools import compress, groupby
 from operator import attrgetter
 
 from splice.core.events import Partition
@@ -57,15 +57,7 @@ class Flight:
         if some[0].event.token:  # a queue leases each once
             return some
         new = self.progress.begin(partition, [one.event.origin.offset for one in some])
-        if len(new) == len(some):
-            return some
-        left = iter(new)
-        wanted, found = next(left, None), list[Taken]()
-        for one in some:
-            if one.event.origin.offset == wanted:
-                found.append(one)
-                wanted = next(left, None)
-        return found
+        return [*compress(some, new)]
 
     def of(self, partitions: Collection[Partition]) -> int:
         """How many of these are taken up and not settled."""

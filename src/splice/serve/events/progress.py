@@ -27,19 +27,18 @@ class Progress:
     def __init__(self) -> None:
         self._tracks: dict[Partition, _Track] = {}
 
-    def begin(self, partition: Partition, offsets: Iterable[int]) -> list[int]:
-        """Note that they are taken up; gives those that were not before (others came twice)."""
+    def begin(self, partition: Partition, offsets: Iterable[int]) -> list[bool]:
+        """Note that they are taken up; False for those that were before (they came twice)."""
         track = self._tracks.get(partition)
         if track is None:
             track = self._tracks[partition] = _Track()
-        new: list[int] = []
-        seen = track.seen
+        new: list[bool] = []
         for offset in offsets:
-            if offset > seen:
-                seen = offset
-                new.append(offset)
-        track.seen = seen
-        track.begun.extend(new)
+            is_new = offset > track.seen
+            new.append(is_new)
+            if is_new:
+                track.seen = offset
+                track.begun.append(offset)
         return new
 
     def done(self, partition: Partition, offsets: Iterable[int]) -> None:
