@@ -15,7 +15,7 @@ from splice.core.errors import MeterAway, OverBudget, RateLimited, StoreError
 from splice.engine.counters import slot_of
 from splice.engine.spend import NO_RESERVATION, UNCHECKED, UNKNOWN_COST, Purse, Reservation
 from splice.ports.keys import Spending
-from splice.ports.meters import Meter, Slot, Take
+from splice.ports.meters import BegunAnew, Meter, Slot, Take
 from splice.testing.contracts.meters import without_a_task
 
 EUR = 1_000_000_000
@@ -50,8 +50,10 @@ class FaultyMeter:
         self.wiped += 1
         self._inner = MemoryMeter(self.clock)
 
-    async def reserve(self, takes: list[Take]) -> Take | None:
+    async def reserve(self, takes: list[Take], since: str = "") -> Take | None:
         await self._passes()
+        if since not in {"", self.epoch()}:
+            raise BegunAnew
         refused = await self._inner.reserve(takes)
         self._fails("after")
         return refused

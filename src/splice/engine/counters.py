@@ -64,7 +64,8 @@ class Plan:
         self.principal = principal
         self.declared = declared
         self.budgets = _applying(principal, integration, (*set_budgets, *declared))
-        self.restored = False  # whether all of them know what was spent before this process
+        # The meter's epoch in which all of them knew what was spent before this process.
+        self.restored: str | None = None
         self.empty = not self.budgets and not _is_limited(principal.key)
         self._counters = Counters((), 0)
 

@@ -45,14 +45,11 @@ class Restoring:
         """Of the meter, when the counters were brought up."""
         return self._epoch
 
-    def are_lost(self, since: str) -> bool:
-        """Whether the meter began from nothing since it had that epoch."""
-        epoch = self._meter.epoch()
-        if self._spent is None or epoch == since:
-            return False
-        if epoch != self._epoch:
-            self._begin_anew()
-        return True
+    def look(self) -> None:
+        """Know of none as brought up, if the meter began from nothing since."""
+        if self._meter.epoch() != self._epoch:
+            self._epoch = self._meter.epoch()
+            self._done.clear()
 
     async def now(self, budgets: Iterable[Budget]) -> None:
         """Bring these up.
@@ -60,22 +57,23 @@ class Restoring:
         Raises:
             StoreError: The ledger or the meter cannot be reached.
         """
-        if self._spent is None:
+        if (spent := self._spent) is None:
             return
         await self._meter.used(())  # learns what time it is there, and since when it counts
-        if self._meter.epoch() != self._epoch:
-            self._begin_anew()
-        now = self._meter.now_us()
+        self.look()
+        epoch, now = self._epoch, self._meter.now_us()
         since: dict[int, dict[Counter, Budget]] = {}
         for one in budgets:
             if counter_of(one) not in self._done:
                 since.setdefault(one.period.window(now)[0], {})[counter_of(one)] = one
         for begin, wanted in since.items():
-            spending = await self._spent(begin)
+            spending = await spent(begin)
             for counter, one in wanted.items():
                 amount = spending.of(one.scope, one.of)
                 if amount > 0:
                     await self._meter.raise_to(slot_of(one, now), amount)
+                if self._epoch != epoch:
+                    return  # lost again meanwhile; who waits for it begins again
                 self._done.add(counter)
 
     async def soon(self, budgets: Sequence[Budget]) -> None:
@@ -102,10 +100,6 @@ class Restoring:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-
-    def _begin_anew(self) -> None:
-        self._epoch = self._meter.epoch()
-        self._done.clear()
 
 
 def _looked_at(task: asyncio.Task[None]) -> None:

@@ -14,12 +14,15 @@ from splice.engine.counters import Counters, Plan
 from splice.engine.owed import Owed
 from splice.engine.refusals import Refusals, away, limited
 from splice.engine.restoring import Restoring, Spent
-from splice.ports.meters import Meter, Slot, Take
+from splice.ports.meters import BegunAnew, Meter, Slot, Take
 
 UNCHECKED = "budgets and limits not checked: what counts them could not be reached"
 UNKNOWN_COST = "cost unknown: the model has no price, so its budgets count nothing for this call"
 
 _MOST_PLANS = 10_000
+_TRIES = 3
+"""For a call that finds what counts begun anew each time; then it counts as away."""
+
 _PROBE = 1
 """A call of unknown cost asks for a billionth: a budget that is spent has no room for it."""
 
@@ -209,27 +212,26 @@ class Purse:
         return plan
 
     async def _reserve(self, plan: Plan, estimate_nano: int | None, tokens: int) -> Reservation:
-        if not plan.restored:
-            await self._restoring.soon(plan.budgets)
-            plan.restored = True
         amount, tokens = _PROBE, max(0, tokens)
         if estimate_nano is not None:
             amount = max(0, estimate_nano)
         elif plan.budgets and self._unknown_price == "refuse":
             raise self._refusals.unpriced(plan.budgets[0])
-        counters = plan.counters(self._meter.now_us())
-        takes = counters.takes(amount, tokens)
-        epoch = self._restoring.epoch
-        refused = await self._meter.reserve(takes)
-        if plan.budgets and self._restoring.are_lost(epoch):
-            # Room in a counter that lost what it had counted says nothing.
-            if refused is None:
-                await self._settle([Take(one.slot, -one.amount) for one in takes])
-            self._plans.clear()
-            await self._restoring.soon(plan.budgets)
+        for _ in range(_TRIES):
+            since = plan.restored
+            if since is None or since != self._restoring.epoch:
+                await self._restoring.soon(plan.budgets)
+                since = plan.restored = self._restoring.epoch
             counters = plan.counters(self._meter.now_us())
             takes = counters.takes(amount, tokens)
-            refused = await self._meter.reserve(takes)
+            try:
+                refused = await self._meter.reserve(takes, since if plan.budgets else "")
+            except BegunAnew:
+                self._restoring.look()
+            else:
+                break
+        else:
+            raise TimeoutError
         if refused is not None:
             asked = estimate_nano if refused.slot is not counters.tokens else tokens
             raise self._refusal(plan, counters, _place(refused, takes), asked)

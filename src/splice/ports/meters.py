@@ -27,6 +27,10 @@ class Take(msgspec.Struct, frozen=True, gc=False):
     amount: int
 
 
+class BegunAnew(Exception):
+    """The meter began from nothing since the epoch that its caller knows; nothing is reserved."""
+
+
 class Meter(Protocol):
     """Counters that grow only as far as their bounds.
 
@@ -34,12 +38,18 @@ class Meter(Protocol):
     dies in between leaves what it reserved counted: never too little.
     """
 
-    async def reserve(self, takes: Sequence[Take]) -> Take | None:
+    async def reserve(self, takes: Sequence[Take], since: str = "") -> Take | None:
         """Add every amount, or none of them. Returns the first that has no room; None if all had.
 
         An amount of 0 always has room. A caller that is cancelled has reserved nothing.
 
+        Args:
+            takes: What to add, each to its slot.
+            since: The `epoch` for which the caller knows the counters to be complete; any if empty.
+
         Raises:
+            BegunAnew: The epoch is another. Counters that lost what they counted have room that
+                is not there; giving it back later would lower what they were raised to meanwhile.
             ValueError: An amount is below 0.
             StoreError: It cannot be reached; what was reserved all the same stays counted.
         """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import secrets
 
@@ -11,7 +12,7 @@ from redis_server import OwnServer
 
 from splice.adapters.meters.redis import RedisMeter
 from splice.core.access import Budget, BudgetScope, Key, Period, Principal
-from splice.core.errors import MeterAway, OverBudget
+from splice.core.errors import MeterAway, OverBudget, StoreError
 from splice.engine.counters import slot_of
 from splice.engine.spend import UNCHECKED, Purse, Reservation
 from splice.ports.keys import Spending
@@ -20,6 +21,7 @@ pytestmark = pytest.mark.redis
 
 WHO = Principal("key:k", "t", "growth", Key("k", "ci", "digest", team="growth"))
 TEAM = Budget(BudgetScope.TEAM, "growth", Period.TOTAL, 100_000)
+SALES = Budget(BudgetScope.TEAM, "sales", Period.TOTAL, 100_000)
 ALL = Budget(BudgetScope.ALL, "", Period.TOTAL, 10**17)
 
 
@@ -97,6 +99,65 @@ async def test_a_redis_killed_under_calls_and_back_empty_forgets_no_money(
     assert more >= 35
     await purse.close()
     await meter.close()
+
+
+async def test_a_budget_that_is_new_after_the_loss_hides_it_from_no_other(
+    own_server: OwnServer,
+) -> None:
+    own_server.start("--appendonly", "no")
+    meter = RedisMeter(own_server.url, timeout_s=2)
+    books = Books()
+    books.spent = TEAM.amount_nano
+    purse = Purse(meter, [TEAM], spent=books)
+    with pytest.raises(OverBudget):
+        await purse.reserve(WHO, "chat", (), 1, 0)
+    own_server.kill()
+    own_server.start("--appendonly", "no")
+    other = Principal("key:o", "t", "sales", Key("o", "ci", "digest", team="sales"))
+    await until_it_counts(meter)
+
+    assert await purse.reserve(other, "chat", (SALES,), 1, 0)
+    with pytest.raises(OverBudget):
+        await purse.reserve(WHO, "chat", (), 1, 0)
+    await purse.close()
+    await meter.close()
+
+
+async def test_two_processes_find_the_loss_at_once_and_no_room_twice(
+    own_server: OwnServer,
+) -> None:
+    own_server.start("--appendonly", "no")
+    books = Books()
+    meters = [RedisMeter(own_server.url, timeout_s=5) for _ in range(2)]
+    purses = [Purse(meter, [TEAM], spent=books) for meter in meters]
+    for round_ in range(5):
+        for purse in purses:
+            assert await purse.reserve(WHO, f"before {round_}", (), 0, 0)
+        books.spent = 60_000
+        own_server.kill()
+        own_server.start("--appendonly", "no")
+        for meter in meters:
+            await until_it_counts(meter)
+
+        ended = await asyncio.gather(
+            *(purses[n % 2].reserve(WHO, "chat", (), 1000, 0) for n in range(200)),
+            return_exceptions=True,
+        )
+
+        assert sum(isinstance(one, Reservation) for one in ended) == 40
+        assert sum(isinstance(one, OverBudget) for one in ended) == 160
+    for purse, meter in zip(purses, meters, strict=True):
+        await purse.close()
+        await meter.close()
+
+
+async def until_it_counts(meter: RedisMeter) -> None:
+    async with asyncio.timeout(20):
+        while True:
+            with contextlib.suppress(StoreError):
+                await meter.used([])
+                return
+            await asyncio.sleep(0.02)
 
 
 async def test_open_goes_on_without_redis_and_tells_it_all_later(own_server: OwnServer) -> None:

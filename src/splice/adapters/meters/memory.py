@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Callable, Sequence
 
 from splice.adapters.meters.clock import ForwardClock
-from splice.ports.meters import Slot, Take
+from splice.ports.meters import BegunAnew, Slot, Take
 
 
 class MemoryMeter:
@@ -23,8 +23,10 @@ class MemoryMeter:
         self._epoch = f"memory-{secrets.token_hex(8)}"
         self._ends: list[tuple[int, str]] = []  # heap: when each counter may be forgotten
 
-    async def reserve(self, takes: Sequence[Take]) -> Take | None:
+    async def reserve(self, takes: Sequence[Take], since: str = "") -> Take | None:
         """Add every amount, or none of them."""
+        if since and since != self._epoch:
+            raise BegunAnew
         self._forget()
         used = self._used
         after: dict[str, int] = {}

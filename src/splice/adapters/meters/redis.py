@@ -17,7 +17,7 @@ from redis.backoff import NoBackoff
 
 from splice.adapters.meters.clock import ForwardClock
 from splice.core.errors import StoreError
-from splice.ports.meters import ONCE_S, Slot, Take
+from splice.ports.meters import ONCE_S, BegunAnew, Slot, Take
 
 _AWAY_S = 1.0
 _CONNECTIONS = 32
@@ -56,9 +56,14 @@ local function said(first)
 end
 """
 _RESERVE = """
+local since, reply = ARGV[1], said(0)
+if since ~= '' and reply[4] ~= since then
+    reply[1] = -1
+    return reply
+end
 local after = {}
 for i = 1, n do
-    local at = (i - 1) * 5
+    local at = 1 + (i - 1) * 5
     local high, low
     if after[KEYS[i]] then high, low = after[KEYS[i]][1], after[KEYS[i]][2]
     else high, low = read(KEYS[i]) end
@@ -66,13 +71,16 @@ for i = 1, n do
     local most_high, most_low = tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4])
     high, low = add(high, low, more_high, more_low)
     local is_more = high > most_high or (high == most_high and low > most_low)
-    if is_more and (more_high > 0 or more_low > 0) then return said(i) end
+    if is_more and (more_high > 0 or more_low > 0) then
+        reply[1] = i
+        return reply
+    end
     after[KEYS[i]] = {high, low, ARGV[at + 5]}
 end
 for key, total in pairs(after) do
     if total[1] > 0 or total[2] > 0 then write(key, total[1], total[2], total[3]) end
 end
-return said(0)
+return reply
 """
 _SETTLE = """
 local once, once_ms = ARGV[1], ARGV[2]
@@ -150,9 +158,9 @@ class RedisMeter:
         self._trouble = ""
         self._tasks: set[asyncio.Task[Any]] = set()
 
-    async def reserve(self, takes: Sequence[Take]) -> Take | None:
+    async def reserve(self, takes: Sequence[Take], since: str = "") -> Take | None:
         """Add every amount, or none of them. Returns the first that has no room."""
-        arguments: list[int] = []
+        arguments: list[int | str] = [since]
         for take in takes:
             if take.amount < 0:
                 raise ValueError(f"an amount of {take.amount}")
@@ -167,6 +175,8 @@ class RedisMeter:
             asking.add_done_callback(lambda done: self._give_back(done, takes))
             raise
         refused = int(reply[0])
+        if refused < 0:
+            raise BegunAnew
         return takes[refused - 1] if refused else None
 
     async def settle(self, changes: Sequence[Take], once: str = "") -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from splice.core.access import NEVER_US
-from splice.ports.meters import Meter, Slot, Take
+from splice.ports.meters import BegunAnew, Meter, Slot, Take
 
 BIG = 10**17
 """Above 2**53: a meter that counts in floating point gets it wrong."""
@@ -210,6 +210,16 @@ class MeterContract:
         assert epoch
         assert meter.epoch() == epoch
         assert await meter.used([one]) == [4]
+
+    async def test_who_knows_another_epoch_reserves_nothing(self, meter: Meter) -> None:
+        one = slot(10)
+        assert await meter.reserve([Take(one, 3)], "") is None
+        assert await meter.reserve([Take(one, 2)], meter.epoch()) is None
+
+        with pytest.raises(BegunAnew):
+            await meter.reserve([Take(one, 1), Take(slot(0), 1)], meter.epoch() + "0")
+
+        assert await meter.used([one]) == [5]
 
     async def test_it_can_be_used_where_there_is_no_task(self, meter: Meter) -> None:
         one = slot(10)
