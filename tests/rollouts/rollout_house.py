@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from typing import Any
@@ -136,10 +137,14 @@ def live_release(server: Server) -> int:
 
 
 def followed(server: Server, number: int, workers: int = 1) -> None:
-    """Return once every worker answers by a release: connections find another worker each."""
+    """Return once every worker answers by a release: each of them says so, once.
+
+    Every release before this one must have been waited for, too.
+    """
 
     def all_of_them() -> bool:
-        return all(live_release(server) == number for _ in range(1 if workers == 1 else 24))
+        said = re.findall(r"orders: release (\d+) answers", server.log)
+        return said[-workers:] == [str(number)] * workers
 
     until(all_of_them, f"release {number} is live on every worker")
 
