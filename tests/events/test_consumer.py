@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 from consumer_house import STREAM, MemoryExchange, MemorySource, MemoryStream, consuming
@@ -517,3 +518,60 @@ async def test_a_stop_lets_what_runs_end_and_leaves_the_rest(tmp_path: Path) -> 
         assert World.calls == [0, 1, 2, 3, 4]
         assert topic.committed == {PARTITION: 5}
         assert running.stores.events.marks("splice-slow", [PARTITION]) == {}
+
+
+async def test_events_that_come_again_while_they_are_stored_are_sent_with_their_position(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topic = stream(20)
+    exchange, source = MemoryExchange(topic), MemorySource(topic)
+    async with consuming(
+        tmp_path, Quick, source, exchange=exchange, targets=["kafka:decisions"]
+    ) as running:
+        store, stuck, go_on = running.consumer._kit.events, threading.Event(), threading.Event()
+        settle = store.settle
+
+        def stalled(*args: Any, **named: Any) -> Any:
+            stuck.set()
+            assert go_on.wait(60)
+            return settle(*args, **named)
+
+        monkeypatch.setattr(running.consumer._settler._store, "settle", stalled)
+        await asyncio.to_thread(stuck.wait, 60)
+        while source.read[PARTITION] < 20:
+            await asyncio.sleep(0.01)
+        await source.take_away([PARTITION], lost=True)
+        await source.give([PARTITION])
+        while source.read[PARTITION] < 20:
+            await asyncio.sleep(0.01)
+        go_on.set()
+        await running.until_committed({0: 20})
+
+        sent = [json.loads(one.value or b"")["number"] for one in exchange.messages]
+        assert sent == list(range(20))
+
+
+async def test_events_that_come_again_while_they_run_are_sent_once(tmp_path: Path) -> None:
+    World.gate = asyncio.Event()
+    topic = stream(20)
+    exchange, source = MemoryExchange(topic), MemorySource(topic)
+    async with consuming(
+        tmp_path, Slow, source, exchange=exchange, targets=["kafka:decisions"]
+    ) as running:
+        while len(World.running) < 20:
+            await asyncio.sleep(0.01)
+        await source.take_away([PARTITION], lost=True)
+        await source.give([PARTITION])
+        while source.read[PARTITION] < 20:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)  # they wait for those that run
+        World.gate.set()
+        await running.until_committed({0: 20})
+        while running.consumer.in_flight:
+            await asyncio.sleep(0.01)
+        for number in range(20, 40):
+            topic.put(order(number))
+        await running.until_committed({0: 40})
+
+    sent = [json.loads(one.value or b"")["number"] for one in exchange.messages]
+    assert sent == list(range(40))

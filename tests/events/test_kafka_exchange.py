@@ -183,6 +183,45 @@ async def test_a_commit_whose_end_nobody_heard_of_is_found_by_its_tag(both: Both
     assert position(both.servers, both.group, both.come) == 2
 
 
+class Unheard:
+    """A producer whose commits are made; that each has been is said only when it is asked again."""
+
+    def __init__(self, producer: Producer) -> None:
+        self._producer, self._made = producer, False
+        self.commits = 0
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._producer, name)
+
+    def commit_transaction(self, timeout: float) -> None:
+        if self._made:
+            self._made = False
+            return
+        self._producer.commit_transaction(timeout)
+        self._made, self.commits = True, self.commits + 1
+        time.sleep(0.2)  # its patience
+        raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "no answer yet", retriable=True))
+
+
+async def test_two_commits_in_a_row_that_nobody_heard_of_double_nothing(both: Both) -> None:
+    both.exchange._patience_s = 0.1
+    deaf = Unheard(both.exchange._ready())
+    both.exchange._producer = deaf  # type: ignore[assignment]
+    asked: list[Message] = []
+
+    for number in (1, 2, 3):
+        asked.append(both.message(number))  # what was settled meanwhile goes with what is in doubt
+        with pytest.raises(BusError) as unheard:
+            await both.exchange.exchange(asked, {both.place: number})
+        assert unheard.value.retryable
+    await both.exchange.exchange((), {})
+
+    assert both.exchange._unknown is None
+    assert deaf.commits == 3
+    assert committed_values(both.servers, both.go) == [b"1", b"2", b"3"]
+    assert position(both.servers, both.group, both.come) == 3
+
+
 async def test_a_transaction_the_broker_gave_up_is_made_again(kafka: str, topics: Topics) -> None:
     both = Both(kafka, topics, transaction_timeout_ms=1500)
     produce(kafka, both.come, b"1")

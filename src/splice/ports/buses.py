@@ -119,6 +119,9 @@ class Exchange(Protocol):
     async def exchange(self, messages: Sequence[Message], positions: Positions) -> None:
         """All messages can be read and the positions are committed, or neither.
 
+        Without either of them what one before left in doubt is brought to its end: until then the
+        bus may tell nobody the positions that it was about.
+
         Raises:
             BusError: Neither; `retryable` where it may be tried again.
             Fenced: Another process has taken over; this one must not go on.

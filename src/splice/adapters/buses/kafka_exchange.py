@@ -38,7 +38,7 @@ class _Open(NamedTuple):
     producer: Producer
     tag: str  # stands beside the positions, so that they tell whose they are
     positions: Positions
-    messages: frozenset[tuple[str, str]]
+    messages: frozenset[tuple[str, str]]  # also those that one before had sent
     begun: float
 
 
@@ -79,8 +79,8 @@ class KafkaExchange:
         self._producer: Producer | None = None
         self._unknown: _Open | None = None
         self._fenced: BusError | None = None
-        # What the last transaction sent. Whoever did not hear that it was committed, as it was
-        # cancelled or gave up waiting, asks again for the same.
+        # What was asked of the last transaction that was committed. Whoever did not hear of that,
+        # as it was cancelled or gave up waiting, asks again for the same.
         self._sent: frozenset[tuple[str, str]] = frozenset()
 
     async def start(self) -> None:
@@ -93,7 +93,7 @@ class KafkaExchange:
 
     async def exchange(self, messages: Sequence[Message], positions: Positions) -> None:
         """Both, or neither. What the last one sent already is not sent again."""
-        if messages or positions:
+        if messages or positions or self._unknown is not None:
             await self._run(lambda: self._exchange(messages, dict(positions)))
 
     async def close(self) -> None:
@@ -122,12 +122,13 @@ class KafkaExchange:
         until = time.monotonic() + self._patience_s
         if self._unknown is not None:
             self._commit(self._unknown, until)  # what became of it; `_sent` says so
+        if not (messages or positions):
+            return
         producer = self._ready()
         membership = self._source.membership(positions)
         ids = frozenset([(one.id, one.target) for one in messages])
         if not ids.isdisjoint(self._sent):
             messages = [one for one in messages if (one.id, one.target) not in self._sent]
-            ids -= self._sent
         opened = _Open(producer, uuid.uuid4().hex, positions, ids, time.monotonic())
         reports = _Reports()
         try:

@@ -299,7 +299,10 @@ class Consumer:
     # Settle, and move on.
 
     def _put(self, taken: Sequence[Taken], sent: Sequence[Sequence[Message]]) -> None:
-        self._mover.hold(taken, sent)
+        # What comes again is sent with the position that passes it then.
+        comes_again = self._flight.comes_again
+        held = [() if comes_again(a) else b for a, b in zip(taken, sent, strict=True)]
+        self._mover.hold(taken, held)
         self._settler.put(taken)
 
     async def _settled(self, batch: Sequence[Taken], late: Sequence[Settled]) -> None:
@@ -346,7 +349,6 @@ class Consumer:
 
     async def _revoked(self, partitions: Sequence[Partition], lost: bool) -> Positions:
         gone = set(partitions)
-        progress = self._flight.progress
         self._answering.again(self._flight.gone(gone))
         self._answering.wake(gone)
         done = False
@@ -354,7 +356,7 @@ class Consumer:
             done = await self._quiet(lambda: not self._flight.of(gone), self._terms.drain_s)
             if self._kit.exchange is not None:
                 await self._moved()
-        positions = progress.forget(gone)
+        positions = self._flight.forget(gone)
         self._mover.forget(partitions)
         if done:
             await self._end(partitions)

@@ -32,6 +32,7 @@ class Flight:
         self._gone: set[Partition] = set()
         self._of: dict[Partition, int] = {}  # taken up and not settled, a partition each
         self._count = 0
+        self._before: dict[Partition, int] = {}  # of each that went, what was taken up until then
         self._given_back: dict[bytes, int] = {}  # of a key, what was taken up so far goes back too
         self._recent: set[bytes] = set()  # ids that were settled, and those before them
         self._older: set[bytes] = set()
@@ -140,11 +141,11 @@ class Flight:
         # One pass: what is looked at has left the caches since it was made, and comes back once.
         for place, each in groupby(taken, _partition):
             offsets: list[int] = []
-            count = 0
+            count, before = 0, self._before.get(place, 0)
             for one in each:
                 event, settled = one.event, one.settled
                 count += 1
-                if not event.token:
+                if not event.token and one.number > before:
                     offsets.append(event.origin.offset)
                 if one.started:
                     self.started -= 1
@@ -193,6 +194,16 @@ class Flight:
         """They are taken away; gives what `drop` gives."""
         self._gone |= set(partitions)
         return self.drop(partitions)
+
+    def forget(self, partitions: Collection[Partition]) -> dict[Partition, int]:
+        """What runs of them still moves no position any more; gives those not told yet."""
+        for partition in partitions:
+            self._before[partition] = self._count
+        return self.progress.forget(partitions)
+
+    def comes_again(self, one: Taken) -> bool:
+        """Whether its partition was given away since: should it be back, so is the event."""
+        return one.number <= self._before.get(one.partition, 0)
 
     def ours(self, partitions: Sequence[Partition]) -> None:
         """They are given to this process."""

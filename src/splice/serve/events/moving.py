@@ -89,6 +89,10 @@ class Mover:
         async with self._turn:
             positions = self._progress.moved()
             if not positions:
+                if self.trouble and self._exchange is not None:
+                    # They were taken away, and who has them next waits until it is known whether
+                    # the last transaction was committed.
+                    await self._exchange.exchange((), {})
                 return
             if self._exchange is None:
                 await self._source.commit(positions)
