@@ -33,7 +33,7 @@ SUBJECTS = (
     "aiokafka",
     "aiokafka:transactional",
 )
-LOADS = "kafka,kafka-4,embedded"
+LOADS = "kafka,kafka-4,embedded,embedded-2-workers"
 EVENTS = 100_000
 """In each source."""
 LEAST = 100

@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 
 from events.cluster import Arrived
-from events.subjects import Wiring
+from events.subjects import Load, Wiring
 from serve.subject import own_python
 from splice.adapters.ledgers.sql import open_ledger
 from splice.core.events import Event, Origin
@@ -107,7 +107,8 @@ modules = ["screening"]
 
 [consume.screening]
 targets = ["table:decisions"]
-max_batch = {batch}
+max_batch = {load.batch}
+workers = {load.workers}
 """
 CONSUME = (str(own_python().parent / "splice"), "consume", NAME)
 
@@ -118,9 +119,9 @@ def on_kafka(place: Path, variant: str, wiring: Wiring, model: Path) -> None:
     _make(place, ON_KAFKA.format(wiring=wiring, exactly_once=exactly_once), model)
 
 
-def on_queue(place: Path, batch: int, model: Path) -> None:
+def on_queue(place: Path, load: Load, model: Path) -> None:
     """Make the project that reads from its own queue, which is empty."""
-    _make(place, ON_QUEUE.format(batch=batch), model)
+    _make(place, ON_QUEUE.format(load=load), model)
 
 
 @contextmanager

@@ -120,7 +120,7 @@ def run_embedded(run: Run) -> dict[str, float]:
         WrongAnswerError: A decision is missing, doubled or not the model's.
         StalledError: It stopped before its end.
     """
-    project.on_queue(run.place, run.load.batch, run.model)
+    project.on_queue(run.place, run.load, run.model)
     with project.publishing(run.place) as put:
         put(source_events(run.asked, run.events))
     with on_core(run.load.cores, project.CONSUME, run.place, {}, LOG) as process:

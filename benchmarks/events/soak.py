@@ -170,7 +170,7 @@ def on_kafka(soak: Soak, model: Path) -> Generator[Stream]:
 @contextmanager
 def on_queue(soak: Soak, model: Path) -> Generator[Stream]:
     """The embedded queue, and how much is left in it."""
-    project.on_queue(soak.place, soak.load.batch, model)
+    project.on_queue(soak.place, soak.load, model)
     published = 0
     with project.publishing(soak.place) as put:
 

@@ -23,6 +23,8 @@ class Load:
     """Of the source and of the target; 0: the events are in Splice's own queue."""
     batch: int = 0
     """In how many events the queue is taken at once."""
+    workers: int = 1
+    """Processes that take from the queue."""
     cores: str = "0"
     """Of the subject. Kafka and the reader are on core 1; without Kafka there is nobody there."""
 
@@ -34,6 +36,7 @@ LOADS: Mapping[str, Load] = {
         Load("kafka-4", partitions=4),
         Load("kafka-2-cores", partitions=1, cores="0,1"),
         Load("embedded", batch=100, cores="0,1"),
+        Load("embedded-2-workers", batch=100, workers=2, cores="0,1"),
         Load("embedded-1-core", batch=100),
         Load("embedded-1000", batch=1000, cores="0,1"),
     )

@@ -143,10 +143,11 @@ def test_splice_answers_each_event_of_several_partitions_once(
     assert {"events_per_s", "cpu_us", "memory_mb"} <= set(found)
 
 
+@pytest.mark.parametrize("load", ["embedded", "embedded-2-workers"])
 def test_splice_answers_each_event_of_its_own_queue_once(
-    asked: Asked, model: Path, tmp_path: Path
+    load: str, asked: Asked, model: Path, tmp_path: Path
 ) -> None:
-    found = run_embedded(a_run("embedded", asked, model, tmp_path))
+    found = run_embedded(a_run(load, asked, model, tmp_path))
 
     assert found["memory_mb"] > 0
 
@@ -181,7 +182,7 @@ def test_every_subject_says_what_it_is_and_what_it_promises() -> None:
     ways = [way for one in EVERY_SUBJECT.values() for way in one.variants.values()]
     assert all(way.configuration and way.promise in PROMISES for way in ways)
     embedded = [name_of(one, v) for one, v, load in plan.runs() if not load.partitions]
-    assert embedded == ["splice"]
+    assert embedded == ["splice"] * 2
 
 
 def test_a_subject_or_a_load_that_is_not_there_is_named() -> None:

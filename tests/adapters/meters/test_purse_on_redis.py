@@ -130,7 +130,7 @@ async def test_two_processes_find_the_loss_at_once_and_no_room_twice(
     books = Books()
     meters = [RedisMeter(own_server.url, timeout_s=5) for _ in range(2)]
     purses = [Purse(meter, [TEAM], spent=books) for meter in meters]
-    for round_ in range(5):
+    for round_ in range(3):
         for purse in purses:
             assert await purse.reserve(WHO, f"before {round_}", (), 0, 0)
         books.spent = 60_000
