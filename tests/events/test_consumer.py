@@ -575,3 +575,4 @@ async def test_events_that_come_again_while_they_run_are_sent_once(tmp_path: Pat
 
     sent = [json.loads(one.value or b"")["number"] for one in exchange.messages]
     assert sent == list(range(40))
+    assert sorted(World.calls) == list(range(40))

@@ -290,6 +290,9 @@ class Consumer:
     async def _run_alone(self, one: Taken) -> None:
         """Nothing runs beside it, and its attempt is counted before: it may kill the process."""
         await self._quiet(lambda: not self._flight.started)
+        if self._flight.is_stale(one):  # it ran here when it came before, and has been answered
+            self._answering.again([one])
+            return
         if not one.event.token:  # a queue has counted it
             await self._answering.counted(one)
         if self._enters(one):
