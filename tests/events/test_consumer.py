@@ -450,6 +450,37 @@ async def test_what_another_decided_meanwhile_is_sent_by_who_has_the_partition(
     assert dict(exchange.messages[1].headers)["ce_id"] == theirs.encode()
 
 
+async def test_what_another_decided_is_sent_once_by_who_has_the_partition_back(
+    tmp_path: Path,
+) -> None:
+    topic = stream(1)
+    event = topic.events[0][0]
+    exchange, source = MemoryExchange(topic), MemorySource(topic, [])
+    async with consuming(
+        tmp_path, Slow, source, exchange=exchange, targets=["kafka:decisions"]
+    ) as running:
+        theirs = (await running.app.ask("slow", {"number": 0})).record.call_id
+        await running.app.services.recorder.flush()
+        World.gate = asyncio.Event()
+        await source.give([PARTITION])
+        while not World.running:
+            await asyncio.sleep(0.01)
+        await source.take_away([PARTITION], lost=True)
+        row = Inbox(place_id("slow", event.origin), body_digest(event.value or b""), theirs)
+        running.stores.events.settle([Settled(event, None, row)], now_us=1)
+        await source.give([PARTITION])
+        await running.until_committed({0: 1})  # while ours runs on
+        World.gate.set()
+        while running.consumer.in_flight:
+            await asyncio.sleep(0.01)
+        topic.put(order(1))
+        await running.until_committed({0: 2})
+
+    sent = [dict(one.headers)["ce_id"] for one in exchange.messages]
+    assert sent[0] == theirs.encode()
+    assert [json.loads(one.value or b"")["number"] for one in exchange.messages] == [0, 1]
+
+
 async def test_who_was_fenced_ends_with_that_word(tmp_path: Path) -> None:
     topic = stream(10)
     exchange = MemoryExchange(topic)

@@ -303,9 +303,8 @@ class Consumer:
 
     def _put(self, taken: Sequence[Taken], sent: Sequence[Sequence[Message]]) -> None:
         # What comes again is sent with the position that passes it then.
-        comes_again = self._flight.comes_again
-        held = [() if comes_again(a) else b for a, b in zip(taken, sent, strict=True)]
-        self._mover.hold(taken, held)
+        again = self._flight.comes_again
+        self._mover.hold(taken, [() if again(a) else b for a, b in zip(taken, sent, strict=True)])
         self._settler.put(taken)
 
     async def _settled(self, batch: Sequence[Taken], late: Sequence[Settled]) -> None:
@@ -313,7 +312,8 @@ class Consumer:
         if late:
             metrics.add(observe.EVENTS, (name, "late"), len(late))
             lost = {id(one) for one in late}
-            await self._overtaken([one for one in batch if id(one.settled) in lost])
+            ours = [one for one in batch if not self._flight.comes_again(one)]
+            await self._overtaken([one for one in ours if id(one.settled) in lost])
         again = self._flight.settled(batch)
         metrics.set(observe.EVENTS_IN_FLIGHT, self._flight.taken, (name,))
         if made_us := batch[-1].event.at_us:
