@@ -218,14 +218,14 @@ class Purse:
         elif plan.budgets and self._unknown_price == "refuse":
             raise self._refusals.unpriced(plan.budgets[0])
         for _ in range(_TRIES):
-            since = plan.restored
-            if since is None or since != self._restoring.epoch:
+            if plan.restored != self._restoring.epoch:
                 await self._restoring.soon(plan.budgets)
-                since = plan.restored = self._restoring.epoch
+                plan.restored = self._restoring.epoch
+            since = self._restoring.epoch if plan.budgets else ""
             counters = plan.counters(self._meter.now_us())
             takes = counters.takes(amount, tokens)
             try:
-                refused = await self._meter.reserve(takes, since if plan.budgets else "")
+                refused = await self._meter.reserve(takes, since)
             except BegunAnew:
                 self._restoring.look()
             else:

@@ -1,9 +1,13 @@
-"""A Redis server of a test's own."""
+"""A Redis server of a test's own, and until a meter can use one again."""
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 from pathlib import Path
+
+from splice.core.errors import StoreError
+from splice.ports.meters import Meter
 
 
 class OwnServer:
@@ -35,3 +39,14 @@ class OwnServer:
             self._process.kill()
             self._process.communicate()
             self._process = None
+
+
+async def until_it_works(meter: Meter) -> None:
+    """Return once it can be reached."""
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                await meter.used([])
+                return
+            except StoreError:
+                await asyncio.sleep(0.02)

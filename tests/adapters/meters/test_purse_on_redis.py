@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
 import secrets
 
 import pytest
-from redis_server import OwnServer
+from redis_server import OwnServer, until_it_works
 
 from splice.adapters.meters.redis import RedisMeter
 from splice.core.access import Budget, BudgetScope, Key, Period, Principal
-from splice.core.errors import MeterAway, OverBudget, StoreError
+from splice.core.errors import MeterAway, OverBudget
 from splice.engine.counters import slot_of
 from splice.engine.spend import UNCHECKED, Purse, Reservation
 from splice.ports.keys import Spending
@@ -114,7 +113,7 @@ async def test_a_budget_that_is_new_after_the_loss_hides_it_from_no_other(
     own_server.kill()
     own_server.start("--appendonly", "no")
     other = Principal("key:o", "t", "sales", Key("o", "ci", "digest", team="sales"))
-    await until_it_counts(meter)
+    await until_it_works(meter)
 
     assert await purse.reserve(other, "chat", (SALES,), 1, 0)
     with pytest.raises(OverBudget):
@@ -137,7 +136,7 @@ async def test_two_processes_find_the_loss_at_once_and_no_room_twice(
         own_server.kill()
         own_server.start("--appendonly", "no")
         for meter in meters:
-            await until_it_counts(meter)
+            await until_it_works(meter)
 
         ended = await asyncio.gather(
             *(purses[n % 2].reserve(WHO, "chat", (), 1000, 0) for n in range(200)),
@@ -149,15 +148,6 @@ async def test_two_processes_find_the_loss_at_once_and_no_room_twice(
     for purse, meter in zip(purses, meters, strict=True):
         await purse.close()
         await meter.close()
-
-
-async def until_it_counts(meter: RedisMeter) -> None:
-    async with asyncio.timeout(20):
-        while True:
-            with contextlib.suppress(StoreError):
-                await meter.used([])
-                return
-            await asyncio.sleep(0.02)
 
 
 async def test_open_goes_on_without_redis_and_tells_it_all_later(own_server: OwnServer) -> None:

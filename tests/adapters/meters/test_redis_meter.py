@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from meter_model import OPERATIONS, follow_a_model
 from redis.asyncio import Redis
-from redis_server import OwnServer
+from redis_server import OwnServer, until_it_works
 
 from splice.adapters.meters.redis import RedisMeter
 from splice.core.errors import StoreError
@@ -39,16 +39,6 @@ async def meter(redis_server: str) -> AsyncIterator[RedisMeter]:
 
 class TestRedisMeter(MeterContract):
     pass
-
-
-async def until_it_works(meter: RedisMeter) -> None:
-    async with asyncio.timeout(20):
-        while True:
-            try:
-                await meter.used([])
-                return
-            except StoreError:
-                await asyncio.sleep(0.02)
 
 
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -93,8 +93,7 @@ class KafkaExchange:
 
     async def exchange(self, messages: Sequence[Message], positions: Positions) -> None:
         """Both, or neither. What the last one sent already is not sent again."""
-        if messages or positions or self._unknown is not None:
-            await self._run(lambda: self._exchange(messages, dict(positions)))
+        await self._run(lambda: self._exchange(messages, dict(positions)))
 
     async def close(self) -> None:
         """Let go of the connection."""

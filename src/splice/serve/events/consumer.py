@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 from splice.core.call import Record
 from splice.core.errors import BusError, SpliceError, StoreError
@@ -138,11 +139,9 @@ class Consumer:
             return True
         self._settler.expect(more=False)
         flight.changed.clear()
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(_POLL_S):
                 await flight.changed.wait()
-        except TimeoutError:
-            pass
         return False
 
     def _room(self) -> int:
@@ -302,9 +301,10 @@ class Consumer:
     # Settle, and move on.
 
     def _put(self, taken: Sequence[Taken], sent: Sequence[Sequence[Message]]) -> None:
-        # What comes again is sent with the position that passes it then.
-        again = self._flight.comes_again
-        self._mover.hold(taken, [() if again(a) else b for a, b in zip(taken, sent, strict=True)])
+        flight = self._flight
+        if flight.gave_away:  # what comes again is sent with the position that passes it then
+            sent = [() if flight.comes_again(a) else b for a, b in zip(taken, sent, strict=True)]
+        self._mover.hold(taken, sent)
         self._settler.put(taken)
 
     async def _settled(self, batch: Sequence[Taken], late: Sequence[Settled]) -> None:

@@ -201,6 +201,11 @@ class Flight:
             self._before[partition] = self._count
         return self.progress.forget(partitions)
 
+    @property
+    def gave_away(self) -> bool:
+        """Whether any partition ever was given away: else no event comes again."""
+        return bool(self._before)
+
     def comes_again(self, one: Taken) -> bool:
         """Whether its partition was given away since: should it be back, so is the event."""
         return one.number <= self._before.get(one.partition, 0)
